@@ -1,0 +1,164 @@
+//! What the server tells a client unasked.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallInfo, DoneReason, Leg, Outcome, Participant, Party, Person, SlotMapping};
+
+/// An event, without the `seq` that each socket counts for itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+pub enum Event {
+    /// Who else is there.
+    #[serde(rename = "people")]
+    People {
+        /// Everyone with a live session but oneself.
+        people: Vec<Person>,
+    },
+    /// Ring.
+    #[serde(rename = "call.incoming")]
+    CallIncoming {
+        /// The call.
+        call: CallInfo,
+        /// How much longer it rings, in milliseconds.
+        expires_ms: u64,
+    },
+    /// To the caller: a leg changed.
+    #[serde(rename = "call.leg")]
+    CallLeg {
+        /// The call's id.
+        call: String,
+        /// The leg as it is now.
+        leg: Leg,
+    },
+    /// To the caller and the answering device: talk.
+    #[serde(rename = "call.active")]
+    CallActive {
+        /// The call.
+        call: CallInfo,
+        /// Which device accepted.
+        answered_by: Party,
+    },
+    /// This device is done with the call.
+    #[serde(rename = "call.ended")]
+    CallEnded {
+        /// The call.
+        call: CallInfo,
+        /// Of the call (`answered` for a call that goes on elsewhere).
+        outcome: Outcome,
+        /// For this device.
+        reason: DoneReason,
+        /// How long people talked, in milliseconds.
+        talk_ms: u64,
+        /// Whose doing it was, where somebody did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// Who came, left, or changed.
+    #[serde(rename = "room.roster")]
+    RoomRoster {
+        /// The room.
+        room: String,
+        /// Who came; a participant already known is replaced.
+        joined: Vec<Participant>,
+        /// Who left; an unknown one is to be ignored.
+        left: Vec<String>,
+        /// Who is there still, but changed.
+        changed: Vec<Participant>,
+    },
+    /// What flows in the receiver's slots.
+    #[serde(rename = "room.slots")]
+    RoomSlots {
+        /// The room.
+        room: String,
+        /// Changed slots only.
+        slots: Vec<SlotMapping>,
+    },
+    /// The voice lights.
+    #[serde(rename = "room.speaking")]
+    RoomSpeaking {
+        /// The room.
+        room: String,
+        /// All who speak now.
+        speaking: Vec<String>,
+    },
+    /// Whom to highlight.
+    #[serde(rename = "room.stage")]
+    RoomStage {
+        /// The room.
+        room: String,
+        /// Nobody: null.
+        participant: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A participant's media transport is up.
+    #[serde(rename = "room.connected")]
+    RoomConnected {
+        /// The room.
+        room: String,
+        /// Whose.
+        participant: String,
+    },
+    /// The room is gone, and everyone in it is out.
+    #[serde(rename = "room.closed")]
+    RoomClosed {
+        /// The room.
+        room: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+#[allow(dead_code)] // used by the sessions
+impl Event {
+    /// The event as JSON without its `seq`, to be written once and [numbered](numbered) for each socket.
+    pub(crate) fn body(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| {
+            tracing::error!(%error, "an event cannot be written as JSON");
+            r#"{"event":"internal"}"#.to_owned()
+        })
+    }
+}
+
+#[allow(dead_code)] // used by the sessions
+/// Puts a socket's `seq` into the [body](Event::body) of an event.
+pub(crate) fn numbered(seq: u64, body: &str) -> String {
+    format!(
+        r#"{{"seq":{seq},{}"#,
+        body.strip_prefix('{').unwrap_or(body)
+    )
+}
+
+/// An event as it arrives at a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventFrame {
+    /// Counts up by one on each socket, from 1.
+    pub seq: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_numbered_for_a_socket_is_an_event_frame() {
+        let event = Event::RoomStage {
+            room: "r".into(),
+            participant: None,
+            reason: "silence".into(),
+        };
+        let text = numbered(12, &event.body());
+        assert_eq!(
+            text,
+            r#"{"seq":12,"event":"room.stage","room":"r","participant":null,"reason":"silence"}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<EventFrame>(&text).unwrap(),
+            EventFrame { seq: 12, event }
+        );
+    }
+}
