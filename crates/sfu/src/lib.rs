@@ -1,1 +1,5 @@
 //! placeholder
+
+mod renumber;
+pub mod rewrite;
+pub mod vp8;
