@@ -6,6 +6,7 @@ pub mod demux;
 pub mod error;
 pub mod rtp;
 pub mod sdp;
+pub mod socket;
 
 pub use demux::{DatagramKind, classify};
 pub use error::TransportError;

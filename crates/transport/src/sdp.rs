@@ -3,6 +3,4 @@
 
 mod parameters;
 
-pub use parameters::{
-    DtlsRole, Fingerprint, FingerprintAlgorithm, FingerprintError, IceCredentials,
-};
+pub use parameters::{DtlsRole, Fingerprint, FingerprintAlgorithm, FingerprintError, IceCredentials};

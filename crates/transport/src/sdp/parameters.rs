@@ -29,22 +29,15 @@ impl IceCredentials {
     /// Fresh credentials from the process's cryptographic random generator.
     pub fn random() -> Self {
         let mut rng = rand::rng();
-        let mut chars = |len: usize| {
-            (0..len)
-                .map(|_| char::from(ICE_CHARS[usize::from(rng.random::<u8>() & 63)]))
-                .collect()
-        };
-        Self {
-            ufrag: chars(UFRAG_LEN),
-            pwd: chars(PWD_LEN),
-        }
+        let mut chars =
+            |len: usize| (0..len).map(|_| char::from(ICE_CHARS[usize::from(rng.random::<u8>() & 63)])).collect();
+        Self { ufrag: chars(UFRAG_LEN), pwd: chars(PWD_LEN) }
     }
 
     /// Whether both fields have the lengths and characters that RFC 8839 allows.
     pub fn is_valid(&self) -> bool {
         let ice_chars = |text: &str| {
-            text.bytes()
-                .all(|byte| ICE_CHARS.contains(&byte) || matches!(byte, b'-' | b'_' | b'=' | b'#'))
+            text.bytes().all(|byte| ICE_CHARS.contains(&byte) || matches!(byte, b'-' | b'_' | b'=' | b'#'))
         };
         (4..=256).contains(&self.ufrag.len())
             && (22..=256).contains(&self.pwd.len())
@@ -55,9 +48,7 @@ impl IceCredentials {
 
 impl fmt::Debug for IceCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IceCredentials")
-            .field("ufrag", &self.ufrag)
-            .finish_non_exhaustive()
+        f.debug_struct("IceCredentials").field("ufrag", &self.ufrag).finish_non_exhaustive()
     }
 }
 
@@ -141,9 +132,7 @@ impl FromStr for Fingerprint {
         let expected = algorithm.digest_len();
         let byte = |pair: &str| {
             let hexadecimal = pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
-            hexadecimal
-                .then(|| u8::from_str_radix(pair, 16).ok())
-                .flatten()
+            hexadecimal.then(|| u8::from_str_radix(pair, 16).ok()).flatten()
         };
         let value: Option<Vec<u8>> = digest.trim().split(':').map(byte).collect();
         match value {
@@ -182,33 +171,18 @@ mod tests {
 
     #[test]
     fn a_fingerprint_survives_writing_and_reading() {
-        let fingerprint = Fingerprint {
-            algorithm: FingerprintAlgorithm::Sha256,
-            value: (0..32).collect(),
-        };
+        let fingerprint = Fingerprint { algorithm: FingerprintAlgorithm::Sha256, value: (0..32).collect() };
         let text = fingerprint.to_string();
         assert!(text.starts_with("sha-256 00:01:02:"));
         assert_eq!(text.parse::<Fingerprint>().unwrap(), fingerprint);
-        assert_eq!(
-            text.to_lowercase().parse::<Fingerprint>().unwrap(),
-            fingerprint
-        );
+        assert_eq!(text.to_lowercase().parse::<Fingerprint>().unwrap(), fingerprint);
     }
 
     #[test]
     fn a_short_a_weak_or_a_garbled_fingerprint_is_refused() {
-        assert_eq!(
-            "sha-256 00:01".parse::<Fingerprint>(),
-            Err(FingerprintError::Digest { expected: 32 })
-        );
-        assert!(matches!(
-            "sha-1 00:01".parse::<Fingerprint>(),
-            Err(FingerprintError::Algorithm(_))
-        ));
-        assert_eq!(
-            "sha-256 é:+1".parse::<Fingerprint>(),
-            Err(FingerprintError::Digest { expected: 32 })
-        );
+        assert_eq!("sha-256 00:01".parse::<Fingerprint>(), Err(FingerprintError::Digest { expected: 32 }));
+        assert!(matches!("sha-1 00:01".parse::<Fingerprint>(), Err(FingerprintError::Algorithm(_))));
+        assert_eq!("sha-256 é:+1".parse::<Fingerprint>(), Err(FingerprintError::Digest { expected: 32 }));
         assert!("".parse::<Fingerprint>().is_err());
     }
 }
