@@ -64,27 +64,15 @@ mod tests {
                 128..=191 => DatagramKind::Rtp,
                 _ => DatagramKind::Unknown, // ZRTP, TURN channels, QUIC
             };
-            assert_eq!(
-                classify(&datagram(first, 0, 64)),
-                expected,
-                "first byte {first}"
-            );
+            assert_eq!(classify(&datagram(first, 0, 64)), expected, "first byte {first}");
         }
     }
 
     #[test]
     fn the_second_byte_tells_rtcp_from_rtp() {
         for second in 0..=u8::MAX {
-            let expected = if (192..=223).contains(&second) {
-                DatagramKind::Rtcp
-            } else {
-                DatagramKind::Rtp
-            };
-            assert_eq!(
-                classify(&datagram(0x80, second, 64)),
-                expected,
-                "second byte {second}"
-            );
+            let expected = if (192..=223).contains(&second) { DatagramKind::Rtcp } else { DatagramKind::Rtp };
+            assert_eq!(classify(&datagram(0x80, second, 64)), expected, "second byte {second}");
         }
     }
 
@@ -92,20 +80,11 @@ mod tests {
     fn a_datagram_too_short_for_its_kind_is_unknown() {
         assert_eq!(classify(&[]), DatagramKind::Unknown);
         assert_eq!(classify(&[0x80]), DatagramKind::Unknown);
-        for (first, second, smallest) in [
-            (0, 1, STUN_HEADER),
-            (22, 254, DTLS_RECORD_HEADER),
-            (128, 96, RTP_HEADER),
-            (128, 200, RTCP_HEADER),
-        ] {
-            assert_eq!(
-                classify(&datagram(first, second, smallest - 1)),
-                DatagramKind::Unknown
-            );
-            assert_ne!(
-                classify(&datagram(first, second, smallest)),
-                DatagramKind::Unknown
-            );
+        for (first, second, smallest) in
+            [(0, 1, STUN_HEADER), (22, 254, DTLS_RECORD_HEADER), (128, 96, RTP_HEADER), (128, 200, RTCP_HEADER)]
+        {
+            assert_eq!(classify(&datagram(first, second, smallest - 1)), DatagramKind::Unknown);
+            assert_ne!(classify(&datagram(first, second, smallest)), DatagramKind::Unknown);
         }
     }
 }

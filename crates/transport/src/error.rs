@@ -1,6 +1,7 @@
 //! The crate's error: one enum, [`TransportError`], with the typed cause of each layer nested inside. It is not a log: whoever receives it decides who reads it, and an
 //! error about one datagram never says anything about the connection it arrived on.
 
+use crate::ice::IceError;
 use crate::rtp::RtpError;
 
 /// What can go wrong between a datagram and the packet inside it.
@@ -10,4 +11,7 @@ pub enum TransportError {
     /// A packet is not well-formed RTP, or could not be written as such.
     #[error("RTP: {0}")]
     Rtp(#[from] RtpError),
+    /// A STUN message was not accepted.
+    #[error(transparent)]
+    Ice(#[from] IceError),
 }

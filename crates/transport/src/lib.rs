@@ -4,10 +4,11 @@
 
 pub mod demux;
 pub mod error;
+pub mod ice;
 pub mod rtp;
 pub mod sdp;
-pub mod socket;
 
 pub use demux::{DatagramKind, classify};
 pub use error::TransportError;
+pub use ice::{IceCredentials, IceError};
 pub use rtp::{RtpError, RtpHeader, RtpHeaderWriter};

@@ -21,9 +21,7 @@ const ONE_BYTE_MAX_VALUE: usize = 16;
 #[non_exhaustive]
 pub enum RtpError {
     /// The packet ends inside a part whose length it announced.
-    #[error(
-        "{part} at byte {offset} needs {needed} bytes, but the packet has {available} from there"
-    )]
+    #[error("{part} at byte {offset} needs {needed} bytes, but the packet has {available} from there")]
     Truncated {
         /// Which part of the header.
         part: &'static str,
@@ -41,9 +39,7 @@ pub enum RtpError {
         found: u8,
     },
     /// The padding bit is set, but the last byte cannot be a padding length.
-    #[error(
-        "padding length {found} in the last byte, expected 1 to {available} (the bytes after the header)"
-    )]
+    #[error("padding length {found} in the last byte, expected 1 to {available} (the bytes after the header)")]
     Padding {
         /// The value of the last byte; 0 when the packet has nothing after the header.
         found: u8,
@@ -211,32 +207,23 @@ impl RtpHeader {
     /// The payload without padding of the packet this header was parsed from; empty if `packet` is shorter than that one.
     #[must_use]
     pub fn payload<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
-        packet
-            .get(self.header_len..self.header_len + self.payload_len)
-            .unwrap_or_default()
+        packet.get(self.header_len..self.header_len + self.payload_len).unwrap_or_default()
     }
 
     /// The extension elements, as (identifier, value), of the packet this header was parsed from. Padding is skipped; the first malformed element ends it.
-    pub fn extensions<'a>(
-        &self,
-        packet: &'a [u8],
-    ) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+    pub fn extensions<'a>(&self, packet: &'a [u8]) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
         self.elements(packet).map_while(Result::ok)
     }
 
     /// The value of the first extension element with this identifier, if there is one.
     #[must_use]
     pub fn extension<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
-        self.extensions(packet)
-            .find(|(found, _)| *found == id)
-            .map(|(_, value)| value)
+        self.extensions(packet).find(|(found, _)| *found == id).map(|(_, value)| value)
     }
 
     fn elements<'a>(&self, packet: &'a [u8]) -> Elements<'a> {
         Elements {
-            rest: packet
-                .get(self.extension_offset..self.extension_offset + self.extension_len)
-                .unwrap_or_default(),
+            rest: packet.get(self.extension_offset..self.extension_offset + self.extension_len).unwrap_or_default(),
             offset: self.extension_offset,
             form: self.extension_form,
         }
@@ -247,12 +234,7 @@ impl RtpHeader {
 fn need(packet: &[u8], part: &'static str, offset: usize, needed: usize) -> Result<(), RtpError> {
     let available = packet.len().saturating_sub(offset);
     if available < needed {
-        return Err(RtpError::Truncated {
-            part,
-            offset,
-            needed,
-            available,
-        });
+        return Err(RtpError::Truncated { part, offset, needed, available });
     }
     Ok(())
 }
@@ -289,12 +271,8 @@ impl<'a> Iterator for Elements<'a> {
             };
             let needed = prefix + value_len;
             let Some(value) = self.rest.get(prefix..needed) else {
-                let malformed = RtpError::ExtensionElement {
-                    id,
-                    offset: self.offset,
-                    needed,
-                    available: self.rest.len(),
-                };
+                let malformed =
+                    RtpError::ExtensionElement { id, offset: self.offset, needed, available: self.rest.len() };
                 self.rest = &[];
                 return Some(Err(malformed));
             };
@@ -336,16 +314,11 @@ impl RtpHeaderWriter {
     #[inline]
     pub fn write(&self, buf: &mut [u8], extensions: &[(u8, &[u8])]) -> Result<usize, RtpError> {
         if self.payload_type > 0x7F {
-            return Err(RtpError::PayloadType {
-                found: self.payload_type,
-            });
+            return Err(RtpError::PayloadType { found: self.payload_type });
         }
         let available = buf.len();
         let Some((fixed, rest)) = buf.split_first_chunk_mut::<FIXED_HEADER_LEN>() else {
-            return Err(RtpError::BufferTooSmall {
-                needed: FIXED_HEADER_LEN,
-                available,
-            });
+            return Err(RtpError::BufferTooSmall { needed: FIXED_HEADER_LEN, available });
         };
         fixed[0] = VERSION << 6;
         fixed[1] = u8::from(self.marker) << 7 | self.payload_type;
@@ -357,10 +330,9 @@ impl RtpHeaderWriter {
         }
         fixed[0] |= EXTENSION_BIT;
         let len = write_extension(rest, extensions).map_err(|error| match error {
-            RtpError::BufferTooSmall { needed, .. } => RtpError::BufferTooSmall {
-                needed: FIXED_HEADER_LEN + needed,
-                available,
-            },
+            RtpError::BufferTooSmall { needed, .. } => {
+                RtpError::BufferTooSmall { needed: FIXED_HEADER_LEN + needed, available }
+            }
             other => other,
         })?;
         Ok(FIXED_HEADER_LEN + len)
@@ -396,10 +368,7 @@ fn write_extension(buf: &mut [u8], extensions: &[(u8, &[u8])]) -> Result<usize, 
             return Err(RtpError::ExtensionId);
         }
         if value.len() > usize::from(u8::MAX) {
-            return Err(RtpError::ExtensionValue {
-                id,
-                len: value.len(),
-            });
+            return Err(RtpError::ExtensionValue { id, len: value.len() });
         }
         one_byte &= id < ONE_BYTE_STOP_ID && (1..=ONE_BYTE_MAX_VALUE).contains(&value.len());
         values += value.len();
@@ -411,11 +380,7 @@ fn write_extension(buf: &mut [u8], extensions: &[(u8, &[u8])]) -> Result<usize, 
     let (Some(area), Ok(word_count)) = (buf.get_mut(..needed), u16::try_from(words)) else {
         return Err(RtpError::BufferTooSmall { needed, available });
     };
-    let profile = if one_byte {
-        ONE_BYTE_PROFILE
-    } else {
-        TWO_BYTE_PROFILE
-    };
+    let profile = if one_byte { ONE_BYTE_PROFILE } else { TWO_BYTE_PROFILE };
     area[..2].copy_from_slice(&profile.to_be_bytes());
     area[2..4].copy_from_slice(&word_count.to_be_bytes());
     let mut at = 4;

@@ -6,13 +6,8 @@ use ringback_transport::{RtpError, RtpHeader, RtpHeaderWriter};
 use rtc_rtp::header::{Extension, Header};
 use rtc_shared::marshal::{Marshal, Unmarshal};
 
-const FIELDS: RtpHeaderWriter = RtpHeaderWriter {
-    marker: true,
-    payload_type: 111,
-    sequence: 65_000,
-    timestamp: 0xDEAD_BEEF,
-    ssrc: 0x0102_0304,
-};
+const FIELDS: RtpHeaderWriter =
+    RtpHeaderWriter { marker: true, payload_type: 111, sequence: 65_000, timestamp: 0xDEAD_BEEF, ssrc: 0x0102_0304 };
 
 fn written(extensions: &[(u8, &[u8])], payload: &[u8]) -> Vec<u8> {
     let mut buf = vec![0xEE; 4000];
@@ -23,11 +18,7 @@ fn written(extensions: &[(u8, &[u8])], payload: &[u8]) -> Vec<u8> {
 }
 
 fn elements(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    RtpHeader::parse(packet)
-        .unwrap()
-        .extensions(packet)
-        .map(|(id, value)| (id, value.to_vec()))
-        .collect()
+    RtpHeader::parse(packet).unwrap().extensions(packet).map(|(id, value)| (id, value.to_vec())).collect()
 }
 
 #[test]
@@ -43,21 +34,15 @@ fn a_written_header_reads_back() {
     assert_eq!(header.extension(&packet, 3), Some(&[0, 7][..]));
     assert_eq!(header.extension(&packet, 4), None);
     // 0xBEDE, two words: 1 + 1 and 1 + 2 bytes, filled up to 8.
-    assert_eq!(
-        &packet[12..24],
-        [0xBE, 0xDE, 0, 2, 0x10, 0x85, 0x31, 0, 7, 0, 0, 0]
-    );
+    assert_eq!(&packet[12..24], [0xBE, 0xDE, 0, 2, 0x10, 0x85, 0x31, 0, 7, 0, 0, 0]);
     assert_eq!(header.header_len, 24);
 }
 
 #[test]
 fn the_two_byte_form_carries_what_the_one_byte_form_cannot() {
-    for extensions in [
-        vec![(15, vec![1])],
-        vec![(1, vec![])],
-        vec![(1, vec![2; 17])],
-        vec![(1, vec![9]), (200, vec![3; 255])],
-    ] {
+    for extensions in
+        [vec![(15, vec![1])], vec![(1, vec![])], vec![(1, vec![2; 17])], vec![(1, vec![9]), (200, vec![3; 255])]]
+    {
         let borrowed: Vec<(u8, &[u8])> = extensions.iter().map(|(id, v)| (*id, &v[..])).collect();
         let packet = written(&borrowed, &[]);
         assert_eq!(&packet[12..14], [0x10, 0]);
@@ -82,12 +67,7 @@ fn padding_bytes_and_stop_identifiers_of_the_one_byte_form_follow_rfc_8285() {
     // An element of four bytes where two are left.
     assert_eq!(
         RtpHeader::parse(&with(&[0x10, 7, 0x23, 1])),
-        Err(RtpError::ExtensionElement {
-            id: 2,
-            offset: 18,
-            needed: 5,
-            available: 2
-        })
+        Err(RtpError::ExtensionElement { id: 2, offset: 18, needed: 5, available: 2 })
     );
 }
 
@@ -112,21 +92,9 @@ fn padding_is_taken_off_and_put_on() {
     assert_eq!(header.payload(&buf), [42]);
     assert_eq!(&buf[13..18], [0, 0, 0, 0, 5]);
 
-    assert_eq!(
-        RtpHeaderWriter::pad(&mut buf, 13, 0),
-        Err(RtpError::PaddingRequest { requested: 0 })
-    );
-    assert_eq!(
-        RtpHeaderWriter::pad(&mut buf, 13, 256),
-        Err(RtpError::PaddingRequest { requested: 256 })
-    );
-    assert_eq!(
-        RtpHeaderWriter::pad(&mut buf, 60, 5),
-        Err(RtpError::BufferTooSmall {
-            needed: 65,
-            available: 64
-        })
-    );
+    assert_eq!(RtpHeaderWriter::pad(&mut buf, 13, 0), Err(RtpError::PaddingRequest { requested: 0 }));
+    assert_eq!(RtpHeaderWriter::pad(&mut buf, 13, 256), Err(RtpError::PaddingRequest { requested: 256 }));
+    assert_eq!(RtpHeaderWriter::pad(&mut buf, 60, 5), Err(RtpError::BufferTooSmall { needed: 65, available: 64 }));
     assert!(RtpHeaderWriter::pad(&mut buf, usize::MAX, 5).is_err());
 }
 
@@ -136,13 +104,7 @@ fn padding_longer_than_the_payload_is_an_error() {
         let mut packet = written(&[(1, &[1])], &vec![last; payload_len]);
         packet[0] |= 0x20;
         let found = if payload_len == 0 { 0 } else { last };
-        assert_eq!(
-            RtpHeader::parse(&packet),
-            Err(RtpError::Padding {
-                found,
-                available: payload_len
-            })
-        );
+        assert_eq!(RtpHeader::parse(&packet), Err(RtpError::Padding { found, available: payload_len }));
         // Before decryption nobody can know.
         assert!(RtpHeader::parse_unpadded(&packet).is_ok());
     }
@@ -156,12 +118,7 @@ fn a_header_cut_short_says_where() {
     let mut packet = written(&[(1, &[1, 2, 3])], &[]);
     packet[0] |= 2; // two CSRCs that are not there
     let truncated = |packet: &[u8]| match RtpHeader::parse(packet) {
-        Err(RtpError::Truncated {
-            part,
-            offset,
-            needed,
-            available,
-        }) => (part, offset, needed, available),
+        Err(RtpError::Truncated { part, offset, needed, available }) => (part, offset, needed, available),
         other => panic!("{other:?}"),
     };
     assert_eq!(truncated(&[]), ("the fixed header", 0, 12, 0));
@@ -175,48 +132,21 @@ fn a_header_cut_short_says_where() {
     assert_eq!(truncated(&wild), ("the extension", 16, 262_140, 4));
     let mut other = long;
     other[0] = 0x50;
-    assert_eq!(
-        RtpHeader::parse(&other),
-        Err(RtpError::Version { found: 1 })
-    );
-    assert_eq!(
-        RtpError::Version { found: 1 }.to_string(),
-        "version 1 in the top bits of byte 0, expected 2"
-    );
+    assert_eq!(RtpHeader::parse(&other), Err(RtpError::Version { found: 1 }));
+    assert_eq!(RtpError::Version { found: 1 }.to_string(), "version 1 in the top bits of byte 0, expected 2");
 }
 
 #[test]
 fn a_header_that_cannot_be_written_is_an_error() {
     let mut buf = [0; 40];
-    let wild = RtpHeaderWriter {
-        payload_type: 128,
-        ..FIELDS
-    };
-    assert_eq!(
-        wild.write(&mut buf, &[]),
-        Err(RtpError::PayloadType { found: 128 })
-    );
-    assert_eq!(
-        FIELDS.write(&mut buf, &[(0, &[1])]),
-        Err(RtpError::ExtensionId)
-    );
-    assert_eq!(
-        FIELDS.write(&mut buf, &[(1, &[0; 256])]),
-        Err(RtpError::ExtensionValue { id: 1, len: 256 })
-    );
-    assert_eq!(
-        FIELDS.write(&mut buf[..11], &[]),
-        Err(RtpError::BufferTooSmall {
-            needed: 12,
-            available: 11
-        })
-    );
+    let wild = RtpHeaderWriter { payload_type: 128, ..FIELDS };
+    assert_eq!(wild.write(&mut buf, &[]), Err(RtpError::PayloadType { found: 128 }));
+    assert_eq!(FIELDS.write(&mut buf, &[(0, &[1])]), Err(RtpError::ExtensionId));
+    assert_eq!(FIELDS.write(&mut buf, &[(1, &[0; 256])]), Err(RtpError::ExtensionValue { id: 1, len: 256 }));
+    assert_eq!(FIELDS.write(&mut buf[..11], &[]), Err(RtpError::BufferTooSmall { needed: 12, available: 11 }));
     assert_eq!(
         FIELDS.write(&mut buf[..19], &[(1, &[0; 3])]),
-        Err(RtpError::BufferTooSmall {
-            needed: 20,
-            available: 19
-        })
+        Err(RtpError::BufferTooSmall { needed: 20, available: 19 })
     );
 }
 
