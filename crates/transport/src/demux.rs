@@ -1,5 +1,6 @@
-//! Tells what a datagram is from its first bytes: STUN, DTLS, RTP or RTCP on one port (RFC 7983, updated by RFC 9443), RTP against RTCP by the second byte (RFC 5761). It does not
-//! parse: a datagram too short for the smallest header of its kind is [`DatagramKind::Unknown`], everything further is for the parser of that kind to judge.
+//! Tells what a datagram is from its first bytes: STUN, DTLS, RTP or RTCP on one port (RFC 7983, updated by RFC 9443),
+//! RTP against RTCP by the second byte (RFC 5761). It does not parse: a datagram too short for the smallest header of
+//! its kind is [`DatagramKind::Unknown`], everything further is for the parser of that kind to judge.
 
 /// The protocol a datagram belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,7 +19,8 @@ pub enum DatagramKind {
 
 /// The STUN header (RFC 8489, section 5), in bytes.
 const STUN_HEADER: usize = 20;
-/// The header of a DTLS 1.2 record (RFC 6347, section 4.1), in bytes. A DTLS 1.3 record may be shorter, but this engine negotiates 1.2.
+/// The header of a DTLS 1.2 record (RFC 6347, section 4.1), in bytes. A DTLS 1.3 record may be shorter, but this engine
+/// negotiates 1.2.
 const DTLS_RECORD_HEADER: usize = 13;
 /// The fixed RTP header (RFC 3550, section 5.1), in bytes.
 const RTP_HEADER: usize = 12;

@@ -1,8 +1,10 @@
-//! The crate's error: one enum, [`TransportError`], with the typed cause of each layer nested inside. It is not a log: whoever receives it decides who reads it, and an
-//! error about one datagram never says anything about the connection it arrived on.
+//! The crate's error: one enum, [`TransportError`], with the typed cause of each layer nested inside. It is not a log:
+//! whoever receives it decides who reads it, and an error about one datagram never says anything about the connection
+//! it arrived on.
 
 use crate::ice::IceError;
 use crate::rtp::RtpError;
+use crate::srtp::SrtpError;
 
 /// What can go wrong between a datagram and the packet inside it.
 #[derive(Debug, thiserror::Error)]
@@ -14,4 +16,7 @@ pub enum TransportError {
     /// A STUN message was not accepted.
     #[error(transparent)]
     Ice(#[from] IceError),
+    /// A packet could not be protected, or did not authenticate.
+    #[error("SRTP: {0}")]
+    Srtp(#[from] SrtpError),
 }

@@ -1,14 +1,18 @@
-//! The transport of Ringback: bytes in, packets out. It demultiplexes datagrams (RFC 7983), reads and writes RTP and RTCP (RFC 3550, 8285, 4585), protects them in place
-//! (SRTP, RFC 3711 and 7714), and carries the ICE-lite, DTLS, SCTP and SDP that a WebRTC peer needs before media flows. Everything except the sockets is a state machine
-//! without I/O or a clock. It is *not* a media server: who gets which packet is the SFU's business, and nothing here knows rooms, calls or users.
+//! The transport of Ringback: bytes in, packets out. It demultiplexes datagrams (RFC 7983), reads and writes RTP and
+//! RTCP (RFC 3550, 8285, 4585), protects them in place (SRTP, RFC 3711 and 7714), and carries the ICE-lite, DTLS, SCTP
+//! and SDP that a WebRTC peer needs before media flows. Everything except the sockets is a state machine without I/O or
+//! a clock. It is *not* a media server: who gets which packet is the SFU's business, and nothing here knows rooms,
+//! calls or users.
 
 pub mod demux;
 pub mod error;
 pub mod ice;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 
 pub use demux::{DatagramKind, classify};
 pub use error::TransportError;
 pub use ice::{IceCredentials, IceError};
 pub use rtp::{RtpError, RtpHeader, RtpHeaderWriter};
+pub use srtp::{SrtpError, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};

@@ -1,5 +1,6 @@
-//! The RTP header, read and written without copying or allocating: RFC 3550 section 5.1 with the header extensions of RFC 8285 in both forms. It knows neither payload formats nor
-//! encryption; [`RtpHeader::parse_unpadded`] is what SRTP uses on a packet whose padding is still ciphertext.
+//! The RTP header, read and written without copying or allocating: RFC 3550 section 5.1 with the header extensions of
+//! RFC 8285 in both forms. It knows neither payload formats nor encryption; [`RtpHeader::parse_unpadded`] is what SRTP
+//! uses on a packet whose padding is still ciphertext.
 
 /// The length of the fixed header, in bytes (RFC 3550, section 5.1).
 pub const FIXED_HEADER_LEN: usize = 12;
@@ -117,9 +118,11 @@ pub struct RtpHeader {
     pub ssrc: u32,
     /// Where the payload begins: the length of the header with CSRCs and extension, in bytes.
     pub header_len: usize,
-    /// The length of the payload without padding, in bytes. After [`parse_unpadded`](Self::parse_unpadded): everything after the header.
+    /// The length of the payload without padding, in bytes. After [`parse_unpadded`](Self::parse_unpadded): everything
+    /// after the header.
     pub payload_len: usize,
-    /// The length of the padding, in bytes; 0 without padding. After [`parse_unpadded`](Self::parse_unpadded): always 0.
+    /// The length of the padding, in bytes; 0 without padding. After [`parse_unpadded`](Self::parse_unpadded): always
+    /// 0.
     pub padding_len: u8,
     extension_offset: usize,
     extension_len: usize,
@@ -127,7 +130,8 @@ pub struct RtpHeader {
 }
 
 impl RtpHeader {
-    /// Reads the header of a plain packet, padding included, and checks every extension element. The packet is exactly `packet`, to its last byte.
+    /// Reads the header of a plain packet, padding included, and checks every extension element. The packet is exactly
+    /// `packet`, to its last byte.
     ///
     /// # Errors
     /// Says which part is malformed, where it is and what was expected. Never panics, whatever the bytes.
@@ -152,7 +156,8 @@ impl RtpHeader {
         Ok(header)
     }
 
-    /// Reads the header only: for a packet whose payload, and with it the padding length, is still ciphertext. Extension elements are not checked, only the extension's length.
+    /// Reads the header only: for a packet whose payload, and with it the padding length, is still ciphertext.
+    /// Extension elements are not checked, only the extension's length.
     ///
     /// # Errors
     /// Says which part is malformed, where it is and what was expected. Never panics, whatever the bytes.
@@ -204,13 +209,15 @@ impl RtpHeader {
         })
     }
 
-    /// The payload without padding of the packet this header was parsed from; empty if `packet` is shorter than that one.
+    /// The payload without padding of the packet this header was parsed from; empty if `packet` is shorter than that
+    /// one.
     #[must_use]
     pub fn payload<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
         packet.get(self.header_len..self.header_len + self.payload_len).unwrap_or_default()
     }
 
-    /// The extension elements, as (identifier, value), of the packet this header was parsed from. Padding is skipped; the first malformed element ends it.
+    /// The extension elements, as (identifier, value), of the packet this header was parsed from. Padding is skipped;
+    /// the first malformed element ends it.
     pub fn extensions<'a>(&self, packet: &'a [u8]) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
         self.elements(packet).map_while(Result::ok)
     }
@@ -258,7 +265,8 @@ impl<'a> Iterator for Elements<'a> {
                     self.advance(1);
                     continue;
                 }
-                // RFC 8285, section 4.2: identifier 15, or identifier 0 with a length, ends the processing of the whole extension.
+                // RFC 8285, section 4.2: identifier 15, or identifier 0 with a length, ends the processing of the whole
+                // extension.
                 ExtensionForm::OneByte if first >> 4 == ONE_BYTE_STOP_ID || first >> 4 == 0 => {
                     self.rest = &[];
                     return None;
@@ -305,8 +313,9 @@ pub struct RtpHeaderWriter {
 }
 
 impl RtpHeaderWriter {
-    /// Writes the header with these extension elements, as (identifier, value), and returns its length in bytes; the payload goes there. The one-byte form is used where it can
-    /// be, the two-byte form when an identifier is above 14 or a value is empty or longer than 16 bytes: a peer that did not agree to `extmap-allow-mixed` (RFC 8285,
+    /// Writes the header with these extension elements, as (identifier, value), and returns its length in bytes; the
+    /// payload goes there. The one-byte form is used where it can be, the two-byte form when an identifier is above 14
+    /// or a value is empty or longer than 16 bytes: a peer that did not agree to `extmap-allow-mixed` (RFC 8285,
     /// section 6) must not be sent such values together with shorter packets.
     ///
     /// # Errors
@@ -338,7 +347,8 @@ impl RtpHeaderWriter {
         Ok(FIXED_HEADER_LEN + len)
     }
 
-    /// Appends `padding` bytes of RTP padding (RFC 3550, section 5.1) to the plain packet in `buf[..len]`, which has none yet, and returns the new length.
+    /// Appends `padding` bytes of RTP padding (RFC 3550, section 5.1) to the plain packet in `buf[..len]`, which has
+    /// none yet, and returns the new length.
     ///
     /// # Errors
     /// When `padding` is not 1 to 255, or the packet with its padding does not fit `buf`, which is then unchanged.
@@ -359,7 +369,8 @@ impl RtpHeaderWriter {
     }
 }
 
-/// Writes the four-byte extension header and the elements, filled up to a whole word, and returns their length in bytes.
+/// Writes the four-byte extension header and the elements, filled up to a whole word, and returns their length in
+/// bytes.
 fn write_extension(buf: &mut [u8], extensions: &[(u8, &[u8])]) -> Result<usize, RtpError> {
     let mut one_byte = true;
     let mut values = 0;
