@@ -2,6 +2,7 @@
 //! whoever receives it decides who reads it, and an error about one datagram never says anything about the connection
 //! it arrived on.
 
+use crate::dtls::DtlsError;
 use crate::ice::IceError;
 use crate::rtp::RtpError;
 use crate::srtp::SrtpError;
@@ -16,6 +17,9 @@ pub enum TransportError {
     /// A STUN message was not accepted.
     #[error(transparent)]
     Ice(#[from] IceError),
+    /// The DTLS association could not be had, or has ended.
+    #[error(transparent)]
+    Dtls(#[from] DtlsError),
     /// A packet could not be protected, or did not authenticate.
     #[error("SRTP: {0}")]
     Srtp(#[from] SrtpError),

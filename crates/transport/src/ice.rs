@@ -1,5 +1,7 @@
-//! The ICE-lite agent (RFC 8445, consent RFC 7675) of one peer, on `rtc-stun`: it answers connectivity checks, validates addresses, follows the controlling side's nomination to a new
-//! address, and knows when consent to send has run out. It is *not* a full agent: it gathers nothing, sends no checks of its own and is never in control. It owns no socket and no clock.
+//! The ICE-lite agent (RFC 8445, consent RFC 7675) of one peer, on `rtc-stun`: it answers connectivity checks,
+//! validates addresses, follows the controlling side's nomination to a new address, and knows when consent to send has
+//! run out. It is *not* a full agent: it gathers nothing, sends no checks of its own and is never in control. It owns
+//! no socket and no clock.
 
 mod message;
 
@@ -20,11 +22,12 @@ use message::{Kind, StunMessage};
 
 pub use crate::sdp::IceCredentials;
 
-/// How long media may flow after the last authenticated request from the selected address (RFC 7675, section 5.1). Shorter would end calls on a short outage, longer keeps sending to
-/// somebody who is gone.
+/// How long media may flow after the last authenticated request from the selected address (RFC 7675, section 5.1).
+/// Shorter would end calls on a short outage, longer keeps sending to somebody who is gone.
 pub const CONSENT_LIFETIME: Duration = Duration::from_secs(30);
 
-/// Addresses remembered as validated. A browser checks from a handful of candidates; more only cost memory and a longer look-up per datagram.
+/// Addresses remembered as validated. A browser checks from a handful of candidates; more only cost memory and a longer
+/// look-up per datagram.
 const MAX_VALIDATED: usize = 8;
 
 /// Unknown attributes listed in an error answer, at most. One would do; the bound keeps the answer small.
@@ -51,8 +54,9 @@ pub enum IceError {
     ConsentExpired,
 }
 
-/// The ufrags in the USERNAME of a STUN request, `(local, remote)` as this side sees them: finds the connection that a request from an unknown address belongs to. Nothing is
-/// authenticated by it. `None` for anything that is not a well-formed binding request with a user name.
+/// The ufrags in the USERNAME of a STUN request, `(local, remote)` as this side sees them: finds the connection that a
+/// request from an unknown address belongs to. Nothing is authenticated by it. `None` for anything that is not a
+/// well-formed binding request with a user name.
 #[must_use]
 pub fn request_username(datagram: &[u8]) -> Option<(&str, &str)> {
     let message = StunMessage::parse(datagram).ok()?;
@@ -113,14 +117,15 @@ impl IceAgent {
         }
     }
 
-    /// Where to send: the nominated address, or before any nomination the first validated one (RFC 8445, section 12.1.1 allows any valid pair). `None` before a valid check and after
-    /// consent ran out.
+    /// Where to send: the nominated address, or before any nomination the first validated one (RFC 8445, section 12.1.1
+    /// allows any valid pair). `None` before a valid check and after consent ran out.
     #[must_use]
     pub fn selected(&self) -> Option<SocketAddr> {
         self.selected.filter(|_| !self.expired)
     }
 
-    /// Whether `address` has proved within the last 30 seconds that it knows the password. Everything but STUN is taken only from such addresses.
+    /// Whether `address` has proved within the last 30 seconds that it knows the password. Everything but STUN is taken
+    /// only from such addresses.
     #[must_use]
     pub fn is_validated(&self, address: SocketAddr) -> bool {
         !self.expired && self.validated.iter().any(|entry| entry.address == address)
@@ -131,7 +136,8 @@ impl IceAgent {
         std::iter::once(&self.current).chain(&self.previous).map(|generation| generation.local.ufrag.as_str())
     }
 
-    /// Begins an ICE restart (RFC 8445, section 9): the selected address keeps carrying media, and the old credentials stay good, until a nomination under the new ones.
+    /// Begins an ICE restart (RFC 8445, section 9): the selected address keeps carrying media, and the old credentials
+    /// stay good, until a nomination under the new ones.
     pub fn restart(&mut self, local: IceCredentials, remote: IceCredentials, now: Instant) {
         let old = std::mem::replace(&mut self.current, Generation { local, remote });
         if self.expired {
@@ -169,10 +175,12 @@ impl IceAgent {
         true
     }
 
-    /// Handles a datagram that [`classify`](crate::demux::classify) calls STUN. Responses and indications are ignored: this agent asks for nothing, and consent needs authentication.
+    /// Handles a datagram that [`classify`](crate::demux::classify) calls STUN. Responses and indications are ignored:
+    /// this agent asks for nothing, and consent needs authentication.
     ///
     /// # Errors
-    /// When the message is malformed, not authenticated, or too late; nothing is to be sent then. An authenticated request that is refused comes back as an answer instead.
+    /// When the message is malformed, not authenticated, or too late; nothing is to be sent then. An authenticated
+    /// request that is refused comes back as an answer instead.
     pub fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<IceOutcome, IceError> {
         let message = StunMessage::parse(datagram)?;
         if message.kind() != Kind::BindingRequest {

@@ -5,14 +5,15 @@
 //! calls or users.
 
 pub mod demux;
+pub mod dtls;
 pub mod error;
 pub mod ice;
 pub mod rtp;
 pub mod sdp;
-pub mod socket;
 pub mod srtp;
 
 pub use demux::{DatagramKind, classify};
+pub use dtls::{Certificate, DtlsError, DtlsRole};
 pub use error::TransportError;
 pub use ice::{IceCredentials, IceError};
 pub use rtp::{RtpError, RtpHeader, RtpHeaderWriter};

@@ -1,5 +1,6 @@
-//! A checked, borrowed view of a STUN message (RFC 8489, section 5): its structure is verified once, before anything else looks at it, so that a truncated or hostile message never
-//! reaches code that trusts a length. It knows no passwords; authentication is the agent's business.
+//! A checked, borrowed view of a STUN message (RFC 8489, section 5): its structure is verified once, before anything
+//! else looks at it, so that a truncated or hostile message never reaches code that trusts a length. It knows no
+//! passwords; authentication is the agent's business.
 
 use super::IceError;
 
@@ -77,7 +78,8 @@ impl<'a> StunMessage<'a> {
         })
     }
 
-    /// The attributes before MESSAGE-INTEGRITY. What follows it is not authenticated and is ignored (RFC 8489, section 14.5).
+    /// The attributes before MESSAGE-INTEGRITY. What follows it is not authenticated and is ignored (RFC 8489, section
+    /// 14.5).
     pub(super) fn attributes(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
         self.all_attributes().map(|(_, kind, value)| (kind, value)).take_while(|(kind, _)| *kind != MESSAGE_INTEGRITY)
     }
