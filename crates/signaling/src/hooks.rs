@@ -24,12 +24,7 @@ pub enum Permission {
 /// Decides who may do what, beyond what their token grants: both must agree. A hook that fails refuses.
 pub trait Authorize: Send + Sync + 'static {
     /// May `caller` ring `callee`? Asked only where the token has the `call` grant.
-    fn may_call<'a>(
-        &'a self,
-        caller: &'a str,
-        callee: &'a str,
-        kind: CallKind,
-    ) -> BoxFuture<'a, Permission> {
+    fn may_call<'a>(&'a self, caller: &'a str, callee: &'a str, kind: CallKind) -> BoxFuture<'a, Permission> {
         let _ = (caller, callee, kind);
         Box::pin(async { Permission::Granted })
     }
@@ -110,11 +105,7 @@ pub struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self {
-            authorize: Arc::new(NoHooks),
-            notify: Arc::new(NoHooks),
-            missed_call: Arc::new(NoHooks),
-        }
+        Self { authorize: Arc::new(NoHooks), notify: Arc::new(NoHooks), missed_call: Arc::new(NoHooks) }
     }
 }
 
@@ -145,10 +136,7 @@ impl Notify for NoHooks {
 }
 
 impl MissedCall for NoHooks {
-    fn missed_call<'a>(
-        &'a self,
-        _call: &'a UnansweredCall,
-    ) -> BoxFuture<'a, Result<(), HookError>> {
+    fn missed_call<'a>(&'a self, _call: &'a UnansweredCall) -> BoxFuture<'a, Result<(), HookError>> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -2,6 +2,9 @@
 //! `docs/protocol.md` as an axum router to nest, decides with state machines that know no clock and no socket, and leaves
 //! media to whoever implements [`media::Media`]. It carries no packet and understands no SDP.
 
+pub mod call;
 pub mod hooks;
 pub mod media;
 pub mod protocol;
+pub mod rate;
+pub mod switchboard;

@@ -43,10 +43,7 @@ pub struct MediaError {
 impl MediaError {
     /// An error with a message for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }
 
@@ -79,11 +76,7 @@ pub trait Media: Send + Sync + 'static {
         offer: MediaOffer,
     ) -> BoxFuture<'a, Result<MediaAnswer, MediaError>>;
     /// Drops a participant. May also come for one that never got in; that is not an error.
-    fn leave<'a>(
-        &'a self,
-        room: &'a str,
-        participant: &'a str,
-    ) -> BoxFuture<'a, Result<(), MediaError>>;
+    fn leave<'a>(&'a self, room: &'a str, participant: &'a str) -> BoxFuture<'a, Result<(), MediaError>>;
     /// Mutes or unmutes a track of a participant.
     fn set_muted<'a>(
         &'a self,

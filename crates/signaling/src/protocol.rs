@@ -13,12 +13,11 @@ pub use call::{CallInfo, CallKind, CallState, DoneReason, Leg, LegState, Outcome
 pub use error::{Answer, AnswerResult, ErrorCode, WireError};
 pub use event::{Event, EventFrame};
 pub use request::{
-    CallDecline, CallPlace, CallRef, DeclineReason, Request, RequestFrame, RoomJoin, RoomLeave,
-    RoomMute, RoomOffer, RoomPin, RoomView,
+    CallDecline, CallPlace, CallRef, DeclineReason, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer,
+    RoomPin, RoomView,
 };
 pub use room::{
-    Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView,
-    Source, Track, TrackClaim,
+    Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView, Source, Track, TrackClaim,
 };
 pub use session::{Availability, Hello, HelloOk, IceServer, Person};
 

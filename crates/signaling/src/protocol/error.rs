@@ -84,22 +84,14 @@ pub struct WireError {
 impl WireError {
     /// An error with a message for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            retry_after_ms: None,
-        }
+        Self { code, message: message.into(), retry_after_ms: None }
     }
 
     /// [`ErrorCode::RateLimited`], to be tried again after `wait`.
     pub fn rate_limited(message: impl Into<String>, wait: Duration) -> Self {
         // Rounded up, so that who waits exactly that long is let through.
         let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        Self {
-            code: ErrorCode::RateLimited,
-            message: message.into(),
-            retry_after_ms: Some(retry_after_ms),
-        }
+        Self { code: ErrorCode::RateLimited, message: message.into(), retry_after_ms: Some(retry_after_ms) }
     }
 }
 
@@ -134,11 +126,7 @@ impl Answer {
             #[serde(skip_serializing_if = "Option::is_none")]
             error: Option<&'a WireError>,
         }
-        let frame = Frame {
-            re,
-            ok: result.as_ref().ok(),
-            error: result.as_ref().err(),
-        };
+        let frame = Frame { re, ok: result.as_ref().ok(), error: result.as_ref().err() };
         serde_json::to_string(&frame).unwrap_or_else(|error| {
             tracing::error!(%error, re, "an answer cannot be written as JSON");
             format!(r#"{{"re":{re},"error":{{"code":"internal","message":"the answer cannot be written as JSON"}}}}"#)

@@ -123,10 +123,7 @@ impl Event {
 #[allow(dead_code)] // used by the sessions
 /// Puts a socket's `seq` into the [body](Event::body) of an event.
 pub(crate) fn numbered(seq: u64, body: &str) -> String {
-    format!(
-        r#"{{"seq":{seq},{}"#,
-        body.strip_prefix('{').unwrap_or(body)
-    )
+    format!(r#"{{"seq":{seq},{}"#, body.strip_prefix('{').unwrap_or(body))
 }
 
 /// An event as it arrives at a client.
@@ -146,19 +143,9 @@ mod tests {
 
     #[test]
     fn a_body_numbered_for_a_socket_is_an_event_frame() {
-        let event = Event::RoomStage {
-            room: "r".into(),
-            participant: None,
-            reason: "silence".into(),
-        };
+        let event = Event::RoomStage { room: "r".into(), participant: None, reason: "silence".into() };
         let text = numbered(12, &event.body());
-        assert_eq!(
-            text,
-            r#"{"seq":12,"event":"room.stage","room":"r","participant":null,"reason":"silence"}"#
-        );
-        assert_eq!(
-            serde_json::from_str::<EventFrame>(&text).unwrap(),
-            EventFrame { seq: 12, event }
-        );
+        assert_eq!(text, r#"{"seq":12,"event":"room.stage","room":"r","participant":null,"reason":"silence"}"#);
+        assert_eq!(serde_json::from_str::<EventFrame>(&text).unwrap(), EventFrame { seq: 12, event });
     }
 }

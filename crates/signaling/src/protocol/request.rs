@@ -168,9 +168,7 @@ pub struct RoomPin {
 }
 
 // Serde takes an absent `Option` for null; a pin without its field is a mistake, not an unpin.
-fn required_nullable<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<String>, D::Error> {
+fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(deserializer)
 }
 
@@ -191,31 +189,16 @@ impl RequestFrame {
     /// # Errors
     /// The `id` to answer under (0 where there is no usable one) and the error to answer with.
     pub fn parse(text: &str) -> Result<Self, (u64, WireError)> {
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            (
-                0,
-                WireError::new(
-                    ErrorCode::BadJson,
-                    format!("the frame is not JSON: {error}"),
-                ),
-            )
-        })?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| (0, WireError::new(ErrorCode::BadJson, format!("the frame is not JSON: {error}"))))?;
         let Value::Object(fields) = value else {
-            return Err((
-                0,
-                WireError::new(ErrorCode::BadJson, "the frame is not a JSON object"),
-            ));
+            return Err((0, WireError::new(ErrorCode::BadJson, "the frame is not a JSON object")));
         };
-        let id = fields
-            .get("id")
-            .and_then(Value::as_u64)
-            .filter(|id| *id > 0);
+        let id = fields.get("id").and_then(Value::as_u64).filter(|id| *id > 0);
         let Some(id) = id else {
             return Err((0, bad_request("id", "a positive integer is required")));
         };
-        Request::parse(fields)
-            .map(|request| Self { id, request })
-            .map_err(|error| (id, error))
+        Request::parse(fields).map(|request| Self { id, request }).map_err(|error| (id, error))
     }
 }
 
@@ -243,10 +226,7 @@ impl Request {
             "room.pin" => Self::RoomPin(body(fields)?),
             other => {
                 let shown: String = other.chars().take(40).collect();
-                return Err(WireError::new(
-                    ErrorCode::UnknownType,
-                    format!("there is no request of type {shown:?}"),
-                ));
+                return Err(WireError::new(ErrorCode::UnknownType, format!("there is no request of type {shown:?}")));
             }
         };
         request.check()?;
@@ -264,14 +244,8 @@ impl Request {
                 if place.to.len() != 1 {
                     return Err(bad_request("to", "exactly one user is required"));
                 }
-                place
-                    .to
-                    .iter()
-                    .try_for_each(|user| check_id("to[0]", user, MAX_ID))?;
-                place
-                    .thread
-                    .iter()
-                    .try_for_each(|thread| check_id("thread", thread, MAX_THREAD))
+                place.to.iter().try_for_each(|user| check_id("to[0]", user, MAX_ID))?;
+                place.thread.iter().try_for_each(|thread| check_id("thread", thread, MAX_THREAD))
             }
             Self::CallRingAck(about) | Self::CallAccept(about) | Self::CallIgnore(about) => {
                 check_id("call", &about.call, MAX_ID)
@@ -280,16 +254,7 @@ impl Request {
                 check_id("call", &about.call, MAX_ID)
             }
             Self::CallDecline(decline) => check_id("call", &decline.call, MAX_ID),
-            Self::RoomJoin(RoomJoin {
-                room,
-                offer,
-                tracks,
-            })
-            | Self::RoomOffer(RoomOffer {
-                room,
-                offer,
-                tracks,
-            }) => {
+            Self::RoomJoin(RoomJoin { room, offer, tracks }) | Self::RoomOffer(RoomOffer { room, offer, tracks }) => {
                 check_id("room", room, MAX_ID)?;
                 if offer.is_empty() {
                     return Err(bad_request("offer", "an SDP offer is required"));
@@ -304,15 +269,14 @@ impl Request {
                 if view.view.len() > MAX_VIEW {
                     return Err(bad_request("view", &format!("at most {MAX_VIEW} slots")));
                 }
-                view.view.iter().enumerate().try_for_each(|(i, slot)| {
-                    check_id(&format!("view[{i}].mid"), &slot.mid, MAX_MID)
-                })
+                view.view
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(i, slot)| check_id(&format!("view[{i}].mid"), &slot.mid, MAX_MID))
             }
             Self::RoomPin(pin) => {
                 check_id("room", &pin.room, MAX_ID)?;
-                pin.participant
-                    .iter()
-                    .try_for_each(|participant| check_id("participant", participant, MAX_ID))
+                pin.participant.iter().try_for_each(|participant| check_id("participant", participant, MAX_ID))
             }
         }
     }
@@ -322,11 +286,7 @@ fn body<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, WireError>
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        let message = if path == "." {
-            inner.to_string()
-        } else {
-            format!("{path}: {inner}")
-        };
+        let message = if path == "." { inner.to_string() } else { format!("{path}: {inner}") };
         WireError::new(ErrorCode::BadRequest, message)
     })
 }
@@ -337,50 +297,29 @@ fn bad_request(field: &str, expected: &str) -> WireError {
 
 fn check_id(field: &str, id: &str, max: usize) -> Result<(), WireError> {
     if id.is_empty() || id.len() > max || id.chars().any(char::is_control) {
-        return Err(bad_request(
-            field,
-            &format!("1 to {max} bytes without control characters are required"),
-        ));
+        return Err(bad_request(field, &format!("1 to {max} bytes without control characters are required")));
     }
     Ok(())
 }
 
 fn check_device(device: &str) -> Result<(), WireError> {
-    let fits = (1..=64).contains(&device.len())
-        && device
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if fits {
-        Ok(())
-    } else {
-        Err(bad_request(
-            "device",
-            "1 to 64 characters of [A-Za-z0-9_-] are required",
-        ))
-    }
+    let fits =
+        (1..=64).contains(&device.len()) && device.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if fits { Ok(()) } else { Err(bad_request("device", "1 to 64 characters of [A-Za-z0-9_-] are required")) }
 }
 
 fn check_tracks(tracks: &[TrackClaim]) -> Result<(), WireError> {
     if tracks.len() > MAX_TRACKS {
-        return Err(bad_request(
-            "tracks",
-            &format!("at most {MAX_TRACKS} tracks"),
-        ));
+        return Err(bad_request("tracks", &format!("at most {MAX_TRACKS} tracks")));
     }
     for (i, track) in tracks.iter().enumerate() {
         check_id(&format!("tracks[{i}].mid"), &track.mid, MAX_MID)?;
         let before = tracks.iter().take(i);
         if before.clone().any(|other| other.mid == track.mid) {
-            return Err(bad_request(
-                &format!("tracks[{i}].mid"),
-                "each mid may be claimed once",
-            ));
+            return Err(bad_request(&format!("tracks[{i}].mid"), "each mid may be claimed once"));
         }
         if before.clone().any(|other| other.source == track.source) {
-            return Err(bad_request(
-                &format!("tracks[{i}].source"),
-                "each source may be published once",
-            ));
+            return Err(bad_request(&format!("tracks[{i}].source"), "each source may be published once"));
         }
     }
     Ok(())

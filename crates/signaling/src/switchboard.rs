@@ -1,0 +1,389 @@
+//! The registry of users, their live devices and their calls, as a state machine without clock, socket or random number. It decides what
+//! concerns more than one call: who is busy, what happens when two people ring each other at once, which other calls end when
+//! one becomes active, and how often somebody may ring. One call's own course is [`call`](crate::call)'s.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::call::{Call, CallInput, CallOutput, CallTiming, NewCall, NewCallee};
+use crate::protocol::{Availability, CallKind, CallState, ErrorCode, Party, Person, WireError};
+use crate::rate::{KeyedBuckets, Rate};
+
+/// The switchboard's limits and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwitchboardConfig {
+    /// How long calls wait for what.
+    pub timing: CallTiming,
+    /// How often a user may ring anybody.
+    pub caller_rate: Rate,
+    /// How often a user may ring the same user.
+    pub pair_rate: Rate,
+    /// The most devices of one user at once.
+    pub max_devices: usize,
+    /// How long the status of a call that is over can be asked; a woken device asks late.
+    pub keep_ended: Duration,
+}
+
+impl Default for SwitchboardConfig {
+    fn default() -> Self {
+        Self {
+            timing: CallTiming::default(),
+            caller_rate: Rate { burst: 10, every: Duration::from_secs(3) },
+            pair_rate: Rate { burst: 5, every: Duration::from_secs(10) },
+            max_devices: 16,
+            keep_ended: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The most calls that are over and kept for [`SwitchboardConfig::keep_ended`]; the oldest go first.
+const MAX_ENDED: usize = 10_000;
+
+/// What a user asks to place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceCall {
+    /// An unguessable id, to be used if a new call comes of it.
+    pub id: String,
+    /// An unguessable room, likewise.
+    pub room: String,
+    /// The caller's device; must be live.
+    pub caller: Party,
+    /// Whom to ring.
+    pub callee: String,
+    /// Voice or video.
+    pub kind: CallKind,
+    /// The embedding app's conversation; derived from the pair where absent.
+    pub thread: Option<String>,
+    /// Now, in Unix milliseconds.
+    pub placed_at: u64,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    name: Option<String>,
+    devices: BTreeSet<String>,
+    /// Calls that are not over.
+    calls: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    call: Call,
+    /// What stands for this call in `timers`.
+    timer: Option<Instant>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Switchboard {
+    config: SwitchboardConfig,
+    users: BTreeMap<String, User>,
+    calls: HashMap<String, Entry>,
+    timers: BTreeSet<(Instant, String)>,
+    /// Calls that are over, and until when they are kept.
+    ended: VecDeque<(Instant, String)>,
+    caller_buckets: KeyedBuckets<String>,
+    pair_buckets: KeyedBuckets<(String, String)>,
+    outputs: VecDeque<(String, CallOutput)>,
+    people_changed: bool,
+}
+
+impl Switchboard {
+    /// Nobody is there yet.
+    pub fn new(config: SwitchboardConfig) -> Self {
+        Self {
+            config,
+            users: BTreeMap::new(),
+            calls: HashMap::new(),
+            timers: BTreeSet::new(),
+            ended: VecDeque::new(),
+            caller_buckets: KeyedBuckets::new(config.caller_rate),
+            pair_buckets: KeyedBuckets::new(config.pair_rate),
+            outputs: VecDeque::new(),
+            people_changed: false,
+        }
+    }
+
+    /// A device has a live session, for the first time or again. What rings for the user rings there too.
+    ///
+    /// # Errors
+    /// `unavailable` where the user has too many devices.
+    pub fn device_up(&mut self, now: Instant, party: &Party, name: &str) -> Result<(), WireError> {
+        self.handle_timeout(now);
+        let user = self.users.entry(party.user.clone()).or_default();
+        if !user.devices.contains(&party.device) && user.devices.len() >= self.config.max_devices {
+            let message = format!("at most {} devices of one user at once", self.config.max_devices);
+            return Err(WireError::new(ErrorCode::Unavailable, message));
+        }
+        self.people_changed |= user.devices.is_empty() || user.name.as_deref() != Some(name);
+        user.devices.insert(party.device.clone());
+        user.name = Some(name.to_owned());
+        for call in user.calls.clone() {
+            self.tell(now, &call, CallInput::DeviceUp(party.clone()));
+        }
+        Ok(())
+    }
+
+    /// A device's session is gone.
+    pub fn device_gone(&mut self, now: Instant, party: &Party) {
+        self.handle_timeout(now);
+        let Some(user) = self.users.get_mut(&party.user) else { return };
+        if !user.devices.remove(&party.device) {
+            return;
+        }
+        self.people_changed |= user.devices.is_empty();
+        for call in user.calls.clone() {
+            self.tell(now, &call, CallInput::DeviceGone(party.clone()));
+        }
+        self.forget_if_idle(&party.user);
+    }
+
+    /// Whether a [`place`](Self::place) would go through the rate limits now. Takes nothing from them.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time to wait.
+    pub fn check_rate(&self, now: Instant, caller: &str, callee: &str) -> Result<(), WireError> {
+        let pair = (caller.to_owned(), callee.to_owned());
+        match self.caller_buckets.wait(now, &pair.0).max(self.pair_buckets.wait(now, &pair)) {
+            Duration::ZERO => Ok(()),
+            wait => Err(WireError::rate_limited("too many calls placed; wait a little", wait)),
+        }
+    }
+
+    /// Places a call, and returns its id. With glare (the callee is ringing this user) it is the callee's call, accepted. A callee in another
+    /// call is busy: the call is over at once. What the caller was holding with a device that has vanished ends first.
+    ///
+    /// # Errors
+    /// `bad_request` for a call to oneself, `conflict` while the caller holds another call, `rate_limited`.
+    pub fn place(&mut self, now: Instant, place: PlaceCall) -> Result<String, WireError> {
+        self.handle_timeout(now);
+        let PlaceCall { id, room, caller, callee, kind, thread, placed_at } = place;
+        if caller.user == callee {
+            return Err(WireError::new(ErrorCode::BadRequest, "to[0]: one cannot call oneself"));
+        }
+        self.drop_adrift(now, &caller.user);
+        if self.in_call(&caller.user) {
+            return Err(WireError::new(ErrorCode::Conflict, "already in a call; hang up first"));
+        }
+        if let Some(glaring) = self.glaring(&caller.user, &callee) {
+            self.handle(now, &glaring, CallInput::Accept(caller))?;
+            return Ok(glaring);
+        }
+        if self.calls_of(&caller.user).any(|call| call.caller().user == caller.user) {
+            return Err(WireError::new(ErrorCode::Conflict, "already placing a call; cancel it first"));
+        }
+        self.check_rate(now, &caller.user, &callee)?;
+        // Both have a token, as was checked.
+        let _ = self.caller_buckets.take(now, caller.user.clone());
+        let _ = self.pair_buckets.take(now, (caller.user.clone(), callee.clone()));
+
+        let busy = self.in_call(&callee);
+        let caller_name = self.name(&caller.user).unwrap_or(&caller.user).to_owned();
+        let known = self.users.get(&callee);
+        let callees = vec![NewCallee {
+            user: callee.clone(),
+            name: known.and_then(|user| user.name.clone()),
+            devices: known.map(|user| user.devices.iter().cloned().collect()).unwrap_or_default(),
+            busy,
+        }];
+        let thread = thread.unwrap_or_else(|| pair_thread(&caller.user, &callee));
+        for user in [&caller.user, &callee] {
+            self.users.entry(user.clone()).or_default().calls.push(id.clone());
+        }
+        let new = NewCall { id: id.clone(), kind, thread, room, caller, caller_name, callees, placed_at };
+        let call = Call::place(now, self.config.timing, new);
+        self.calls.insert(id.clone(), Entry { call, timer: None });
+        self.settle(now, &id);
+        Ok(id)
+    }
+
+    /// Passes an input to a call.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such call, otherwise what the [call](Call::handle) says.
+    pub fn handle(&mut self, now: Instant, call: &str, input: CallInput) -> Result<(), WireError> {
+        self.handle_timeout(now);
+        let entry = self.calls.get_mut(call).ok_or_else(Call::not_found)?;
+        let was = entry.call.state();
+        let result = entry.call.handle(now, input);
+        let activated = was == CallState::Ringing && entry.call.state() == CallState::Active;
+        self.settle(now, call);
+        if activated {
+            self.end_rivals(now, call);
+        }
+        result
+    }
+
+    /// What is to be done next about which call.
+    pub fn poll_output(&mut self) -> Option<(String, CallOutput)> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether [`people`](Self::people) differs from the last time this was asked.
+    pub fn take_people_changed(&mut self) -> bool {
+        std::mem::take(&mut self.people_changed)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let call = self.timers.first().map(|(at, _)| *at);
+        let ended = self.ended.front().map(|(at, _)| *at);
+        [call, ended].into_iter().flatten().min()
+    }
+
+    /// Ends the calls whose time is up, in order of their deadlines, and forgets old ones.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, call)) = self.timers.pop_first() else { break };
+            if let Some(entry) = self.calls.get_mut(&call) {
+                entry.timer = None;
+                entry.call.handle_timeout(now);
+            }
+            self.settle(now, &call);
+        }
+        while let Some((until, call)) = self.ended.front()
+            && (*until <= now || self.ended.len() > MAX_ENDED)
+        {
+            self.calls.remove(call);
+            self.ended.pop_front();
+        }
+    }
+
+    /// A call, while it is kept.
+    pub fn call(&self, id: &str) -> Option<&Call> {
+        self.calls.get(id).map(|entry| &entry.call)
+    }
+
+    /// The calls of a user that are not over.
+    pub fn calls_of<'a>(&'a self, user: &str) -> impl Iterator<Item = &'a Call> + use<'a> {
+        self.users.get(user).into_iter().flat_map(|user| &user.calls).filter_map(|id| self.call(id))
+    }
+
+    /// All calls that are not over.
+    pub fn live_calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.values().map(|entry| &entry.call).filter(|call| call.state() != CallState::Ended)
+    }
+
+    /// Everyone with a live device, by id.
+    pub fn people(&self) -> impl Iterator<Item = Person> + '_ {
+        self.users.iter().filter(|(_, user)| !user.devices.is_empty()).map(|(id, user)| Person {
+            user: id.clone(),
+            name: user.name.clone().unwrap_or_else(|| id.clone()),
+            state: if self.in_call(id) { Availability::InCall } else { Availability::Available },
+        })
+    }
+
+    /// The live devices of a user.
+    pub fn devices(&self, user: &str) -> impl Iterator<Item = &str> {
+        self.users.get(user).into_iter().flat_map(|user| user.devices.iter().map(String::as_str))
+    }
+
+    /// Whether the user is in an active call.
+    pub fn in_call(&self, user: &str) -> bool {
+        self.calls_of(user).any(|call| call.state() == CallState::Active)
+    }
+
+    fn name(&self, user: &str) -> Option<&str> {
+        self.users.get(user).and_then(|user| user.name.as_deref())
+    }
+
+    /// A call with which `callee` is ringing `caller` just now.
+    fn glaring(&self, caller: &str, callee: &str) -> Option<String> {
+        let rings_caller = |call: &&Call| {
+            call.state() == CallState::Ringing
+                && call.caller().user == callee
+                && call.is_callee(caller)
+                && !call.is_adrift(callee)
+        };
+        self.calls_of(caller).find(rings_caller).map(|call| call.id().to_owned())
+    }
+
+    /// Ends what a user holds with a device that has vanished: they have come back on another one and call anew.
+    fn drop_adrift(&mut self, now: Instant, user: &str) {
+        let adrift: Vec<_> =
+            self.calls_of(user).filter(|call| call.is_adrift(user)).map(|call| call.id().to_owned()).collect();
+        for call in adrift {
+            self.give_up(now, &call, user);
+        }
+    }
+
+    /// Both sides of a call that became active are in that call now, and in no other.
+    fn end_rivals(&mut self, now: Instant, call: &str) {
+        let Some(active) = self.call(call) else { return };
+        let parties: Vec<String> = active
+            .callees()
+            .chain([active.caller().user.as_str()])
+            .filter(|user| active.admits(user))
+            .map(str::to_owned)
+            .collect();
+        for user in parties {
+            let rivals: Vec<_> =
+                self.calls_of(&user).map(|rival| rival.id().to_owned()).filter(|rival| rival != call).collect();
+            for rival in rivals {
+                self.give_up(now, &rival, &user);
+            }
+        }
+    }
+
+    /// Takes a user out of a call that is not over: hangs up, cancels, or is busy, whichever applies.
+    fn give_up(&mut self, now: Instant, id: &str, user: &str) {
+        let Some(call) = self.call(id) else { return };
+        let party = Party { user: user.to_owned(), device: call.caller().device.clone() };
+        let input = match call.state() {
+            CallState::Active => CallInput::Hangup(party),
+            _ if call.caller().user == user => CallInput::Cancel(party),
+            _ => CallInput::CalleeBusy(user.to_owned()),
+        };
+        self.tell(now, id, input);
+    }
+
+    /// Passes an input that a call cannot refuse, or whose refusal does not matter.
+    fn tell(&mut self, now: Instant, id: &str, input: CallInput) {
+        if let Some(entry) = self.calls.get_mut(id) {
+            let _ = entry.call.handle(now, input);
+            self.settle(now, id);
+        }
+    }
+
+    /// Takes over what a call that was touched has to say: outputs, timer, end.
+    fn settle(&mut self, now: Instant, id: &str) {
+        let Some(entry) = self.calls.get_mut(id) else { return };
+        let mut over = false;
+        while let Some(output) = entry.call.poll_output() {
+            self.people_changed |= matches!(output, CallOutput::Active(_));
+            over |= matches!(output, CallOutput::Ended { .. });
+            self.outputs.push_back((id.to_owned(), output));
+        }
+        let timer = entry.call.poll_timeout();
+        let before = std::mem::replace(&mut entry.timer, timer);
+        if before != timer {
+            before.map(|at| self.timers.remove(&(at, id.to_owned())));
+            timer.map(|at| self.timers.insert((at, id.to_owned())));
+        }
+        if over {
+            let parties: Vec<String> =
+                entry.call.callees().chain([entry.call.caller().user.as_str()]).map(str::to_owned).collect();
+            self.ended.push_back((now + self.config.keep_ended, id.to_owned()));
+            self.people_changed = true;
+            for user in parties {
+                if let Some(user) = self.users.get_mut(&user) {
+                    user.calls.retain(|call| call != id);
+                }
+                self.forget_if_idle(&user);
+            }
+        }
+    }
+
+    fn forget_if_idle(&mut self, user: &str) {
+        if self.users.get(user).is_some_and(|user| user.devices.is_empty() && user.calls.is_empty()) {
+            self.users.remove(user);
+        }
+    }
+}
+
+/// The thread of a pair: the same for both, and different for different pairs whatever characters are in their ids.
+fn pair_thread(a: &str, b: &str) -> String {
+    let escape = |id: &str| id.replace('%', "%25").replace(':', "%3A");
+    let (first, second) = if a <= b { (a, b) } else { (b, a) };
+    format!("direct:{}:{}", escape(first), escape(second))
+}
