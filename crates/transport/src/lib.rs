@@ -10,6 +10,7 @@ pub mod error;
 pub mod ice;
 pub mod rtp;
 pub mod sdp;
+pub mod socket;
 pub mod srtp;
 
 pub use demux::{DatagramKind, classify};
