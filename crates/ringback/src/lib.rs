@@ -1,1 +1,22 @@
-//! placeholder
+//! **Ringback** is a call engine to embed: it rings people, relays their audio and video through its own SFU, and highlights
+//! whoever is speaking, on the tokio runtime of the program that it is part of. [`Engine::builder`] starts it, [`Engine::router`]
+//! is an axum router to nest beside the program's own routes, [`Engine::events`] tells what happens, and hooks ([`Authorize`],
+//! [`Notify`], [`MissedCall`]) let the program decide. It is not a server by itself (`examples/sfu.rs` is the smallest one), and
+//! it keeps no user accounts: tokens say who somebody is.
+//!
+//! Media is relayed, not end-to-end encrypted: whoever runs the engine could listen. Participants who encrypt their frames
+//! themselves are passed through as they are.
+
+mod builder;
+mod engine;
+mod error;
+mod library;
+mod media;
+
+pub use builder::EngineBuilder;
+pub use engine::{Engine, Events};
+pub use error::EngineError;
+pub use ringback_signaling::{
+    Authorize, BoxFuture, CallInfo, CallKind, Grants, HookError, MissedCall, Notice, Notify, Outcome, Permission,
+    SignalingEvent, TokenIssuer, TokenVerifier, UnansweredCall,
+};

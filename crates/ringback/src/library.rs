@@ -1,0 +1,23 @@
+//! Serves the client library, `ringback.js`, from inside the program: `GET /ringback/ringback.js` and the modules that it imports
+//! from beside it. No build step and no package manager stand between an embedder and a first call.
+
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+
+macro_rules! modules {
+    ($($name:literal),* $(,)?) => {
+        &[$((concat!("/ringback/", $name), include_str!(concat!("../js/", $name)))),*]
+    };
+}
+
+/// Path and text of each module.
+const MODULES: &[(&str, &str)] = modules!["ringback.js"];
+
+/// The routes of the library's modules. They change only with the program, so a client asks again each time it starts.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    MODULES.iter().fold(Router::new(), |router, (path, text)| {
+        let headers = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+        router.route(path, get(move || async move { (headers, *text) }))
+    })
+}

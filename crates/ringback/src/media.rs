@@ -1,0 +1,304 @@
+//! The bridge between signaling and the SFU: signaling's rooms and participants (strings on the wire) onto the SFU's (numbers on
+//! a worker), and the SFU's events back. It decides one thing only: on which worker a room is opened. It knows nothing of calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use ringback_sfu as sfu;
+use ringback_signaling::{
+    BoxFuture, ErrorCode, Media, MediaAnswer, MediaError, MediaEvent, MediaKind, MediaOffer, SlotInfo, SlotMapping, SlotView,
+    Source,
+};
+use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
+
+/// The SFU's workers, and who is where on them.
+pub(crate) struct Workers {
+    workers: Vec<WorkerHandle>,
+    next_id: AtomicU64,
+    rooms: DashMap<Arc<str>, (RoomId, usize)>,
+    participants: DashMap<Arc<str>, (ParticipantId, usize)>,
+    room_names: DashMap<RoomId, Arc<str>>,
+    participant_names: DashMap<ParticipantId, Arc<str>>,
+}
+
+impl Workers {
+    pub(crate) fn new(workers: Vec<WorkerHandle>) -> Arc<Self> {
+        Arc::new(Self {
+            workers,
+            next_id: AtomicU64::new(1),
+            rooms: DashMap::new(),
+            participants: DashMap::new(),
+            room_names: DashMap::new(),
+            participant_names: DashMap::new(),
+        })
+    }
+
+    pub(crate) fn handles(&self) -> &[WorkerHandle] {
+        &self.workers
+    }
+
+    fn id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The worker with the fewest rooms; a room stays where it was opened.
+    fn quietest(&self) -> usize {
+        let mut rooms = vec![0usize; self.workers.len()];
+        self.rooms.iter().for_each(|room| rooms[room.value().1] += 1);
+        (0..rooms.len()).min_by_key(|&worker| rooms[worker]).unwrap_or(0)
+    }
+
+    fn room(&self, room: &str) -> Result<(RoomId, &WorkerHandle), MediaError> {
+        let (id, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
+        Ok((id, &self.workers[worker]))
+    }
+
+    fn participant(&self, participant: &str) -> Result<(ParticipantId, &WorkerHandle), MediaError> {
+        let (id, worker) = *self.participants.get(participant).ok_or_else(|| not_open("participant", participant))?;
+        Ok((id, &self.workers[worker]))
+    }
+
+    fn forget_participant(&self, participant: &str) -> Option<(ParticipantId, usize)> {
+        let (_, (id, worker)) = self.participants.remove(participant)?;
+        self.participant_names.remove(&id);
+        Some((id, worker))
+    }
+
+    fn forget_room(&self, room: &str) -> Option<(RoomId, usize)> {
+        let (_, (id, worker)) = self.rooms.remove(room)?;
+        self.room_names.remove(&id);
+        Some((id, worker))
+    }
+
+    fn room_name(&self, room: RoomId) -> Option<String> {
+        self.room_names.get(&room).map(|name| name.to_string())
+    }
+
+    fn participant_name(&self, participant: ParticipantId) -> Option<String> {
+        self.participant_names.get(&participant).map(|name| name.to_string())
+    }
+
+    /// What a worker reports, in signaling's words. `None` where a room or participant is gone by now.
+    pub(crate) fn translate(&self, event: SfuEvent) -> Option<MediaEvent> {
+        Some(match event {
+            SfuEvent::Connected { room, participant } => MediaEvent::Connected {
+                room: self.room_name(room)?,
+                participant: self.participant_name(participant)?,
+            },
+            SfuEvent::Disconnected { room, participant, reason } => {
+                let name = self.participant_name(participant)?;
+                self.forget_participant(&name);
+                MediaEvent::Disconnected { room: self.room_name(room)?, participant: name, reason: format!("{reason:?}") }
+            }
+            SfuEvent::Slots { room, participant, slots } => MediaEvent::Slots {
+                room: self.room_name(room)?,
+                participant: self.participant_name(participant)?,
+                slots: slots.into_iter().map(|slot| self.mapping(slot)).collect(),
+            },
+            SfuEvent::Speaking { room, speaking } => MediaEvent::Speaking {
+                room: self.room_name(room)?,
+                speaking: speaking.into_iter().filter_map(|id| self.participant_name(id)).collect(),
+            },
+            SfuEvent::Stage { room, participant, reason } => MediaEvent::Stage {
+                room: self.room_name(room)?,
+                participant: participant.and_then(|id| self.participant_name(id)),
+                reason: wire_name(&reason),
+            },
+            SfuEvent::RoomClosed { room, reason } => {
+                let name = self.room_name(room)?;
+                self.forget_room(&name);
+                MediaEvent::RoomClosed { room: name, reason: wire_name(&reason) }
+            }
+            _ => return None,
+        })
+    }
+
+    fn mapping(&self, slot: sfu::SlotMapping) -> SlotMapping {
+        SlotMapping {
+            mid: slot.mid,
+            participant: slot.participant.and_then(|id| self.participant_name(id)),
+            source: slot.source.map(|source| match source {
+                sfu::Source::Microphone => Source::Microphone,
+                sfu::Source::Camera => Source::Camera,
+                sfu::Source::Screen => Source::Screen,
+            }),
+            epoch: slot.epoch,
+            rtp_timestamp: slot.rtp_timestamp,
+            reason: slot.reason.map(|reason| wire_name(&reason)),
+        }
+    }
+}
+
+impl Media for Workers {
+    fn open_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let (id, worker, name) = (RoomId(self.id()), self.quietest(), Arc::<str>::from(room));
+            self.rooms.insert(name.clone(), (id, worker));
+            self.room_names.insert(id, name);
+            let opened = self.workers[worker].open_room(id, sfu::RoomConfig::default()).await;
+            opened.map_err(|error| {
+                self.forget_room(room);
+                refused(error)
+            })
+        })
+    }
+
+    fn close_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let Some((id, worker)) = self.forget_room(room) else { return Ok(()) };
+            self.workers[worker].close_room(id).await.map_err(refused)
+        })
+    }
+
+    fn join<'a>(
+        &'a self,
+        room: &'a str,
+        participant: &'a str,
+        offer: MediaOffer,
+    ) -> BoxFuture<'a, Result<MediaAnswer, MediaError>> {
+        Box::pin(async move {
+            let (room, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
+            let (id, name) = (ParticipantId(self.id()), Arc::<str>::from(participant));
+            // Known before the worker is asked: its first events may overtake its answer.
+            self.participants.insert(name.clone(), (id, worker));
+            self.participant_names.insert(id, name);
+            match self.workers[worker].join(room, id, join_offer(offer)).await {
+                Ok(joined) => Ok(answer(joined)),
+                Err(error) => {
+                    self.forget_participant(participant);
+                    Err(refused(error))
+                }
+            }
+        })
+    }
+
+    fn offer<'a>(
+        &'a self,
+        _room: &'a str,
+        participant: &'a str,
+        offer: MediaOffer,
+    ) -> BoxFuture<'a, Result<MediaAnswer, MediaError>> {
+        Box::pin(async move {
+            let (id, worker) = self.participant(participant)?;
+            worker.offer(id, join_offer(offer)).await.map(answer).map_err(refused)
+        })
+    }
+
+    fn leave<'a>(&'a self, _room: &'a str, participant: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let Some((id, worker)) = self.forget_participant(participant) else { return Ok(()) };
+            match self.workers[worker].leave(id).await {
+                Ok(()) | Err(SfuError::NoSuchParticipant(_)) => Ok(()),
+                Err(error) => Err(refused(error)),
+            }
+        })
+    }
+
+    fn set_muted<'a>(
+        &'a self,
+        _room: &'a str,
+        participant: &'a str,
+        source: Source,
+        muted: bool,
+    ) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let (id, worker) = self.participant(participant)?;
+            worker.set_muted(id, sfu_source(source), muted).await.map_err(refused)
+        })
+    }
+
+    fn set_view<'a>(
+        &'a self,
+        _room: &'a str,
+        participant: &'a str,
+        view: Vec<SlotView>,
+    ) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let (id, worker) = self.participant(participant)?;
+            let view = view.into_iter().map(|v| sfu::SlotView { mid: v.mid, width: v.width, height: v.height }).collect();
+            worker.set_view(id, view).await.map_err(refused)
+        })
+    }
+
+    fn set_pin<'a>(
+        &'a self,
+        _room: &'a str,
+        participant: &'a str,
+        pinned: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let (id, worker) = self.participant(participant)?;
+            let pinned = pinned.map(|pinned| self.participant(pinned)).transpose()?.map(|(id, _)| id);
+            worker.set_pin(id, pinned).await.map_err(refused)
+        })
+    }
+}
+
+/// Carries a worker's events to signaling until the worker stops or signaling is gone.
+pub(crate) async fn carry_events<F>(
+    workers: Weak<Workers>,
+    mut events: tokio::sync::mpsc::Receiver<SfuEvent>,
+    mut deliver: F,
+) where
+    F: AsyncFnMut(MediaEvent),
+{
+    while let Some(event) = events.recv().await {
+        let Some(workers) = workers.upgrade() else { return };
+        if let Some(event) = workers.translate(event) {
+            deliver(event).await;
+        }
+    }
+}
+
+fn join_offer(offer: MediaOffer) -> sfu::JoinOffer {
+    let claim = |track: ringback_signaling::TrackClaim| sfu::TrackClaim {
+        mid: track.mid,
+        source: sfu_source(track.source),
+        muted: track.muted,
+    };
+    sfu::JoinOffer { sdp: offer.sdp, tracks: offer.tracks.into_iter().map(claim).collect() }
+}
+
+fn answer(joined: sfu::Joined) -> MediaAnswer {
+    let slot = |slot: sfu::SlotInfo| SlotInfo {
+        mid: slot.mid,
+        kind: match slot.kind {
+            sfu::MediaKind::Audio => MediaKind::Audio,
+            sfu::MediaKind::Video => MediaKind::Video,
+        },
+        pair: slot.pair.map(|pair| pair as u32),
+    };
+    MediaAnswer { answer: joined.answer, slots: joined.slots.into_iter().map(slot).collect() }
+}
+
+fn sfu_source(source: Source) -> sfu::Source {
+    match source {
+        Source::Microphone => sfu::Source::Microphone,
+        Source::Camera => sfu::Source::Camera,
+        Source::Screen => sfu::Source::Screen,
+    }
+}
+
+/// The name a value has in JSON, for enums whose variants hold nothing.
+fn wire_name(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+fn not_open(what: &str, name: &str) -> MediaError {
+    MediaError::new(ErrorCode::NotFound, format!("there is no {what} {name:?}"))
+}
+
+fn refused(error: SfuError) -> MediaError {
+    let code = match &error {
+        SfuError::Offer(_) | SfuError::Claim { .. } => ErrorCode::BadOffer,
+        SfuError::NoSuchRoom(_) | SfuError::NoSuchParticipant(_) => ErrorCode::NotFound,
+        SfuError::ParticipantExists(_) | SfuError::RoomExists(_) => ErrorCode::Conflict,
+        SfuError::Full { .. } | SfuError::Stopped => ErrorCode::Unavailable,
+        _ => ErrorCode::Internal,
+    };
+    MediaError::new(code, error.to_string())
+}

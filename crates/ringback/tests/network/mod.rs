@@ -1,0 +1,82 @@
+//! A UDP relay on loopback that stands between a client and the server, as a NAT does: each client address gets a source port of its own
+//! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another. It
+//! neither delays nor drops; the seeded link of the load tools does that.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+/// A datagram of the largest size that loopback carries fits.
+const DATAGRAM: usize = 65_536;
+
+type Mappings = Arc<Mutex<HashMap<SocketAddr, Mapping>>>;
+
+struct Mapping {
+    upstream: Arc<UdpSocket>,
+    downstream: AbortHandle,
+}
+
+/// A relay that runs until it is dropped.
+pub struct Relay {
+    address: SocketAddr,
+    mappings: Mappings,
+    task: AbortHandle,
+}
+
+impl Relay {
+    /// Starts a relay to `server` on a loopback port of its own.
+    pub async fn start(server: SocketAddr) -> anyhow::Result<Self> {
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
+        let address = socket.local_addr()?;
+        let mappings = Mappings::default();
+        let task = tokio::spawn(carry(socket, server, mappings.clone())).abort_handle();
+        Ok(Self { address, mappings, task })
+    }
+
+    /// Where clients send to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Forgets every mapping: the next datagram of each client leaves from a new port, and answers to the old ones are lost.
+    pub fn rebind(&self) -> usize {
+        let mut mappings = self.mappings.lock().expect("no holder panics");
+        let forgotten = mappings.len();
+        mappings.drain().for_each(|(_, mapping)| mapping.downstream.abort());
+        forgotten
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.rebind();
+    }
+}
+
+async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
+    let mut datagram = vec![0; DATAGRAM];
+    while let Ok((length, client)) = socket.recv_from(&mut datagram).await {
+        let known = mappings.lock().expect("no holder panics").get(&client).map(|mapping| mapping.upstream.clone());
+        let upstream = match known {
+            Some(upstream) => upstream,
+            None => {
+                let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await.map(Arc::new) else { continue };
+                let downstream = tokio::spawn(answer(upstream.clone(), socket.clone(), client)).abort_handle();
+                mappings.lock().expect("no holder panics").insert(client, Mapping { upstream: upstream.clone(), downstream });
+                upstream
+            }
+        };
+        let _ = upstream.send_to(&datagram[..length], server).await;
+    }
+}
+
+async fn answer(upstream: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+    let mut datagram = vec![0; DATAGRAM];
+    while let Ok((length, _)) = upstream.recv_from(&mut datagram).await {
+        let _ = socket.send_to(&datagram[..length], client).await;
+    }
+}

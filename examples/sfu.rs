@@ -1,0 +1,162 @@
+//! The Ringback server with its web page: one process, one link to open. It is the smallest complete embedding (an engine, a
+//! page, a login), not a product's backend: its login hands a token to whoever types a name.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use clap::Parser;
+use ringback::{Engine, Grants, TokenIssuer};
+use serde_json::{Value, json};
+
+/// Starts a Ringback server and prints the link of its page.
+#[derive(Parser)]
+struct Arguments {
+    /// Where the page and the signaling listen [default: 127.0.0.1:8080, with --tls 0.0.0.0:8443]
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Where media listens: one UDP port, repeatable for IPv4 and IPv6 [default: the address of --listen, port 8189]
+    #[arg(long)]
+    media: Vec<SocketAddr>,
+    /// An address that clients reach the media port under, repeatable [default: the bound ones]
+    #[arg(long)]
+    announce: Vec<IpAddr>,
+    /// Serve HTTPS with a self-signed certificate to the whole network: phones get no microphone over plain http
+    #[arg(long)]
+    tls: bool,
+    /// Seconds that a call rings before it counts as not answered
+    #[arg(long, default_value_t = 45)]
+    ring: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,ringback=info".into()))
+        .init();
+    let arguments = Arguments::parse();
+    let listen = arguments.listen.unwrap_or(match arguments.tls {
+        true => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
+        false => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+    });
+    let media = match arguments.media.as_slice() {
+        [] => vec![SocketAddr::new(listen.ip(), 8189)],
+        given => given.to_vec(),
+    };
+    let announce = match arguments.announce.as_slice() {
+        [] if media.iter().any(|address| address.ip().is_unspecified()) => interface_addresses(&media)?,
+        given => given.to_vec(),
+    };
+
+    // Tokens outlive no restart: whoever is logged in takes a new one, by the same name, when the page reconnects.
+    let issuer = TokenIssuer::random_hs256();
+    let engine = Engine::builder()
+        .media(&media)
+        .announce(&announce)
+        .tokens(issuer.verifier())
+        .ring_time(std::time::Duration::from_secs(arguments.ring))
+        .start()
+        .await
+        .with_context(|| format!("the engine did not start with media on {media:?}"))?;
+    let app = page().route("/login", post(login)).with_state(Arc::new(issuer)).merge(engine.router());
+
+    let listener = std::net::TcpListener::bind(listen).with_context(|| format!("nothing can listen on {listen}"))?;
+    listener.set_nonblocking(true)?;
+    let listen = listener.local_addr()?;
+    let handle = axum_server::Handle::new();
+    tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            stop_signal().await;
+            engine.shutdown(std::time::Duration::from_secs(5)).await;
+            handle.graceful_shutdown(Some(std::time::Duration::from_secs(1)));
+        }
+    });
+    print_links(&arguments, listen, &announce);
+    if arguments.tls {
+        let tls = self_signed(&announce).await?;
+        axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(app.into_make_service()).await?;
+    } else {
+        axum_server::from_tcp(listener)?.handle(handle).serve(app.into_make_service()).await?;
+    }
+    Ok(())
+}
+
+/// The page's files, built into the program so that it runs from anywhere.
+fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let mut router = Router::new();
+    for (path, mime, body) in ringback_examples::PAGE {
+        router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *mime), (header::CACHE_CONTROL, "no-cache")], *body) }));
+    }
+    router
+}
+
+/// Hands a day's token to whoever types a name. A real backend issues tokens to users whom it knows.
+async fn login(State(issuer): State<Arc<TokenIssuer>>, Json(body): Json<Value>) -> Response {
+    let name = body["name"].as_str().unwrap_or_default().trim();
+    let user: String = name.to_lowercase().chars().filter(|letter| letter.is_alphanumeric()).take(32).collect();
+    if user.is_empty() || name.chars().count() > 40 {
+        let message = "a name has 1 to 40 characters, at least one of them a letter or a digit";
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": { "code": "bad_request", "message": message } }))).into_response();
+    }
+    match issuer.issue(&user, name, std::time::Duration::from_secs(24 * 3600), Grants::everything()) {
+        Ok(token) => Json(json!({ "token": token, "user": user, "ws": "/v1/ws" })).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Every address that a client on this machine or its network may reach us under.
+fn interface_addresses(media: &[SocketAddr]) -> anyhow::Result<Vec<IpAddr>> {
+    let v4 = media.iter().any(|address| address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let v6 = media.iter().any(|address| address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let interfaces = if_addrs::get_if_addrs().context("the network interfaces cannot be listed")?;
+    Ok(interfaces
+        .into_iter()
+        .map(|interface| interface.ip())
+        .filter(|ip| match ip {
+            IpAddr::V4(_) => v4,
+            // Link-local addresses need a zone, which a candidate cannot carry.
+            IpAddr::V6(ip) => v6 && !ip.is_unicast_link_local(),
+        })
+        .collect())
+}
+
+async fn self_signed(addresses: &[IpAddr]) -> anyhow::Result<axum_server::tls_rustls::RustlsConfig> {
+    let mut names = vec!["localhost".to_owned()];
+    names.extend(addresses.iter().map(IpAddr::to_string));
+    let certificate = rcgen::generate_simple_self_signed(names)?;
+    let key = certificate.signing_key.serialize_pem();
+    Ok(axum_server::tls_rustls::RustlsConfig::from_pem(certificate.cert.pem().into_bytes(), key.into_bytes()).await?)
+}
+
+fn print_links(arguments: &Arguments, listen: SocketAddr, announce: &[IpAddr]) {
+    let scheme = if arguments.tls { "https" } else { "http" };
+    let hosts = match listen.ip().is_unspecified() {
+        true => announce.to_vec(),
+        false => vec![listen.ip()],
+    };
+    for host in hosts {
+        println!("Ringback: {scheme}://{}/", SocketAddr::new(host, listen.port()));
+    }
+    if arguments.tls {
+        println!("The certificate is self-signed: the browser warns once.");
+    }
+}
+
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(terminate) => terminate,
+            Err(_) => return std::future::pending().await,
+        };
+        tokio::select! { _ = terminate.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
+}
