@@ -120,7 +120,7 @@ impl Peer {
         let handler = Handler { tracks: tracks_sender, channels: channels_sender, state: state_sender };
 
         let (media_engine, registry) = media_engine().map_err(ClientError::media("registering the codecs"))?;
-        let connection = PeerConnectionBuilder::new()
+        let builder = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().build())
             .with_media_engine(media_engine)
             .with_interceptor_registry(registry)
@@ -134,10 +134,9 @@ impl Peer {
                     .build(),
             )
             .with_handler(Arc::new(handler))
-            .with_udp_addrs(bind_addresses(local))
-            .build()
-            .await
-            .map_err(ClientError::media("opening the peer connection"))?;
+            .with_udp_addrs(bind_addresses(local));
+        // The future of `build` is 20 KiB; boxed, it does not travel up every stack that joins.
+        let connection = Box::pin(builder.build()).await.map_err(ClientError::media("opening the peer connection"))?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
 
         let mut send = Vec::new();

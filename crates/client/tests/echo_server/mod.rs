@@ -141,15 +141,13 @@ impl Echo {
         let audio = track("echo-audio", RtpCodecKind::Audio, "audio/opus", 48_000, 2);
         let video = track("echo-video", RtpCodecKind::Video, "video/VP8", 90_000, 0);
         let handler = EchoHandler { audio: audio.clone(), video: video.clone(), gathered };
-        let connection = PeerConnectionBuilder::new()
+        let builder = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(SettingEngineBuilder::new().with_include_loopback_candidate(true).build())
             .with_handler(Arc::new(handler))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .unwrap();
+            .with_udp_addrs(vec!["127.0.0.1:0"]);
+        let connection = Box::pin(builder.build()).await.unwrap();
         for track in [audio, video] {
             let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Sendonly, ..Default::default() };
             connection.add_transceiver_from_track(track, Some(init)).await.unwrap();
