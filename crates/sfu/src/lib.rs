@@ -1,5 +1,11 @@
 //! placeholder
 
+pub mod feedback;
+pub mod keyframe;
+pub mod layers;
+pub mod nack;
 mod renumber;
+pub mod retransmission;
 pub mod rewrite;
+pub mod sender_report;
 pub mod vp8;
