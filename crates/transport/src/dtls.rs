@@ -133,6 +133,7 @@ pub struct DtlsAssociation {
     certificate: Certificate,
     role: DtlsRole,
     expected: Arc<[Fingerprint]>,
+    profiles: Vec<SrtpProfile>,
     /// The certificate that did not match, if there was one.
     mismatch: Arc<OnceLock<Fingerprint>>,
     endpoint: Endpoint,
@@ -167,6 +168,7 @@ impl DtlsAssociation {
             certificate,
             role,
             expected: expected.into(),
+            profiles: vec![SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80],
             mismatch: Arc::default(),
             endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
             gate: RecordGate::default(),
@@ -178,6 +180,13 @@ impl DtlsAssociation {
             prompted_at: None,
             transmits: VecDeque::new(),
         })
+    }
+
+    /// Restricts the SRTP protection profiles to these, the preferred one first. By default GCM, then CM.
+    #[must_use]
+    pub fn with_srtp_profiles(mut self, profiles: Vec<SrtpProfile>) -> Self {
+        self.profiles = profiles;
+        self
     }
 
     /// Whether data can be sent.
@@ -200,9 +209,7 @@ impl DtlsAssociation {
         if self.role == DtlsRole::Server {
             return Ok(());
         }
-        let profiles =
-            vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80];
-        let config = self.handshake_config(profiles)?;
+        let config = self.handshake_config(&self.profiles)?;
         self.guarded(|this| this.endpoint.connect(now, PEER, config, None))?;
         self.collect(true);
         Ok(())
@@ -220,7 +227,7 @@ impl DtlsAssociation {
         if let Some(assembly) = &mut self.hello {
             let Some(hello) = assembly.push(datagram) else { return Ok(()) };
             self.hello = None;
-            let config = self.handshake_config(server_profiles(&hello.srtp_profiles))?;
+            let config = self.handshake_config(&self.server_profiles(&hello.srtp_profiles))?;
             self.endpoint.set_server_config(Some(config));
             return self.read(now, &hello.records, events);
         }
@@ -408,8 +415,15 @@ impl DtlsAssociation {
         Err(error)
     }
 
+    /// Which profiles to allow as server. The library takes the client's first that is allowed, and browsers put GCM
+    /// last: so only the one we prefer among those offered is allowed.
+    fn server_profiles(&self, offered: &[u16]) -> Vec<SrtpProfile> {
+        let common = self.profiles.iter().find(|profile| offered.contains(&profile.dtls_id()));
+        common.map_or_else(|| self.profiles.clone(), |profile| vec![*profile])
+    }
+
     /// The configuration of this association; it cannot be shared, since the expected fingerprint is part of it.
-    fn handshake_config(&self, profiles: Vec<SrtpProtectionProfile>) -> Result<Arc<HandshakeConfig>, DtlsError> {
+    fn handshake_config(&self, profiles: &[SrtpProfile]) -> Result<Arc<HandshakeConfig>, DtlsError> {
         let (expected, mismatch) = (Arc::clone(&self.expected), Arc::clone(&self.mismatch));
         let verify = move |chain: &[Vec<u8>], _: &[_]| {
             let shown = chain.first().map_or(&[][..], Vec::as_slice);
@@ -425,7 +439,7 @@ impl DtlsAssociation {
             .with_crypto_provider(provider)
             .with_certificates(vec![self.certificate.for_handshake()])
             .with_cipher_suites(CIPHER_SUITES.to_vec())
-            .with_srtp_protection_profiles(profiles)
+            .with_srtp_protection_profiles(profiles.iter().map(|profile| profile.dtls_id().into()).collect())
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             // There is no authority to ask; the callback is the verification.
             .with_insecure_skip_verify(true)
@@ -435,16 +449,6 @@ impl DtlsAssociation {
             .build(is_client, None)
             .map(Arc::new)
             .map_err(|error| DtlsError::Handshake { role: role_name(self.role), reason: error.to_string() })
-    }
-}
-
-/// Which profiles to allow as server. The library takes the client's first that is allowed, and browsers put GCM last:
-/// so when it is offered, nothing else is allowed.
-fn server_profiles(offered: &[u16]) -> Vec<SrtpProtectionProfile> {
-    if offered.contains(&SrtpProfile::AeadAes128Gcm.dtls_id()) {
-        vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]
-    } else {
-        vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]
     }
 }
 

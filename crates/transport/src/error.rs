@@ -2,6 +2,8 @@
 //! whoever receives it decides who reads it, and an error about one datagram never says anything about the connection
 //! it arrived on.
 
+use std::net::SocketAddr;
+
 use crate::dtls::DtlsError;
 use crate::ice::IceError;
 use crate::rtp::RtpError;
@@ -11,6 +13,21 @@ use crate::srtp::SrtpError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
+    /// A datagram is no STUN, DTLS, RTP or RTCP.
+    #[error("a datagram of {len} bytes is no STUN, DTLS, RTP or RTCP")]
+    UnknownDatagram {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// Something other than STUN came from an address that has not proved to be the peer's.
+    #[error("{from} has not been validated by ICE")]
+    UnvalidatedAddress {
+        /// Where it came from.
+        from: SocketAddr,
+    },
+    /// The connection is not established yet, or has ended.
+    #[error("not connected")]
+    NotConnected,
     /// A packet is not well-formed RTP, or could not be written as such.
     #[error("RTP: {0}")]
     Rtp(#[from] RtpError),

@@ -4,6 +4,7 @@
 //! a clock. It is *not* a media server: who gets which packet is the SFU's business, and nothing here knows rooms,
 //! calls or users.
 
+pub mod connection;
 pub mod demux;
 pub mod dtls;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod sdp;
 pub mod socket;
 pub mod srtp;
 
+pub use connection::{Connection, ConnectionConfig, ConnectionEvent, Incoming};
 pub use demux::{DatagramKind, classify};
 pub use dtls::{Certificate, DtlsError, DtlsRole};
 pub use error::TransportError;

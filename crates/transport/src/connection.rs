@@ -1,0 +1,287 @@
+//! One peer's transport: the ICE-lite agent, DTLS, SRTP and SCTP put together, sans-I/O. Datagrams go in, plain RTP and
+//! RTCP come out in place; what is to be sent, events and deadlines are polled. It forwards nothing and knows no
+//! tracks: outbound media is sealed by its owner with [`Connection::srtp_sender`]. An error says something about one
+//! datagram; what ends the connection comes as an event.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::demux::{DatagramKind, classify};
+use crate::dtls::{Certificate, DtlsAssociation, DtlsError, DtlsEvent, DtlsRole};
+use crate::error::TransportError;
+use crate::ice::{IceAgent, IceCredentials};
+use crate::sdp::Fingerprint;
+use crate::srtp::{SrtpProfile, SrtpReceiver, SrtpSender};
+
+/// What a connection is made of: mostly what the negotiation found out.
+#[derive(Debug, Clone)]
+pub struct ConnectionConfig {
+    /// The certificate whose fingerprint our SDP has.
+    pub certificate: Certificate,
+    /// The ICE credentials in our SDP.
+    pub local_ice: IceCredentials,
+    /// The ICE credentials in the peer's SDP.
+    pub remote_ice: IceCredentials,
+    /// The fingerprints in the peer's SDP; its certificate must match one.
+    pub remote_fingerprints: Vec<Fingerprint>,
+    /// Our role in the DTLS handshake.
+    pub dtls_role: DtlsRole,
+    /// Whether data channels were negotiated.
+    pub sctp: bool,
+}
+
+/// What a datagram turned out to be. Plain packets lie at the start of the buffer that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming {
+    /// An RTP packet of so many bytes.
+    Rtp(usize),
+    /// A compound RTCP packet of so many bytes.
+    Rtcp(usize),
+    /// Nothing for the caller; there may be something to send, or events.
+    Nothing,
+}
+
+/// What happened to a connection, in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The DTLS handshake is complete: media can flow.
+    Connected {
+        /// How media is protected.
+        profile: SrtpProfile,
+    },
+    /// The peer moved: send to the new address from now on.
+    AddressChanged {
+        /// Where it was.
+        from: SocketAddr,
+        /// Where it is.
+        to: SocketAddr,
+    },
+    /// The connection is over, because of this. Nothing follows.
+    Failed(TransportError),
+    /// No authenticated check came from the selected address for 30 seconds. Nothing is sent until an ICE restart.
+    ConsentLost,
+    /// The peer closed the connection. Nothing follows.
+    Closed,
+}
+
+/// Both directions of SRTP.
+struct Srtp {
+    sender: SrtpSender,
+    receiver: SrtpReceiver,
+}
+
+/// The transport of one peer. See the module's documentation.
+pub struct Connection {
+    ice: IceAgent,
+    dtls: DtlsAssociation,
+    /// Kept between datagrams to spare an allocation for each.
+    dtls_events: Vec<DtlsEvent>,
+    srtp: Option<Box<Srtp>>,
+    ended: bool,
+    stun_replies: VecDeque<(SocketAddr, Bytes)>,
+    events: VecDeque<ConnectionEvent>,
+}
+
+impl Connection {
+    /// A connection that waits for the peer's first connectivity check.
+    ///
+    /// # Errors
+    /// When the configuration has no fingerprint to check the peer's certificate against.
+    pub fn new(config: ConnectionConfig, now: Instant) -> Result<Self, TransportError> {
+        Ok(Self {
+            ice: IceAgent::new(config.local_ice, config.remote_ice, now),
+            dtls: DtlsAssociation::new(config.certificate, config.dtls_role, config.remote_fingerprints)?,
+            dtls_events: Vec::new(),
+            srtp: None,
+            ended: false,
+            stun_replies: VecDeque::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Takes in a datagram, which is decrypted in place if it carries media. Allocates nothing for media.
+    ///
+    /// # Errors
+    /// About this datagram only; it is to be dropped, and counted by who wants to know.
+    #[inline]
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<Incoming, TransportError> {
+        match classify(datagram) {
+            DatagramKind::Rtp => {
+                let length = self.receiver_for(from)?.unprotect_rtp(datagram)?;
+                Ok(Incoming::Rtp(length))
+            }
+            DatagramKind::Rtcp => {
+                let length = self.receiver_for(from)?.unprotect_rtcp(datagram)?;
+                Ok(Incoming::Rtcp(length))
+            }
+            DatagramKind::Stun => self.handle_stun(now, from, datagram).map(|()| Incoming::Nothing),
+            DatagramKind::Dtls => self.handle_dtls(now, from, datagram).map(|()| Incoming::Nothing),
+            DatagramKind::Unknown => Err(TransportError::UnknownDatagram { len: datagram.len() }),
+        }
+    }
+
+    /// What decrypts media from this address.
+    fn receiver_for(&mut self, from: SocketAddr) -> Result<&mut SrtpReceiver, TransportError> {
+        if !self.ice.is_validated(from) {
+            return Err(TransportError::UnvalidatedAddress { from });
+        }
+        self.srtp.as_deref_mut().map(|srtp| &mut srtp.receiver).ok_or(TransportError::NotConnected)
+    }
+
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), TransportError> {
+        if self.ended {
+            return Err(TransportError::NotConnected);
+        }
+        let before = self.ice.selected();
+        let outcome = self.ice.handle(now, from, datagram)?;
+        self.stun_replies.extend(outcome.reply.map(|reply| (from, reply)));
+        if let (Some(from), Some(to)) = (before, outcome.selected) {
+            self.events.push_back(ConnectionEvent::AddressChanged { from, to });
+        }
+        if self.ice.selected().is_some() {
+            let started = self.dtls.start(now);
+            self.settle(started);
+        }
+        outcome.refused.map_or(Ok(()), |refused| Err(refused.into()))
+    }
+
+    fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), TransportError> {
+        if self.ended {
+            return Err(TransportError::NotConnected);
+        }
+        if !self.ice.is_validated(from) {
+            return Err(TransportError::UnvalidatedAddress { from });
+        }
+        let mut dtls_events = std::mem::take(&mut self.dtls_events);
+        let handled = self.dtls.handle(now, datagram, &mut dtls_events);
+        for event in dtls_events.drain(..) {
+            match event {
+                DtlsEvent::Established => self.connected(),
+                DtlsEvent::Data(_) => {}
+                DtlsEvent::Closed => {
+                    self.ended = true;
+                    self.srtp = None;
+                    self.events.push_back(ConnectionEvent::Closed);
+                }
+            }
+        }
+        self.dtls_events = dtls_events;
+        self.settle(handled);
+        Ok(())
+    }
+
+    /// DTLS is established: there are keys for SRTP now.
+    fn connected(&mut self) {
+        let srtp = self.dtls.srtp_keys().map_err(TransportError::from).and_then(|(outbound, inbound)| {
+            Ok(Srtp { sender: SrtpSender::new(outbound)?, receiver: SrtpReceiver::new(&inbound)? })
+        });
+        match srtp {
+            Ok(srtp) => {
+                self.events.push_back(ConnectionEvent::Connected { profile: srtp.sender.profile() });
+                self.srtp = Some(Box::new(srtp));
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn settle(&mut self, outcome: Result<(), DtlsError>) {
+        if let Err(error) = outcome {
+            self.fail(error.into());
+        }
+    }
+
+    fn fail(&mut self, error: TransportError) {
+        if !self.ended {
+            self.ended = true;
+            self.srtp = None;
+            self.events.push_back(ConnectionEvent::Failed(error));
+        }
+    }
+
+    /// Where media goes: the selected address. `None` before the first valid check, and when consent is lost.
+    #[must_use]
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.ice.selected().filter(|_| !self.ended)
+    }
+
+    /// Whether datagrams from `address` are taken: it has proved lately that it is the peer's.
+    #[must_use]
+    pub fn is_validated(&self, address: SocketAddr) -> bool {
+        self.ice.is_validated(address)
+    }
+
+    /// The local ufrags by which [`request_username`](crate::ice::request_username) may name this connection.
+    pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.ice.local_ufrags()
+    }
+
+    /// Whether media can be sent right now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.srtp.is_some() && self.remote_address().is_some()
+    }
+
+    /// What seals outbound media. `None` before [`ConnectionEvent::Connected`] and after the end.
+    #[inline]
+    pub fn srtp_sender(&mut self) -> Option<&mut SrtpSender> {
+        self.srtp.as_deref_mut().map(|srtp| &mut srtp.sender)
+    }
+
+    /// Begins an ICE restart with new credentials. Media goes on over the old pair until the new one is nominated.
+    pub fn restart_ice(&mut self, now: Instant, local: IceCredentials, remote: IceCredentials) {
+        self.ice.restart(local, remote, now);
+    }
+
+    /// Closes the connection; the goodbye is to be polled.
+    pub fn close(&mut self, now: Instant) {
+        if !self.ended {
+            self.ended = true;
+            self.dtls.close(now);
+            self.srtp = None;
+        }
+    }
+
+    /// The next datagram to send and where to: STUN, DTLS, SCTP in DTLS.
+    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+        if let Some(reply) = self.stun_replies.pop_front() {
+            return Some(reply);
+        }
+        let to = self.ice.selected()?;
+        self.dtls.poll_transmit().map(|datagram| (to, datagram.freeze()))
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due. `None` when nothing is awaited.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        [self.ice.poll_timeout(), self.dtls.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Lets time pass: consent, handshake and data timers.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.ended {
+            return;
+        }
+        if self.ice.handle_timeout(now) {
+            self.events.push_back(ConnectionEvent::ConsentLost);
+        }
+        let handled = self.dtls.handle_timeout(now);
+        self.settle(handled);
+    }
+}

@@ -1,0 +1,129 @@
+//! The far end of a call: a tiny ICE agent in control, the same DTLS and SRTP, an address that can change.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ringback_transport::demux::{DatagramKind, classify};
+use ringback_transport::dtls::{Certificate, DtlsAssociation, DtlsEvent, DtlsRole};
+use ringback_transport::ice::IceCredentials;
+use ringback_transport::sdp::Fingerprint;
+use ringback_transport::srtp::{SrtpReceiver, SrtpSender};
+use rtc_stun::message::BINDING_SUCCESS;
+
+use super::stun::{decode, nominating_check};
+
+/// How often it checks, as browsers do.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+pub struct FarEnd {
+    pub address: SocketAddr,
+    server: SocketAddr,
+    pub local: IceCredentials,
+    pub remote: IceCredentials,
+    next_check: Instant,
+    pub checks: bool,
+    pub answered_checks: usize,
+    pub dtls: DtlsAssociation,
+    pub dtls_error: Option<String>,
+    pub srtp: Option<(SrtpSender, SrtpReceiver)>,
+    pub media: Vec<Vec<u8>>,
+    pub data: Vec<Vec<u8>>,
+    pub closed: bool,
+    out: VecDeque<Vec<u8>>,
+}
+
+impl FarEnd {
+    pub fn new(
+        now: Instant,
+        [address, server]: [SocketAddr; 2],
+        [local, remote]: [IceCredentials; 2],
+        certificate: Certificate,
+        role: DtlsRole,
+        expected: Vec<Fingerprint>,
+    ) -> Self {
+        Self {
+            address,
+            server,
+            local,
+            remote,
+            next_check: now,
+            checks: true,
+            answered_checks: 0,
+            dtls: DtlsAssociation::new(certificate, role, expected).unwrap(),
+            dtls_error: None,
+            srtp: None,
+            media: Vec::new(),
+            data: Vec::new(),
+            closed: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    pub fn handle(&mut self, now: Instant, datagram: &mut [u8]) {
+        match classify(datagram) {
+            DatagramKind::Stun => {
+                assert_eq!(decode(datagram, &self.remote.pwd).typ, BINDING_SUCCESS);
+                self.answered_checks += 1;
+                // A real agent starts DTLS once the pair works.
+                self.dtls.start(now).unwrap();
+            }
+            DatagramKind::Dtls => {
+                let mut events = Vec::new();
+                if let Err(error) = self.dtls.handle(now, datagram, &mut events) {
+                    self.dtls_error.get_or_insert(error.to_string());
+                }
+                for event in events {
+                    match event {
+                        DtlsEvent::Established => {
+                            let (outbound, inbound) = self.dtls.srtp_keys().unwrap();
+                            self.srtp =
+                                Some((SrtpSender::new(outbound).unwrap(), SrtpReceiver::new(&inbound).unwrap()));
+                        }
+                        DtlsEvent::Data(data) => self.data.push(data.to_vec()),
+                        DtlsEvent::Closed => self.closed = true,
+                    }
+                }
+            }
+            DatagramKind::Rtp => {
+                let Some((_, receiver)) = &mut self.srtp else { return };
+                let length = receiver.unprotect_rtp(datagram).unwrap();
+                self.media.push(datagram[..length].to_vec());
+            }
+            kind => panic!("the far end received {kind:?}"),
+        }
+    }
+
+    pub fn send_rtp(&mut self, plain: &[u8]) {
+        let datagram = self.seal_rtp(plain);
+        self.out.push_back(datagram);
+    }
+
+    pub fn seal_rtp(&mut self, plain: &[u8]) -> Vec<u8> {
+        let mut buffer = plain.to_vec();
+        buffer.resize(plain.len() + ringback_transport::srtp::MAX_OVERHEAD, 0);
+        let (sender, _) = self.srtp.as_mut().unwrap();
+        let length = sender.protect_rtp(&mut buffer, plain.len()).unwrap();
+        buffer.truncate(length);
+        buffer
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let dtls = self.dtls.poll_transmit().map(|datagram| datagram.to_vec());
+        self.out.pop_front().or(dtls).map(|datagram| (self.server, datagram))
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.checks.then_some(self.next_check).into_iter().chain(self.dtls.poll_timeout()).min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.checks && now >= self.next_check {
+            self.next_check = now + CHECK_INTERVAL;
+            self.out.push_back(nominating_check(&self.remote, &self.local));
+        }
+        if let Err(error) = self.dtls.handle_timeout(now) {
+            self.dtls_error.get_or_insert(error.to_string());
+        }
+    }
+}
