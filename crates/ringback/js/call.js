@@ -1,0 +1,255 @@
+/**
+ * One call as this device sees it, whoever placed it: its state, what can be done with it now, how it ended. Its room is
+ * made at once, so that the transport is ready before anybody answers.
+ */
+import { Emitter } from "./emitter.js";
+import { RingbackError, asRingbackError } from "./errors.js";
+import { Room } from "./room.js";
+
+/** @typedef {import("./protocol.js").CallKind} CallKind */
+/** @typedef {import("./protocol.js").CallRecord} CallRecord */
+/** @typedef {import("./protocol.js").Leg} Leg */
+/** @typedef {import("./protocol.js").Outcome} Outcome */
+/** @typedef {import("./protocol.js").Party} Party */
+/** @typedef {import("./socket.js").SignalingSocket} SignalingSocket */
+/**
+ * `placing`: on its way to the server. `ringing`: at theirs or at ours. `active`: answered. `ended`: see `outcome`.
+ * @typedef {"placing"|"ringing"|"active"|"ended"} CallState
+ * @typedef {Outcome|"answered_elsewhere"|"declined_elsewhere"|"ignored"|"superseded"} EndReason
+ */
+
+/** How long the server's word that the call is over is waited for after hanging up. */
+const END_TIMEOUT_MS = 2_000;
+
+/**
+ * `state`: changed, see the property. `leg`: somebody's device rings, declined, … (caller only).
+ * @extends {Emitter<{state: CallState, leg: Leg}>}
+ */
+export class Call extends Emitter {
+  /** @type {string|undefined} */
+  id;
+  /** @type {CallState} */
+  state = "placing";
+  /** @type {Leg[]} */
+  legs = [];
+  /** How the call ended. @type {Outcome|undefined} */
+  outcome;
+  /** How it ended for this device. @type {EndReason|undefined} */
+  reason;
+  /** What went wrong, where something did. @type {RingbackError|undefined} */
+  error;
+  /** Who ended it. @type {string|undefined} */
+  by;
+  /** How long it was active, in milliseconds. */
+  talkMs = 0;
+  /** `performance.now()` of the answer. @type {number|undefined} */
+  activeAt;
+  /** When it stops ringing, Unix milliseconds by this device's clock. @type {number|undefined} */
+  expiresAt;
+  /** The room in which its media meets. @readonly @type {Room} */
+  room;
+  /** Placing is under way. @type {Promise<void>|undefined} */
+  #placed;
+  #socket;
+
+  /**
+   * Made by `Session`.
+   * @param {SignalingSocket} socket
+   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], room?: {iceServers?: RTCIceServer[], slots?: number}}} what
+   */
+  constructor(socket, { direction, kind, from, to, room }) {
+    super();
+    this.#socket = socket;
+    this.direction = direction;
+    this.kind = kind;
+    this.from = from;
+    this.to = to;
+    this.room = new Room(socket, room);
+    this.room.on("closed", (reason) => {
+      // The server closed the room under us. `call.ended` says why; without it the call is over all the same.
+      if (reason === "left") return;
+      setTimeout(() => this.settle(this.state === "active" ? "answered" : "failed", "failed"), END_TIMEOUT_MS);
+    });
+  }
+
+  /** The other side: the caller, or the first of those called. */
+  get peer() {
+    return this.direction === "incoming" ? this.from : (this.to[0] ?? { user: "" });
+  }
+
+  /**
+   * Places the call and joins its room while it rings. A failure ends the call with `error`.
+   * @param {{thread?: string}} [options]
+   */
+  place({ thread } = {}) {
+    const fields = { to: this.to.map(({ user }) => user), kind: this.kind, ...(thread && { thread }) };
+    this.#placed = (async () => {
+      try {
+        const preparing = this.room.prepare();
+        preparing.catch(() => {});
+        const { call } = await this.#socket.request("call.place", fields);
+        this.update(call);
+        await preparing;
+        if (this.isOver) return;
+        await this.room.join(call.room);
+      } catch (thrown) {
+        if (!this.isOver) this.fail(asRingbackError(thrown));
+      }
+    })();
+    return this.#placed;
+  }
+
+  get isOver() {
+    return this.state === "ended";
+  }
+
+  /** Answers an incoming call. */
+  async accept() {
+    this.#expect("incoming", "ringing");
+    try {
+      const { call } = await this.#socket.request("call.accept", { call: this.id });
+      this.update(call);
+      if (!this.isOver) await this.room.join(call.room);
+    } catch (thrown) {
+      const error = asRingbackError(thrown);
+      // It ended under the finger; the event that says how is on its way or was here already.
+      if (this.isOver) return;
+      this.fail(error);
+      throw error;
+    }
+  }
+
+  /** Declines an incoming call, for all of the user's devices. @param {{reason?: "busy"}} [options] */
+  async decline({ reason } = {}) {
+    this.#expect("incoming", "ringing");
+    await this.#end("call.decline", { ...(reason && { reason }) }, "declined", "declined");
+  }
+
+  /** Silences an incoming call on this device; others go on ringing. */
+  async ignore() {
+    this.#expect("incoming", "ringing");
+    await this.#end("call.ignore", {}, undefined, "ignored");
+  }
+
+  /** Takes an outgoing call back while it rings. */
+  async cancel() {
+    if (this.state === "placing") await this.#placed;
+    if (this.isOver) return;
+    // It may have been answered a moment ago.
+    if (this.state === "active") return this.hangup();
+    this.#expect("outgoing", "ringing");
+    try {
+      await this.#end("call.cancel", {}, "cancelled", "cancelled");
+    } catch (thrown) {
+      if (asRingbackError(thrown).code !== "conflict") throw thrown;
+      await this.#end("call.hangup", {}, "answered", "answered");
+    }
+  }
+
+  /** Ends an active call. */
+  async hangup() {
+    if (this.state !== "active") throw new RingbackError("conflict", `cannot hang up while ${this.state}`);
+    await this.#end("call.hangup", {}, "answered", "answered");
+  }
+
+  /** Ends the call in whatever way its state asks for. */
+  async end() {
+    if (this.isOver) return;
+    if (this.state === "active") return this.hangup();
+    return this.direction === "incoming" ? this.decline() : this.cancel();
+  }
+
+  /**
+   * @param {string} type
+   * @param {Record<string, unknown>} fields
+   * @param {Outcome|undefined} outcome
+   * @param {EndReason} reason
+   */
+  async #end(type, fields, outcome, reason) {
+    try {
+      await this.#socket.request(type, { call: this.id, ...fields });
+    } catch (thrown) {
+      const { code } = asRingbackError(thrown);
+      if (code === "conflict") throw thrown;
+      // Gone there, or nobody to tell: then it is over here, too.
+      this.settle(outcome, reason);
+      if (code !== "not_found") throw thrown;
+      return;
+    }
+    if (type === "call.ignore") return this.settle(outcome, reason);
+    // `call.ended` brings the outcome; without it the call is over all the same.
+    const timer = setTimeout(() => this.settle(outcome, reason), END_TIMEOUT_MS);
+    const off = this.on("state", () => {
+      clearTimeout(timer);
+      off();
+    });
+  }
+
+  /**
+   * Takes the server's picture of the call.
+   * @param {CallRecord} record
+   */
+  update(record) {
+    if (this.isOver) return;
+    this.id = record.id;
+    this.kind = record.kind;
+    this.to = record.to.length > 0 ? record.to : this.to;
+    this.legs = record.legs;
+    this.room.id = record.room;
+    if (record.state === "active") this.activate();
+    else if (record.state === "ringing") this.#setState("ringing");
+    else this.settle(record.outcome, record.outcome ?? "failed");
+  }
+
+  /** @param {Leg} leg */
+  updateLeg(leg) {
+    const at = this.legs.findIndex(({ user, device }) => user === leg.user && device === leg.device);
+    if (at < 0) this.legs.push(leg);
+    else this.legs[at] = leg;
+    this.emit("leg", leg);
+  }
+
+  /** It was answered. */
+  activate() {
+    this.activeAt ??= performance.now();
+    this.#setState("active");
+  }
+
+  /** @param {RingbackError} error */
+  fail(error) {
+    this.error = error;
+    this.settle("failed", "failed");
+  }
+
+  /**
+   * It is over; only the first word counts.
+   * @param {Outcome|undefined} outcome
+   * @param {EndReason} reason
+   * @param {{talkMs?: number, by?: string}} [more]
+   */
+  settle(outcome, reason, { talkMs, by } = {}) {
+    if (this.isOver) return;
+    this.outcome = outcome;
+    this.reason = reason;
+    this.by = by;
+    this.talkMs = talkMs ?? (this.activeAt === undefined ? 0 : performance.now() - this.activeAt);
+    this.#setState("ended");
+    this.room.leave({ tell: false });
+  }
+
+  /**
+   * @param {"outgoing"|"incoming"} direction
+   * @param {CallState} state
+   */
+  #expect(direction, state) {
+    if (this.direction === direction && this.state === state) return;
+    throw new RingbackError("conflict", `this ${this.direction} call is ${this.state}, not ${direction} and ${state}`);
+  }
+
+  /** @param {CallState} state */
+  #setState(state) {
+    if (this.state === state || this.isOver) return;
+    this.state = state;
+    this.emit("state", state);
+  }
+}

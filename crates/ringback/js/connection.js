@@ -1,0 +1,123 @@
+/**
+ * One RTCPeerConnection shaped the way the server expects it: one offer with all lines in it (docs/protocol.md, "Rooms"),
+ * one answer, and nothing renegotiated afterwards but ICE restarts. It knows lines and tracks, not people.
+ */
+import { Emitter } from "./emitter.js";
+
+/** @typedef {import("./protocol.js").Source} Source */
+/** @typedef {"new"|"connecting"|"connected"|"disconnected"|"failed"|"closed"} TransportState */
+
+/** Receive slots of each kind: a screenful of faces. More cost offer size and memory, not bandwidth. */
+export const DEFAULT_SLOTS = 8;
+
+/**
+ * Quarter, half and full size, lowest first as browsers want it. The caps are where VP8 stops gaining visibly at 180p, 360p
+ * and 720p.
+ */
+const SIMULCAST = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+];
+/** Text stays sharp at a low frame rate. */
+const SCREEN_ENCODING = { maxBitrate: 2_500_000, maxFramerate: 15 };
+
+/**
+ * `state`: of ICE and DTLS together. `track`: a receiving line got its track, once per line.
+ * @extends {Emitter<{state: TransportState, track: {mid: string, track: MediaStreamTrack, receiver: RTCRtpReceiver}}>}
+ */
+export class MediaConnection extends Emitter {
+  /** The connection itself, for statistics and tests. @readonly @type {RTCPeerConnection} */
+  peer;
+  /** @type {Record<Source, RTCRtpTransceiver>} */
+  #lines;
+
+  /** @param {{iceServers?: RTCIceServer[], slots?: number}} [options] */
+  constructor({ iceServers = [], slots = DEFAULT_SLOTS } = {}) {
+    super();
+    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.peer = peer;
+    const published = new MediaStream();
+    this.#lines = {
+      microphone: peer.addTransceiver("audio", { direction: "sendonly", streams: [published] }),
+      camera: peer.addTransceiver("video", {
+        direction: "sendonly",
+        streams: [published],
+        sendEncodings: SIMULCAST.map((layer) => ({ ...layer })),
+      }),
+      screen: peer.addTransceiver("video", {
+        direction: "sendonly",
+        streams: [new MediaStream()],
+        sendEncodings: [{ ...SCREEN_ENCODING }],
+      }),
+    };
+    for (let k = 0; k < slots; k++) {
+      peer.addTransceiver("audio", { direction: "recvonly" });
+      peer.addTransceiver("video", { direction: "recvonly" });
+    }
+    // Makes the offer carry its m=application; data channels come and go on it without another offer.
+    peer.createDataChannel("echo");
+
+    peer.addEventListener("track", ({ track, receiver, transceiver }) => {
+      if (transceiver.mid !== null) this.emit("track", { mid: transceiver.mid, track, receiver });
+    });
+    peer.addEventListener("connectionstatechange", () => this.emit("state", peer.connectionState));
+    // connectionState stays "connected" in some browsers while ICE is "disconnected".
+    peer.addEventListener("iceconnectionstatechange", () => {
+      const ice = peer.iceConnectionState;
+      if (ice === "disconnected" || ice === "failed") this.emit("state", ice);
+    });
+  }
+
+  /** @returns {TransportState} */
+  get state() {
+    const ice = this.peer.iceConnectionState;
+    return ice === "disconnected" || ice === "failed" ? ice : this.peer.connectionState;
+  }
+
+  /**
+   * Makes an offer and installs it. Candidates need not be waited for: the server is ICE-lite and learns ours from checks.
+   * @param {{iceRestart?: boolean}} [options]
+   * @returns {Promise<string>} the SDP
+   */
+  async offer({ iceRestart = false } = {}) {
+    // An offer that was never answered stands in the way of the next one.
+    if (this.peer.signalingState === "have-local-offer") await this.peer.setLocalDescription({ type: "rollback" });
+    const offer = await this.peer.createOffer({ iceRestart });
+    await this.peer.setLocalDescription(offer);
+    return this.peer.localDescription?.sdp ?? "";
+  }
+
+  /** @param {string} sdp */
+  async answered(sdp) {
+    await this.peer.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /**
+   * The mid of a published line; null before the offer.
+   * @param {Source} source
+   */
+  mid(source) {
+    return this.#lines[source].mid;
+  }
+
+  /**
+   * Sends `track` on the line of `source` from now on, or nothing.
+   * @param {Source} source
+   * @param {MediaStreamTrack|null} track
+   */
+  async send(source, track) {
+    if (this.peer.signalingState === "closed") return;
+    await this.#lines[source].sender.replaceTrack(track);
+  }
+
+  /** @returns {Promise<RTCStatsReport>} */
+  stats() {
+    return this.peer.getStats();
+  }
+
+  close() {
+    this.peer.close();
+    this.emit("state", "closed");
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * A user's live session on this device: who is there, calls in and out, rooms, and staying connected. It routes the
+ * server's events to the call and room they concern.
+ */
+import { Call } from "./call.js";
+import { Emitter } from "./emitter.js";
+import { Room } from "./room.js";
+import { SignalingSocket } from "./socket.js";
+
+/** @typedef {import("./errors.js").RingbackError} RingbackError */
+/** @typedef {import("./protocol.js").CallKind} CallKind */
+/** @typedef {import("./protocol.js").CallRecord} CallRecord */
+/** @typedef {import("./protocol.js").Hello} Hello */
+/** @typedef {import("./protocol.js").Person} Person */
+/** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
+/** @typedef {import("./socket.js").SocketState} SocketState */
+
+/**
+ * @typedef {object} SessionOptions
+ * @property {string} url of the WebSocket, e.g. `/v1/ws`
+ * @property {import("./socket.js").TokenSource} token
+ * @property {string} [device] stable id of this device; a newer session of the same device replaces this one
+ * @property {number} [slots] receive slots of each kind
+ */
+
+/**
+ * `state`: of the connection to the server. `people`: as the property. `incoming`: it rings here. `fatal`: the session is
+ * over and why.
+ * @extends {Emitter<{state: SocketState, people: Person[], incoming: Call, fatal: RingbackError}>}
+ */
+export class Session extends Emitter {
+  /** Who has a live session, without ourselves. @type {Person[]} */
+  people = [];
+  /** Calls that are not over. @type {Set<Call>} */
+  calls = new Set();
+  user = "";
+  name = "";
+  device = "";
+  #socket;
+  #slots;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** Rooms joined without a call. @type {Set<Room>} */
+  #rooms = new Set();
+
+  /** Use `Ringback.connect`. @param {SessionOptions} options */
+  constructor({ url, token, device, slots }) {
+    super();
+    this.#slots = slots;
+    this.#socket = new SignalingSocket(url, token, device);
+    this.#socket.on("state", (state) => this.emit("state", state));
+    this.#socket.on("hello", (hello) => this.#welcomed(hello));
+    this.#socket.on("event", (event) => this.#handle(event));
+    this.#socket.on("fatal", (error) => {
+      for (const call of [...this.calls]) call.fail(error);
+      for (const room of [...this.#rooms]) room.leave();
+      this.emit("fatal", error);
+    });
+  }
+
+  /** @returns {SocketState} */
+  get state() {
+    return this.#socket.state;
+  }
+
+  /** Use `Ringback.connect`. */
+  async open() {
+    await this.#socket.open();
+  }
+
+  /** Ends the session. Calls end with it. */
+  close() {
+    this.#socket.close();
+  }
+
+  /**
+   * Rings somebody. The call is there at once, to show and to cancel; what goes wrong ends it with `call.error`.
+   * @param {string|string[]} user
+   * @param {{kind?: CallKind, thread?: string}} [options]
+   * @returns {Call}
+   */
+  call(user, { kind = "voice", thread } = {}) {
+    const users = Array.isArray(user) ? user : [user];
+    const to = users.map((id) => ({ user: id, name: this.people.find((person) => person.user === id)?.name }));
+    const from = { user: this.user, name: this.name };
+    const call = this.#keep(new Call(this.#socket, { direction: "outgoing", kind, from, to, room: this.#roomOptions() }));
+    call.place({ thread });
+    return call;
+  }
+
+  /**
+   * Joins a room that nobody rang.
+   * @param {string} id
+   * @returns {Room} joining; a failure closes it
+   */
+  join(id) {
+    const room = new Room(this.#socket, this.#roomOptions());
+    this.#rooms.add(room);
+    room.on("closed", () => this.#rooms.delete(room));
+    room.join(id).catch(() => room.leave());
+    return room;
+  }
+
+  #roomOptions() {
+    return { iceServers: this.#iceServers, slots: this.#slots };
+  }
+
+  /** @param {Call} call */
+  #keep(call) {
+    this.calls.add(call);
+    call.on("state", () => {
+      if (call.isOver) this.calls.delete(call);
+      // Both rang each other at once: the server made one call of it, and ours is the one that goes on.
+      if (call.direction === "outgoing" && call.id) {
+        for (const other of [...this.calls]) {
+          if (other !== call && other.id === call.id) other.settle(undefined, "superseded");
+        }
+      }
+    });
+    return call;
+  }
+
+  /** @param {Hello} hello */
+  #welcomed(hello) {
+    const again = this.user !== "";
+    this.user = hello.user;
+    this.name = hello.name;
+    this.device = hello.device;
+    this.#iceServers = hello.ice_servers;
+    this.#setPeople(hello.people);
+    if (again) this.#reconcile(hello.calls);
+    for (const record of hello.calls) {
+      if (record.state === "ringing" && record.from.user !== this.user) this.#incoming(record, undefined);
+    }
+  }
+
+  /**
+   * After a reconnection: what went on without us, and what ended meanwhile.
+   * @param {CallRecord[]} records
+   */
+  #reconcile(records) {
+    for (const call of [...this.calls]) {
+      if (call.id === undefined) continue;
+      const record = records.find(({ id }) => id === call.id);
+      if (record) {
+        call.update(record);
+        if (call.room.me) call.room.restart().catch(() => {});
+      } else {
+        call.settle(call.state === "active" ? "answered" : "failed", "failed");
+      }
+    }
+    for (const room of this.#rooms) room.restart().catch(() => {});
+  }
+
+  /** @param {Person[]} people */
+  #setPeople(people) {
+    this.people = people;
+    this.emit("people", people);
+  }
+
+  /** @param {string} id */
+  #find(id) {
+    return [...this.calls].find((call) => call.id === id);
+  }
+
+  /**
+   * @param {CallRecord} record
+   * @param {number|undefined} expiresMs
+   */
+  #incoming(record, expiresMs) {
+    const { id, kind, from, to, ring_ms: ringMs } = record;
+    if (this.#find(id)) return;
+    const call = new Call(this.#socket, { direction: "incoming", kind, from, to, room: this.#roomOptions() });
+    call.expiresAt = Date.now() + (expiresMs ?? ringMs);
+    call.update(record);
+    this.#keep(call);
+    call.room.prepare().catch(() => {});
+    this.emit("incoming", call);
+    this.#socket.request("call.ring_ack", { call: id }).catch(() => {});
+  }
+
+  /** @param {ServerEvent} event */
+  #handle(event) {
+    if (event.event.startsWith("room.")) {
+      for (const room of [...[...this.calls].map((call) => call.room), ...this.#rooms]) {
+        if (room.id === event.room) room.handle(event);
+      }
+      return;
+    }
+    switch (event.event) {
+      case "people":
+        return this.#setPeople(event.people);
+      case "call.incoming":
+        return this.#incoming(event.call, event.expires_ms);
+      case "call.leg":
+        return this.#find(event.call)?.updateLeg(event.leg);
+      case "call.active":
+        return this.#find(event.call.id)?.update(event.call);
+      case "call.ended":
+        return this.#find(event.call.id)?.settle(event.outcome, event.reason, { talkMs: event.talk_ms, by: event.by });
+    }
+  }
+}

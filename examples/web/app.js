@@ -1,0 +1,239 @@
+/**
+ * The page: enter, see who is here, ring and be rung. It uses nothing but ringback.js.
+ *
+ * For tests and links, the address may carry
+ *   ?name=Ann           enters as Ann without a click (sound then waits for the first gesture)
+ *   &auto=accept        accepts whatever rings
+ *   &call=bob,chloe     rings them as soon as they are here
+ *   &kind=video         what `call` rings with; "voice" where absent
+ * and `window.ringback` has what is live: `{session, media, call, room}`.
+ */
+import { CallView } from "./call-view.js";
+import { Devices } from "./devices.js";
+import { byId, notice } from "./dom.js";
+import { isRinging, setUpIncoming, showIncoming } from "./incoming.js";
+import { Lobby } from "./lobby.js";
+import { LocalMedia, Ringback } from "./ringback/ringback.js";
+import * as tones from "./tones.js";
+import { endText, errorText, nameOf } from "./words.js";
+
+/** @typedef {import("./ringback/ringback.js").Call} Call */
+/** @typedef {import("./ringback/ringback.js").Session} Session */
+/** @typedef {"voice"|"video"} CallKind */
+
+/** How long the microphone stays open after entering: long enough for the browser to remember the permission. */
+const WARM_MS = 1500;
+
+const parameters = new URLSearchParams(location.search);
+const media = new LocalMedia();
+const devices = new Devices(media, (deviceId) => view.call?.room.setSpeaker(deviceId));
+const lobby = new Lobby({ ring });
+const view = new CallView(media, devices, {
+  done: () => {
+    document.body.dataset.view = "lobby";
+  },
+  again: (call) => ring((call.direction === "incoming" ? [call.from] : call.to).map(({ user }) => user), call.kind),
+});
+/** @type {Session|null} */
+let session = null;
+
+Object.defineProperty(window, "ringback", {
+  value: {
+    get session() {
+      return session;
+    },
+    get call() {
+      return view.call;
+    },
+    get room() {
+      return view.call?.room ?? null;
+    },
+    media,
+  },
+});
+
+const form = byId("enter-form");
+const nameField = /** @type {HTMLInputElement} */ (byId("enter-name"));
+nameField.value = parameters.get("name") ?? localStorage.getItem("ringback.name") ?? "";
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  tones.enable();
+  void enter(nameField.value.trim());
+});
+// Sound that was not allowed yet comes with the first gesture, wherever it is.
+addEventListener("pointerdown", tones.enable, { once: true });
+addEventListener("keydown", tones.enable, { once: true });
+
+setUpIncoming({ accept });
+byId("lobby-devices").addEventListener("click", () => devices.open());
+if (parameters.get("name")) void enter(nameField.value);
+else nameField.focus();
+
+/** @param {string} name */
+async function enter(name) {
+  if (!name || session) return;
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
+  byId("enter-error").textContent = "";
+  button.disabled = true;
+  try {
+    const { token, ws } = await login(name);
+    // A token source, so that a session that outlives its token gets a fresh one.
+    let first = true;
+    const source = async () => {
+      if (first) {
+        first = false;
+        return token;
+      }
+      return (await login(name)).token;
+    };
+    const opened = await Ringback.connect({ url: ws, token: source, device: deviceId() });
+    session = opened;
+    localStorage.setItem("ringback.name", name);
+    welcome(opened);
+  } catch (error) {
+    byId("enter-error").textContent = errorText(error);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/**
+ * The example server's login; an app of your own brings its own tokens.
+ * @param {string} name
+ * @returns {Promise<{token: string, user: string, ws: string}>}
+ */
+async function login(name) {
+  /** @type {Response} */
+  let response;
+  try {
+    response = await fetch("login", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ name }),
+    });
+  } catch {
+    throw { code: "disconnected" };
+  }
+  if (!response.ok) throw { message: (await response.text()) || `The server refused (${response.status}).` };
+  return response.json();
+}
+
+/** One device for each tab: two tabs of one browser may then call one another. */
+function deviceId() {
+  let id = sessionStorage.getItem("ringback.device");
+  if (!id) {
+    const random = crypto.getRandomValues(new Uint8Array(9));
+    id = `web-${Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+    sessionStorage.setItem("ringback.device", id);
+  }
+  return id;
+}
+
+/** @param {Session} opened */
+function welcome(opened) {
+  document.body.dataset.view = "lobby";
+  lobby.setMe(opened.name);
+  lobby.setPeople(opened.people);
+  opened.on("people", (people) => {
+    lobby.setPeople(people);
+    autoCall(opened);
+  });
+  opened.on("incoming", incoming);
+  for (const call of opened.calls) incoming(call);
+  opened.on("state", (state) => {
+    const pill = byId("link-state");
+    pill.textContent = "Reconnecting to the server…";
+    pill.hidden = state !== "reconnecting";
+  });
+  opened.on("fatal", (error) => {
+    session = null;
+    document.body.dataset.view = "enter";
+    byId("enter-error").textContent = errorText(error);
+  });
+  if (!LocalMedia.available) notice(errorText({ code: "insecure_context" }), { stay: true });
+  else void warm();
+  autoCall(opened);
+}
+
+/** Asks for the microphone once, so that no permission prompt stands between a ring and its answer. */
+async function warm() {
+  try {
+    await media.open("microphone");
+    setTimeout(() => {
+      if (!view.call && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
+    }, WARM_MS);
+  } catch (error) {
+    notice(errorText(error), { stay: true });
+  }
+}
+
+let autoCalled = false;
+/** @param {Session} opened */
+function autoCall(opened) {
+  const wanted = (parameters.get("call") ?? "").split(",").filter(Boolean);
+  const here = wanted.every((user) => opened.people.some((person) => person.user === user));
+  if (autoCalled || wanted.length === 0 || !here) return;
+  autoCalled = true;
+  ring(wanted, parameters.get("kind") === "video" ? "video" : "voice");
+}
+
+/**
+ * @param {string[]} users
+ * @param {CallKind} kind
+ */
+function ring(users, kind) {
+  if (!session || (view.call && !view.call.isOver)) return;
+  const call = session.call(users, { kind });
+  follow(call);
+  view.show(call, session.name, { camera: kind === "video" });
+}
+
+/** @param {Call} call */
+function incoming(call) {
+  follow(call);
+  if (parameters.get("auto") === "accept") {
+    accept(call, { camera: call.kind === "video" });
+    return;
+  }
+  const current = view.call && !view.call.isOver ? view.call : null;
+  // One ring at a time; the second waits in the list of missed calls unless the first is answered.
+  if (isRinging()) return void call.decline({ reason: "busy" }).catch(() => {});
+  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : "");
+  void openIfGranted();
+}
+
+/** Gets the microphone ready while it rings, where that asks nobody anything. Nothing is sent before the call is accepted. */
+async function openIfGranted() {
+  try {
+    const { state } = await navigator.permissions.query({ name: /** @type {PermissionName} */ ("microphone") });
+    if (state === "granted") await media.open("microphone");
+  } catch {
+    // Not every browser tells; then it opens on accepting.
+  }
+}
+
+/**
+ * @param {Call} call
+ * @param {{camera: boolean}} options
+ */
+function accept(call, options) {
+  if (!session) return;
+  const current = view.call;
+  if (current && !current.isOver) void current.end().catch(() => {});
+  view.show(call, session.name, options);
+  call.accept().catch((error) => notice(errorText(error)));
+}
+
+/** Notes what becomes of a call, on the screen or not. @param {Call} call */
+function follow(call) {
+  call.on("state", (state) => {
+    if (state !== "ended" || call.reason === "superseded") return;
+    lobby.remember(call);
+    if (view.call === call) return;
+    if (!view.call || view.call.isOver) media.closeAll();
+    if (call.reason !== "ignored" && call.reason !== "declined") {
+      const { title, detail } = endText(call);
+      notice(`${title}. ${detail}`);
+    }
+  });
+}

@@ -1,0 +1,264 @@
+/** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
+import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
+import { Stage } from "./stage.js";
+import * as tones from "./tones.js";
+import { clock, endText, errorText, nameOf, ringingText } from "./words.js";
+
+/** @typedef {import("./ringback/ringback.js").Call} Call */
+/** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
+/** @typedef {import("./devices.js").Devices} Devices */
+/** @typedef {{done: () => void, again: (call: Call) => void}} CallActions */
+
+/** A call that was talked in needs no farewell; others leave their outcome on the screen. */
+const FAREWELL_MS = 2500;
+
+const root = byId("call");
+const mic = byId("control-mic");
+const camera = byId("control-camera");
+const screen = byId("control-screen");
+
+export class CallView {
+  /** @type {Call|null} */
+  call = null;
+  #media;
+  #devices;
+  #actions;
+  /** @type {Stage|undefined} */
+  #stage;
+  /** @type {(() => void)[]} */
+  #off = [];
+  /** @type {ReturnType<typeof setInterval>|undefined} */
+  #timer;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #farewell;
+
+  /**
+   * @param {LocalMedia} media
+   * @param {Devices} devices
+   * @param {CallActions} actions
+   */
+  constructor(media, devices, actions) {
+    this.#media = media;
+    this.#devices = devices;
+    this.#actions = actions;
+    mic.addEventListener("click", () => this.toggleMicrophone());
+    camera.addEventListener("click", () => this.toggleCamera());
+    screen.addEventListener("click", () => this.toggleScreen());
+    byId("control-devices").addEventListener("click", () => devices.open());
+    byId("control-end").addEventListener("click", () => this.end());
+    byId("play-blocked").addEventListener("click", () => {
+      tones.enable();
+      this.call?.room.play();
+      byId("play-blocked").hidden = true;
+    });
+    screen.hidden = !navigator.mediaDevices || !("getDisplayMedia" in navigator.mediaDevices);
+    document.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /**
+   * @param {Call} call placed, or about to be accepted
+   * @param {string} me our own name
+   * @param {{camera: boolean}} options
+   */
+  show(call, me, options) {
+    this.#leave();
+    this.call = call;
+    const name = nameOf(call);
+    document.body.dataset.view = "call";
+    root.dataset.kind = call.kind;
+    byId("call-name").textContent = name;
+    byId("ringing-name").textContent = name;
+    byId("ringing-face").replaceChildren(avatar(name));
+    byId("ringing-actions").replaceChildren();
+    byId("play-blocked").hidden = true;
+    byId("call-link").hidden = true;
+    this.#devices.inCall = true;
+    const { room } = call;
+    this.#stage = new Stage(byId("stage"), room, this.#media, me);
+    this.#off = [
+      this.#media.attach(room),
+      call.on("state", () => this.#changed()),
+      call.on("leg", () => this.#changed()),
+      room.on("state", (state) => {
+        byId("call-link").textContent = "Reconnecting…";
+        byId("call-link").hidden = state !== "reconnecting";
+        this.#tick();
+      }),
+      room.on("muted", () => this.#controls()),
+      room.on("blocked", () => {
+        byId("play-blocked").hidden = false;
+      }),
+      this.#media.on("track", () => this.#controls()),
+    ];
+    if (this.#devices.speaker) room.setSpeaker(this.#devices.speaker);
+    this.#open("microphone");
+    if (options.camera) this.#open("camera");
+    this.#timer = setInterval(() => this.#tick(), 250);
+    if (call.direction === "outgoing") tones.startRingback();
+    this.#changed();
+    this.#controls();
+    root.tabIndex = -1;
+    root.focus();
+  }
+
+  /** @param {"microphone"|"camera"|"screen"} source */
+  async #open(source) {
+    const { call } = this;
+    try {
+      await this.#media.open(source);
+    } catch (error) {
+      const { code } = /** @type {{code?: string}} */ (error);
+      if (this.call !== call || code === "closed") return;
+      // Dismissing the browser's own chooser is no error.
+      if (source === "screen" && code === "permission_denied") return;
+      const unheard = source === "microphone" && code !== "insecure_context" ? " Nobody hears you meanwhile." : "";
+      notice(errorText(error) + unheard, { stay: true });
+    }
+  }
+
+  #changed() {
+    const { call } = this;
+    if (!call) return;
+    const before = root.dataset.state;
+    root.dataset.state = call.state;
+    if (call.state === "ended") {
+      if (before !== "ended") this.#ended(call);
+      return;
+    }
+    byId("ringing-status").textContent = call.direction === "outgoing" ? ringingText(call) : "Connecting…";
+    if (call.state === "active" && before !== "active") {
+      tones.stop();
+      tones.answered();
+      announce(`Connected with ${nameOf(call)}`);
+      this.#stage?.layout();
+    }
+    this.#controls();
+    this.#tick();
+  }
+
+  /** @param {Call} call */
+  #ended(call) {
+    tones.stop();
+    const talked = call.activeAt !== undefined;
+    tones.ended(!talked && call.outcome !== "cancelled");
+    const { title, detail } = endText(call);
+    byId("ringing-name").textContent = nameOf(call);
+    byId("ringing-status").replaceChildren(element("strong", {}, title), " ", detail);
+    announce(`${title}. ${detail}`);
+    const done = element("button", { class: "button quiet", type: "button", onclick: () => this.#finish() }, "Done");
+    const again = element(
+      "button",
+      { class: "button primary", type: "button", onclick: () => this.#actions.again(call) },
+      icon(call.kind === "video" ? "camera" : "call"),
+      element("span", {}, "Call again"),
+    );
+    byId("ringing-actions").replaceChildren(done, again);
+    (talked ? done : again).focus();
+    byId("call-link").hidden = true;
+    byId("play-blocked").hidden = true;
+    clearInterval(this.#timer);
+    this.#stage?.close();
+    this.#stage = undefined;
+    for (const off of this.#off.splice(0)) off();
+    this.#devices.inCall = false;
+    this.#media.closeAll();
+    if (talked && call.reason === "answered") this.#farewell = setTimeout(() => this.#finish(), FAREWELL_MS);
+  }
+
+  #finish() {
+    if (!this.call?.isOver) return;
+    this.#leave();
+    this.#actions.done();
+  }
+
+  /** Takes the call off the screen. */
+  #leave() {
+    clearTimeout(this.#farewell);
+    clearInterval(this.#timer);
+    this.#stage?.close();
+    this.#stage = undefined;
+    for (const off of this.#off.splice(0)) off();
+    delete root.dataset.state;
+    this.call = null;
+  }
+
+  #tick() {
+    const { call } = this;
+    if (!call || call.activeAt === undefined) return;
+    const connected = call.room.state === "connected" || call.room.state === "reconnecting";
+    byId("call-status").textContent = connected ? clock(performance.now() - call.activeAt) : "Connecting…";
+  }
+
+  #controls() {
+    const room = this.call?.room;
+    if (!room) return;
+    const { tracks } = this.#media;
+    /** @param {HTMLElement} button @param {boolean} on @param {string} shown @param {string} hidden @param {string} label */
+    const set = (button, on, shown, hidden, label) => {
+      button.setAttribute("aria-pressed", String(on));
+      setIcon(button, on ? shown : hidden);
+      const text = button.querySelector("span");
+      if (text) text.textContent = label;
+    };
+    const heard = !room.isMuted("microphone");
+    set(mic, heard, "mic", "mic-off", heard ? "Mute" : tracks.microphone ? "Unmute" : "No microphone");
+    set(camera, tracks.camera !== null, "camera", "camera-off", tracks.camera ? "Camera off" : "Camera on");
+    set(screen, tracks.screen !== null, "screen", "screen", tracks.screen ? "Stop sharing" : "Share screen");
+    root.toggleAttribute("data-own-camera", tracks.camera !== null);
+    const text = byId("control-end").querySelector("span");
+    if (text) text.textContent = this.call?.state === "active" ? "Hang up" : "Cancel";
+  }
+
+  toggleMicrophone() {
+    const room = this.call?.room;
+    if (!room || this.call?.isOver) return;
+    if (!this.#media.tracks.microphone) {
+      room.mute("microphone", false);
+      this.#open("microphone");
+      return;
+    }
+    const muted = !room.isMuted("microphone");
+    room.mute("microphone", muted);
+    announce(muted ? "Muted" : "Unmuted");
+  }
+
+  toggleCamera() {
+    if (!this.call || this.call.isOver) return;
+    if (this.#media.tracks.camera) this.#media.close("camera");
+    else this.#open("camera");
+  }
+
+  toggleScreen() {
+    if (!this.call || this.call.isOver || screen.hidden) return;
+    if (this.#media.tracks.screen) this.#media.close("screen");
+    else this.#open("screen");
+  }
+
+  end() {
+    this.call?.end().catch((error) => notice(errorText(error)));
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (!this.call || document.querySelector("dialog[open]") || event.metaKey || event.ctrlKey || event.altKey) return;
+    if (event.repeat) return;
+    switch (event.key) {
+      case "m":
+        return this.toggleMicrophone();
+      case "v":
+        return this.toggleCamera();
+      case "s":
+        return this.toggleScreen();
+      case "d":
+        return this.call.isOver ? undefined : this.#devices.open();
+      case "H":
+        return this.end();
+      case "Escape":
+        // Back one step: the outcome, the ringing, the pinned tile. A talk is not ended by a slip of the finger.
+        if (this.call.isOver) this.#finish();
+        else if (this.call.state !== "active") this.end();
+        else if (this.#stage?.pinned) this.#stage.pin(null);
+    }
+  }
+}
+
