@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::dtls::DtlsError;
 use crate::ice::IceError;
+use crate::rtcp::RtcpError;
 use crate::rtp::RtpError;
 use crate::srtp::SrtpError;
 
@@ -31,6 +32,9 @@ pub enum TransportError {
     /// A packet is not well-formed RTP, or could not be written as such.
     #[error("RTP: {0}")]
     Rtp(#[from] RtpError),
+    /// A packet is not well-formed RTCP, or could not be written as such.
+    #[error("RTCP: {0}")]
+    Rtcp(#[from] RtcpError),
     /// A STUN message was not accepted.
     #[error(transparent)]
     Ice(#[from] IceError),
