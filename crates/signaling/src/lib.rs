@@ -1,10 +1,32 @@
 //! Signaling of Ringback: who may talk to whom, who rings, and who is in which room. It offers the protocol of
 //! `docs/protocol.md` as an axum router to nest, decides with state machines that know no clock and no socket, and leaves
 //! media to whoever implements [`media::Media`]. It carries no packet and understands no SDP.
+//!
+//! State machines: [`call`] (one call), [`switchboard`] (users, devices and all calls), [`rooms`], [`rate`]. Around them: the hub, the
+//! one task that owns them, and a task for each socket. [`Signaling`] is the handle to it all.
 
 pub mod call;
+mod config;
+mod error;
+mod hook_runner;
 pub mod hooks;
+mod hub;
 pub mod media;
+mod media_rooms;
+mod outbox;
 pub mod protocol;
 pub mod rate;
+pub mod rooms;
+mod router;
+mod serve;
+mod session;
+mod signaling;
+mod signaling_event;
 pub mod switchboard;
+mod timers;
+pub mod token;
+
+pub use config::SignalingConfig;
+pub use error::SignalingError;
+pub use signaling::Signaling;
+pub use signaling_event::SignalingEvent;

@@ -11,6 +11,7 @@ mod session;
 
 pub use call::{CallInfo, CallKind, CallState, DoneReason, Leg, LegState, Outcome, Party, UserRef};
 pub use error::{Answer, AnswerResult, ErrorCode, WireError};
+pub(crate) use event::numbered;
 pub use event::{Event, EventFrame};
 pub use request::{
     CallDecline, CallPlace, CallRef, DeclineReason, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer,
@@ -30,6 +31,8 @@ pub const MAX_FRAME: usize = 256 * 1024;
 
 /// WebSocket close codes (4000–4999 are for applications, RFC 6455 section 7.4.2).
 pub mod close {
+    /// The peer has closed (RFC 6455).
+    pub const NORMAL: u16 = 1000;
     /// The server shuts down (RFC 6455 "going away"); connect again, to another server if there is one.
     pub const GOING_AWAY: u16 = 1001;
     /// A frame far above [`MAX_FRAME`](super::MAX_FRAME) (RFC 6455 "message too big").

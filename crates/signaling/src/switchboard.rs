@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::call::{Call, CallInput, CallOutput, CallTiming, NewCall, NewCallee};
 use crate::protocol::{Availability, CallKind, CallState, ErrorCode, Party, Person, WireError};
 use crate::rate::{KeyedBuckets, Rate};
+use crate::timers::Timers;
 
 /// The switchboard's limits and times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,20 +67,13 @@ struct User {
     calls: Vec<String>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    call: Call,
-    /// What stands for this call in `timers`.
-    timer: Option<Instant>,
-}
-
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Switchboard {
     config: SwitchboardConfig,
     users: BTreeMap<String, User>,
-    calls: HashMap<String, Entry>,
-    timers: BTreeSet<(Instant, String)>,
+    calls: HashMap<String, Call>,
+    timers: Timers,
     /// Calls that are over, and until when they are kept.
     ended: VecDeque<(Instant, String)>,
     caller_buckets: KeyedBuckets<String>,
@@ -95,7 +89,7 @@ impl Switchboard {
             config,
             users: BTreeMap::new(),
             calls: HashMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             ended: VecDeque::new(),
             caller_buckets: KeyedBuckets::new(config.caller_rate),
             pair_buckets: KeyedBuckets::new(config.pair_rate),
@@ -192,7 +186,7 @@ impl Switchboard {
         }
         let new = NewCall { id: id.clone(), kind, thread, room, caller, caller_name, callees, placed_at };
         let call = Call::place(now, self.config.timing, new);
-        self.calls.insert(id.clone(), Entry { call, timer: None });
+        self.calls.insert(id.clone(), call);
         self.settle(now, &id);
         Ok(id)
     }
@@ -203,10 +197,10 @@ impl Switchboard {
     /// `not_found` where there is no such call, otherwise what the [call](Call::handle) says.
     pub fn handle(&mut self, now: Instant, call: &str, input: CallInput) -> Result<(), WireError> {
         self.handle_timeout(now);
-        let entry = self.calls.get_mut(call).ok_or_else(Call::not_found)?;
-        let was = entry.call.state();
-        let result = entry.call.handle(now, input);
-        let activated = was == CallState::Ringing && entry.call.state() == CallState::Active;
+        let found = self.calls.get_mut(call).ok_or_else(Call::not_found)?;
+        let was = found.state();
+        let result = found.handle(now, input);
+        let activated = was == CallState::Ringing && found.state() == CallState::Active;
         self.settle(now, call);
         if activated {
             self.end_rivals(now, call);
@@ -226,20 +220,18 @@ impl Switchboard {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let call = self.timers.first().map(|(at, _)| *at);
+        let call = self.timers.next();
         let ended = self.ended.front().map(|(at, _)| *at);
         [call, ended].into_iter().flatten().min()
     }
 
     /// Ends the calls whose time is up, in order of their deadlines, and forgets old ones.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, call)) = self.timers.pop_first() else { break };
-            if let Some(entry) = self.calls.get_mut(&call) {
-                entry.timer = None;
-                entry.call.handle_timeout(now);
+        while let Some(id) = self.timers.take_due(now) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.handle_timeout(now);
             }
-            self.settle(now, &call);
+            self.settle(now, &id);
         }
         while let Some((until, call)) = self.ended.front()
             && (*until <= now || self.ended.len() > MAX_ENDED)
@@ -251,7 +243,7 @@ impl Switchboard {
 
     /// A call, while it is kept.
     pub fn call(&self, id: &str) -> Option<&Call> {
-        self.calls.get(id).map(|entry| &entry.call)
+        self.calls.get(id)
     }
 
     /// The calls of a user that are not over.
@@ -261,7 +253,7 @@ impl Switchboard {
 
     /// All calls that are not over.
     pub fn live_calls(&self) -> impl Iterator<Item = &Call> {
-        self.calls.values().map(|entry| &entry.call).filter(|call| call.state() != CallState::Ended)
+        self.calls.values().filter(|call| call.state() != CallState::Ended)
     }
 
     /// Everyone with a live device, by id.
@@ -339,30 +331,24 @@ impl Switchboard {
 
     /// Passes an input that a call cannot refuse, or whose refusal does not matter.
     fn tell(&mut self, now: Instant, id: &str, input: CallInput) {
-        if let Some(entry) = self.calls.get_mut(id) {
-            let _ = entry.call.handle(now, input);
+        if let Some(call) = self.calls.get_mut(id) {
+            let _ = call.handle(now, input);
             self.settle(now, id);
         }
     }
 
     /// Takes over what a call that was touched has to say: outputs, timer, end.
     fn settle(&mut self, now: Instant, id: &str) {
-        let Some(entry) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         let mut over = false;
-        while let Some(output) = entry.call.poll_output() {
+        while let Some(output) = call.poll_output() {
             self.people_changed |= matches!(output, CallOutput::Active(_));
             over |= matches!(output, CallOutput::Ended { .. });
             self.outputs.push_back((id.to_owned(), output));
         }
-        let timer = entry.call.poll_timeout();
-        let before = std::mem::replace(&mut entry.timer, timer);
-        if before != timer {
-            before.map(|at| self.timers.remove(&(at, id.to_owned())));
-            timer.map(|at| self.timers.insert((at, id.to_owned())));
-        }
+        self.timers.set(id, call.poll_timeout());
         if over {
-            let parties: Vec<String> =
-                entry.call.callees().chain([entry.call.caller().user.as_str()]).map(str::to_owned).collect();
+            let parties: Vec<String> = call.callees().chain([call.caller().user.as_str()]).map(str::to_owned).collect();
             self.ended.push_back((now + self.config.keep_ended, id.to_owned()));
             self.people_changed = true;
             for user in parties {

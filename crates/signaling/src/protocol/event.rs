@@ -109,7 +109,6 @@ pub enum Event {
     },
 }
 
-#[allow(dead_code)] // used by the sessions
 impl Event {
     /// The event as JSON without its `seq`, to be written once and [numbered](numbered) for each socket.
     pub(crate) fn body(&self) -> String {
@@ -120,7 +119,6 @@ impl Event {
     }
 }
 
-#[allow(dead_code)] // used by the sessions
 /// Puts a socket's `seq` into the [body](Event::body) of an event.
 pub(crate) fn numbered(seq: u64, body: &str) -> String {
     format!(r#"{{"seq":{seq},{}"#, body.strip_prefix('{').unwrap_or(body))

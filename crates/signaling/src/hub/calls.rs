@@ -1,0 +1,160 @@
+//! The hub's part in calls: requests in, events, notices and hooks out.
+
+use std::time::Instant;
+
+use rand::Rng;
+use rand::distr::Alphanumeric;
+
+use super::{Hub, Session};
+use crate::call::{CallInput, CallOutput};
+use crate::hook_runner::NoticeKind;
+use crate::hooks::{Notice, UnansweredCall};
+use crate::protocol::{CallInfo, CallPlace, CallState, ErrorCode, Event, Outcome, Party, WireError};
+use crate::signaling_event::{SignalingEvent, unix_ms};
+use crate::switchboard::PlaceCall;
+
+/// An id of 22 letters and digits: 131 bits, not to be guessed.
+pub(crate) fn random_id(prefix: &str) -> String {
+    let letters = rand::rng().sample_iter(Alphanumeric).take(22).map(char::from);
+    prefix.chars().chain(letters).collect()
+}
+
+impl Hub {
+    /// Whether a user could place a call to another now.
+    pub(crate) fn check_place(&self, now: Instant, caller: &str, callee: &str) -> Result<(), WireError> {
+        self.not_draining()?;
+        self.switchboard.check_rate(now, caller, callee)
+    }
+
+    pub(super) fn not_draining(&self) -> Result<(), WireError> {
+        if self.draining {
+            return Err(WireError::new(ErrorCode::Unavailable, "the server is shutting down"));
+        }
+        Ok(())
+    }
+
+    /// Places a call.
+    pub(crate) fn place(&mut self, now: Instant, session: &Session, place: CallPlace) -> Result<CallInfo, WireError> {
+        self.not_draining()?;
+        self.require_current(session)?;
+        let [callee] = place.to.as_slice() else {
+            return Err(WireError::new(ErrorCode::BadRequest, "to: exactly one user is required"));
+        };
+        let place = PlaceCall {
+            id: random_id("c_"),
+            room: random_id("r_"),
+            caller: session.party.clone(),
+            callee: callee.clone(),
+            kind: place.kind,
+            thread: place.thread,
+            placed_at: unix_ms(),
+        };
+        let id = self.switchboard.place(now, place)?;
+        self.info(&id)
+    }
+
+    /// Passes an input to a call, and returns the call as it is then.
+    pub(crate) fn call_input(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        call: &str,
+        input: CallInput,
+    ) -> Result<CallInfo, WireError> {
+        self.require_current(session)?;
+        self.switchboard.handle(now, call, input)?;
+        self.info(call)
+    }
+
+    /// A call, for one of its parties; others do not learn whether it exists.
+    pub(crate) fn call_status(&mut self, now: Instant, user: &str, call: &str) -> Result<CallInfo, WireError> {
+        self.switchboard.handle_timeout(now);
+        let found = self.switchboard.call(call).filter(|call| call.concerns(user));
+        found.map(|call| call.info()).ok_or_else(crate::call::Call::not_found)
+    }
+
+    pub(super) fn require_current(&self, session: &Session) -> Result<(), WireError> {
+        if self.is_current(session) {
+            return Ok(());
+        }
+        Err(WireError::new(ErrorCode::Conflict, "a newer session of this device has taken over"))
+    }
+
+    fn info(&self, call: &str) -> Result<CallInfo, WireError> {
+        self.switchboard.call(call).map(|call| call.info()).ok_or_else(crate::call::Call::not_found)
+    }
+
+    pub(super) fn call_output(&mut self, now: Instant, id: &str, output: CallOutput) {
+        let Some(call) = self.switchboard.call(id) else { return };
+        let caller = call.caller().clone();
+        let at = unix_ms();
+        match output {
+            CallOutput::Placed => {
+                let (info, room) = (call.info(), call.room().to_owned());
+                let over = call.state() == CallState::Ended;
+                self.events.send(SignalingEvent::CallPlaced { at, call: info, caller });
+                if !over {
+                    self.rooms.open_for_call(&room, id);
+                }
+            }
+            CallOutput::Wake(user) => self.notify(NoticeKind::Incoming, id, &user),
+            CallOutput::Hush(user) => self.notify(NoticeKind::Cancelled, id, &user),
+            CallOutput::Ring(party) => {
+                let expires_ms = call.rings_for(now).as_millis().try_into().unwrap_or(u64::MAX);
+                self.tell([&party], &Event::CallIncoming { call: call.info(), expires_ms });
+            }
+            CallOutput::Leg(leg) => {
+                self.tell([&caller], &Event::CallLeg { call: id.to_owned(), leg: leg.clone() });
+                self.events.send(SignalingEvent::LegChanged { at, call: id.to_owned(), leg });
+            }
+            CallOutput::Active(answered_by) => {
+                let call = call.info();
+                let event = Event::CallActive { call: call.clone(), answered_by: answered_by.clone() };
+                self.tell([&caller, &answered_by], &event);
+                self.events.send(SignalingEvent::CallActive { at, call, answered_by });
+            }
+            CallOutput::Done(party, reason) => {
+                let outcome = call.outcome().unwrap_or(Outcome::Answered);
+                let (by, talk) = call.ending().map_or((None, std::time::Duration::ZERO), |(by, talk)| (by, talk));
+                let talk_ms = talk.as_millis().try_into().unwrap_or(u64::MAX);
+                let event = Event::CallEnded { call: call.info(), outcome, reason, talk_ms, by: by.map(str::to_owned) };
+                self.tell([&party], &event);
+            }
+            CallOutput::Ended { outcome, by, talk } => {
+                let (info, room) = (call.info(), call.room().to_owned());
+                let talk_ms = talk.as_millis().try_into().unwrap_or(u64::MAX);
+                let ended = SignalingEvent::CallEnded { at, call: info.clone(), outcome, talk_ms, by: by.clone() };
+                self.events.send(ended);
+                if outcome != Outcome::Answered {
+                    self.unanswered(at, info, outcome, caller, by);
+                }
+                self.hooks.call_over(id);
+                self.rooms_over.push(room);
+            }
+        }
+    }
+
+    fn unanswered(&mut self, ended_at: u64, call: CallInfo, outcome: Outcome, caller: Party, by: Option<String>) {
+        for callee in &call.to {
+            // Whoever declined knows of the call.
+            if by.as_ref() != Some(&callee.user) {
+                self.notify(NoticeKind::Missed, &call.id, &callee.user);
+            }
+        }
+        let caller_participant = self.rooms.participant_of_user(&call.room, &caller.user).map(str::to_owned);
+        self.hooks.missed_call(UnansweredCall { call, outcome, ended_at, caller, caller_participant, by });
+    }
+
+    fn notify(&mut self, kind: NoticeKind, call: &str, user: &str) {
+        let Some(call) = self.switchboard.call(call).map(|call| call.info()) else { return };
+        let notice = Notice {
+            user: user.to_owned(),
+            live_devices: self.switchboard.devices(user).map(str::to_owned).collect(),
+            // One call to one user is one notification on their phone; the call's id alone says so.
+            collapse_key: call.id.clone(),
+            expires_at: call.placed_at.saturating_add(call.ring_ms),
+            call,
+        };
+        self.hooks.notify(kind, notice);
+    }
+}

@@ -1,0 +1,167 @@
+//! The hub's part in rooms: who may come in, and what is told to whom.
+
+use std::time::Instant;
+
+use super::{Hub, Session};
+use crate::call::CallInput;
+use crate::media::{MediaAnswer, MediaEvent};
+use crate::media_rooms::Opened;
+use crate::protocol::{CallState, ErrorCode, Joined, Source, TrackClaim, WireError};
+use crate::rooms::{Newcomer, RoomOutput};
+use crate::signaling_event::{SignalingEvent, unix_ms};
+
+/// By what right somebody may come into a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// As a party of the call whose room it is.
+    Party,
+    /// Only by a grant in their token.
+    Grant,
+}
+
+impl Hub {
+    /// By what right this session may come into a room.
+    ///
+    /// # Errors
+    /// `conflict` for a callee who has not accepted.
+    pub(crate) fn access(&self, session: &Session, room: &str) -> Result<Access, WireError> {
+        let user = session.party.user.as_str();
+        match self.rooms.call_of(room).and_then(|call| self.switchboard.call(call)) {
+            Some(call) if call.admits(user) => Ok(Access::Party),
+            Some(call) if call.concerns(user) && call.state() == CallState::Ringing => {
+                Err(WireError::new(ErrorCode::Conflict, "accept the call before joining its room"))
+            }
+            _ => Ok(Access::Grant),
+        }
+    }
+
+    /// Keeps a place in a room, for which the right was established, and says when the room is open on the media side.
+    pub(crate) fn reserve(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        room: &str,
+        by: Access,
+        newcomer: Newcomer,
+    ) -> Result<Opened, WireError> {
+        self.require_current(session)?;
+        if !self.rooms.contains(room) {
+            self.not_draining()?;
+        }
+        // The call may have ended since.
+        if by == Access::Party && self.access(session, room)? != Access::Party {
+            return Err(WireError::new(ErrorCode::Conflict, "the call is over"));
+        }
+        self.rooms.reserve(now, room, newcomer)?;
+        self.drain(now);
+        self.media_rooms.opened(room).ok_or_else(|| WireError::new(ErrorCode::Internal, "the room was not opened"))
+    }
+
+    /// The media side has taken a newcomer in: answers their request, and tells the others.
+    ///
+    /// # Errors
+    /// `conflict` where the room or the session is gone meanwhile; not answered yet.
+    pub(crate) fn commit(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        re: u64,
+        room: &str,
+        participant: String,
+        media: MediaAnswer,
+    ) -> Result<(), WireError> {
+        if let Err(error) = self.require_current(session) {
+            self.rooms.abandon(now, room, &participant);
+            return Err(error);
+        }
+        let view = self.rooms.commit(now, room, &participant);
+        let view = view.map_err(|_| WireError::new(ErrorCode::Conflict, "the room was closed meanwhile"))?;
+        let joined = Joined {
+            participant,
+            answer: media.answer,
+            slots: media.slots,
+            roster: view.roster,
+            stage: view.stage,
+            speaking: view.speaking,
+        };
+        session.outbox.answer(re, &Ok(joined));
+        Ok(())
+    }
+
+    /// Gives a place up that was kept for a newcomer.
+    pub(crate) fn abandon(&mut self, now: Instant, room: &str, participant: &str) {
+        self.rooms.abandon(now, room, participant);
+    }
+
+    /// Takes a session's device out of a room.
+    pub(crate) fn leave(&mut self, now: Instant, session: &Session, room: &str) -> Result<(), WireError> {
+        self.require_current(session)?;
+        self.rooms.leave(now, room, &session.party)
+    }
+
+    /// As whom a session's device is in a room.
+    pub(crate) fn participant(&self, session: &Session, room: &str) -> Result<String, WireError> {
+        self.require_current(session)?;
+        self.rooms.participant(room, &session.party).map(str::to_owned)
+    }
+
+    /// As whom a session's device is in a room, if it publishes such a track.
+    pub(crate) fn publisher(&self, session: &Session, room: &str, source: Source) -> Result<String, WireError> {
+        let participant = self.participant(session, room)?;
+        if self.rooms.publishes(room, &participant, source) {
+            return Ok(participant);
+        }
+        Err(WireError::new(ErrorCode::NotFound, "source: this participant publishes no such track"))
+    }
+
+    /// A participant's tracks after a further offer.
+    pub(crate) fn set_tracks(&mut self, now: Instant, room: &str, participant: &str, tracks: &[TrackClaim]) {
+        self.rooms.set_tracks(now, room, participant, tracks);
+    }
+
+    /// A participant's track is muted or not.
+    pub(crate) fn set_muted(&mut self, now: Instant, room: &str, participant: &str, source: Source, muted: bool) {
+        self.rooms.set_muted(now, room, participant, source, muted);
+    }
+
+    /// Takes what the media side reports.
+    pub(crate) fn media_event(&mut self, now: Instant, event: MediaEvent) {
+        if let MediaEvent::RoomClosed { room, reason } = &event {
+            tracing::warn!(room, reason, "the media side closed a room");
+            self.fail_call_of(now, room);
+        }
+        self.rooms.media_event(now, event);
+    }
+
+    /// A room cannot be opened.
+    pub(crate) fn room_failed(&mut self, now: Instant, room: &str) {
+        self.fail_call_of(now, room);
+        self.rooms.close(room, "failed");
+    }
+
+    fn fail_call_of(&mut self, now: Instant, room: &str) {
+        if let Some(call) = self.rooms.call_of(room).map(str::to_owned) {
+            // A call that is over already has nothing to fail.
+            let _ = self.switchboard.handle(now, &call, CallInput::Fail);
+        }
+    }
+
+    pub(super) fn room_output(&mut self, output: RoomOutput) {
+        let at = unix_ms();
+        match output {
+            RoomOutput::Open(room) => self.media_rooms.open(room),
+            RoomOutput::Tell(parties, event) => self.tell(&parties, &event),
+            RoomOutput::Joined { room, participant, device } => {
+                self.events.send(SignalingEvent::RoomJoined { at, room, participant, device });
+            }
+            RoomOutput::Left { room, participant, party } => {
+                self.media_rooms.media().leave(room.clone(), participant.clone());
+                self.events.send(SignalingEvent::RoomLeft { at, room, participant, user: party.user });
+            }
+            RoomOutput::Close { room, reason } => {
+                self.media_rooms.close(room.clone());
+                self.events.send(SignalingEvent::RoomClosed { at, room, reason });
+            }
+        }
+    }
+}

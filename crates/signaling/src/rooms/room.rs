@@ -1,0 +1,298 @@
+//! One room: its members, the roster changes not told yet, and the last word of the media side.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::{Newcomer, RoomOutput, RoomView, not_in_room};
+use crate::media::MediaEvent;
+use crate::protocol::{Event, Participant, Party, RoomMembership, SlotMapping, Source, Track, TrackClaim, WireError};
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) participant: String,
+    pub(super) party: Party,
+    pub(super) tracks: Vec<Track>,
+    /// The media side has taken them in; until then nobody sees them.
+    pub(super) joined: bool,
+    /// Their socket broke off; when they are taken out.
+    pub(super) away_until: Option<Instant>,
+    name: String,
+    connected: bool,
+    /// The last mapping of each of their slots.
+    slots: BTreeMap<String, SlotMapping>,
+}
+
+impl Member {
+    pub(super) fn new(newcomer: Newcomer) -> Self {
+        Self {
+            participant: newcomer.participant,
+            party: newcomer.party,
+            tracks: newcomer.tracks.iter().map(track).collect(),
+            joined: false,
+            away_until: None,
+            name: newcomer.name,
+            connected: false,
+            slots: BTreeMap::new(),
+        }
+    }
+
+    fn info(&self) -> Participant {
+        Participant {
+            participant: self.participant.clone(),
+            user: self.party.user.clone(),
+            name: self.name.clone(),
+            tracks: self.tracks.clone(),
+            connected: self.connected,
+        }
+    }
+
+    pub(super) fn left(&self, room: &str) -> RoomOutput {
+        RoomOutput::Left { room: room.to_owned(), participant: self.participant.clone(), party: self.party.clone() }
+    }
+}
+
+fn track(claim: &TrackClaim) -> Track {
+    Track { source: claim.source, kind: claim.source.kind(), muted: claim.muted }
+}
+
+/// The most slot mappings kept of a member, for the event that they are away for a moment.
+const MAX_SLOTS: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) call: Option<String>,
+    pub(super) members: Vec<Member>,
+    /// When the roster changes are to be told.
+    flush_at: Option<Instant>,
+    name: String,
+    /// Roster changes not told yet, by participant.
+    joined: BTreeSet<String>,
+    left: BTreeSet<String>,
+    changed: BTreeSet<String>,
+    speaking: Vec<String>,
+    stage: Option<String>,
+}
+
+impl Room {
+    pub(super) fn new(name: &str, call: Option<String>) -> Self {
+        Self {
+            call,
+            members: Vec::new(),
+            flush_at: None,
+            name: name.to_owned(),
+            joined: BTreeSet::new(),
+            left: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            speaking: Vec::new(),
+            stage: None,
+        }
+    }
+
+    pub(super) fn member(&self, participant: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.participant == participant)
+    }
+
+    fn member_mut(&mut self, participant: &str) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.participant == participant)
+    }
+
+    pub(super) fn member_of(&self, party: &Party) -> Option<&Member> {
+        self.members.iter().find(|member| member.party == *party)
+    }
+
+    pub(super) fn joined(&self, party: &Party) -> Result<&Member, WireError> {
+        self.members.iter().find(|member| member.joined && member.party == *party).ok_or_else(not_in_room)
+    }
+
+    /// The devices to tell what happens here.
+    pub(super) fn audience(&self) -> Vec<Party> {
+        self.members.iter().filter(|member| member.joined).map(|member| member.party.clone()).collect()
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        participant: &str,
+        outputs: &mut VecDeque<RoomOutput>,
+    ) -> Result<RoomView, WireError> {
+        let room = self.name.clone();
+        let member = self.member_mut(participant).ok_or_else(not_in_room)?;
+        member.joined = true;
+        let slots: Vec<_> = member.slots.values().cloned().collect();
+        let (party, info) = (member.party.clone(), member.info());
+        let device = party.device.clone();
+        if !slots.is_empty() {
+            outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomSlots { room: room.clone(), slots }));
+        }
+        outputs.push_back(RoomOutput::Joined { room, participant: info, device });
+        self.joined.insert(participant.to_owned());
+        Ok(self.view())
+    }
+
+    fn view(&self) -> RoomView {
+        RoomView {
+            roster: self.members.iter().filter(|member| member.joined).map(Member::info).collect(),
+            stage: self.stage.clone(),
+            speaking: self.speaking.clone(),
+        }
+    }
+
+    pub(super) fn remove(&mut self, participant: &str, outputs: &mut VecDeque<RoomOutput>) {
+        let Some(index) = self.members.iter().position(|member| member.participant == participant) else { return };
+        let member = self.members.remove(index);
+        if !member.joined {
+            return;
+        }
+        outputs.push_back(member.left(&self.name));
+        self.changed.remove(participant);
+        // Whoever was not told that they came need not be told that they left.
+        if !self.joined.remove(participant) {
+            self.left.insert(participant.to_owned());
+        }
+        // The lights of somebody who left go out at once, whatever the media side finds out when.
+        if self.speaking.iter().any(|speaker| speaker == participant) {
+            self.speaking.retain(|speaker| speaker != participant);
+            let event = Event::RoomSpeaking { room: self.name.clone(), speaking: self.speaking.clone() };
+            outputs.push_back(RoomOutput::Tell(self.audience(), event));
+        }
+        if self.stage.as_deref() == Some(participant) {
+            self.stage = None;
+            let event = Event::RoomStage { room: self.name.clone(), participant: None, reason: "left".to_owned() };
+            outputs.push_back(RoomOutput::Tell(self.audience(), event));
+        }
+    }
+
+    pub(super) fn set_tracks(&mut self, participant: &str, tracks: &[TrackClaim]) {
+        if let Some(member) = self.member_mut(participant) {
+            let tracks: Vec<_> = tracks.iter().map(track).collect();
+            if member.tracks != tracks {
+                member.tracks = tracks;
+                self.changed.insert(participant.to_owned());
+            }
+        }
+    }
+
+    pub(super) fn set_muted(&mut self, participant: &str, source: Source, muted: bool) {
+        let tracks = self.member_mut(participant).into_iter().flat_map(|member| &mut member.tracks);
+        if let Some(track) = tracks.into_iter().find(|track| track.source == source)
+            && track.muted != muted
+        {
+            track.muted = muted;
+            self.changed.insert(participant.to_owned());
+        }
+    }
+
+    pub(super) fn welcome_back(
+        &mut self,
+        party: &Party,
+        outputs: &mut VecDeque<RoomOutput>,
+    ) -> Result<RoomMembership, WireError> {
+        for member in self.members.iter_mut().filter(|member| member.party == *party) {
+            member.away_until = None;
+        }
+        let member = self.joined(party)?;
+        let room = self.name.clone();
+        let membership = RoomMembership { room: room.clone(), participant: member.participant.clone() };
+        let others =
+            self.members.iter().filter(|other| other.joined && other.party != *party).map(Member::info).collect();
+        let slots: Vec<_> = member.slots.values().cloned().collect();
+        let (stage, speaking) = (self.stage.clone(), self.speaking.clone());
+        let events = [
+            Event::RoomRoster { room: room.clone(), joined: others, left: Vec::new(), changed: vec![member.info()] },
+            Event::RoomSlots { room: room.clone(), slots },
+            Event::RoomSpeaking { room: room.clone(), speaking },
+            Event::RoomStage { room, participant: stage, reason: "reconnected".to_owned() },
+        ];
+        outputs.extend(events.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
+        Ok(membership)
+    }
+
+    pub(super) fn media_event(&mut self, event: MediaEvent, outputs: &mut VecDeque<RoomOutput>) {
+        match event {
+            MediaEvent::Connected { room, participant } => {
+                let Some(member) = self.member_mut(&participant) else { return };
+                member.connected = true;
+                if member.joined {
+                    let event = Event::RoomConnected { room, participant };
+                    outputs.push_back(RoomOutput::Tell(self.audience(), event));
+                }
+            }
+            MediaEvent::Disconnected { room, participant, reason } => {
+                tracing::debug!(room, participant, reason, "media transport is down");
+                let Some(member) = self.member_mut(&participant) else { return };
+                member.connected = false;
+                if member.joined {
+                    self.changed.insert(participant);
+                }
+            }
+            MediaEvent::Slots { room, participant, slots } => {
+                let Some(member) = self.member_mut(&participant) else { return };
+                for slot in &slots {
+                    if member.slots.len() < MAX_SLOTS || member.slots.contains_key(&slot.mid) {
+                        member.slots.insert(slot.mid.clone(), slot.clone());
+                    }
+                }
+                // Before the answer to their join the slots would mean nothing; they are told right after it.
+                if member.joined {
+                    let party = member.party.clone();
+                    outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomSlots { room, slots }));
+                }
+            }
+            MediaEvent::Speaking { room, speaking } => {
+                self.speaking.clone_from(&speaking);
+                outputs.push_back(RoomOutput::Tell(self.audience(), Event::RoomSpeaking { room, speaking }));
+            }
+            MediaEvent::Stage { room, participant, reason } => {
+                self.stage.clone_from(&participant);
+                outputs.push_back(RoomOutput::Tell(self.audience(), Event::RoomStage { room, participant, reason }));
+            }
+            MediaEvent::RoomClosed { .. } => {}
+        }
+    }
+
+    /// The next deadline, after a change.
+    pub(super) fn deadline(&mut self, now: Instant, coalesce: Duration) -> Option<Instant> {
+        let quiet = self.joined.is_empty() && self.left.is_empty() && self.changed.is_empty();
+        self.flush_at = if quiet { None } else { self.flush_at.or(Some(now + coalesce)) };
+        let away = self.members.iter().filter(|member| member.joined).filter_map(|member| member.away_until).min();
+        [self.flush_at, away].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut VecDeque<RoomOutput>) {
+        let away =
+            self.members.iter().filter(|member| member.joined && member.away_until.is_some_and(|until| until <= now));
+        for participant in away.map(|member| member.participant.clone()).collect::<Vec<_>>() {
+            self.remove(&participant, outputs);
+        }
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush(outputs);
+        }
+    }
+
+    /// Tells the roster changes that were collected: each newcomer all but their own coming, everybody else all of them.
+    pub(super) fn flush(&mut self, outputs: &mut VecDeque<RoomOutput>) {
+        self.flush_at = None;
+        let joined = std::mem::take(&mut self.joined);
+        let left: Vec<_> = std::mem::take(&mut self.left).into_iter().collect();
+        let changed: BTreeSet<_> = std::mem::take(&mut self.changed).difference(&joined).cloned().collect();
+        let infos = |wanted: &BTreeSet<String>| -> Vec<Participant> {
+            let members = self.members.iter().filter(|member| member.joined && wanted.contains(&member.participant));
+            members.map(Member::info).collect()
+        };
+        let (newcomers, changed) = (infos(&joined), infos(&changed));
+        let mut tell = |to: Vec<Party>, newcomers: Vec<Participant>| {
+            let nothing_new = newcomers.is_empty() && left.is_empty() && changed.is_empty();
+            if !to.is_empty() && !nothing_new {
+                let (left, changed) = (left.clone(), changed.clone());
+                let event = Event::RoomRoster { room: self.name.clone(), joined: newcomers, left, changed };
+                outputs.push_back(RoomOutput::Tell(to, event));
+            }
+        };
+        let is_new = |member: &&Member| joined.contains(&member.participant);
+        for member in self.members.iter().filter(|member| member.joined).filter(is_new) {
+            let others = newcomers.iter().filter(|other| other.participant != member.participant).cloned().collect();
+            tell(vec![member.party.clone()], others);
+        }
+        let old = self.members.iter().filter(|member| member.joined && !is_new(member));
+        tell(old.map(|member| member.party.clone()).collect(), newcomers.clone());
+    }
+}

@@ -1,0 +1,109 @@
+//! The handle the engine holds: start, router, media events in, signaling events out, shutdown.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::config::SignalingConfig;
+use crate::hooks::Hooks;
+use crate::hub;
+use crate::media::{Media, MediaEvent};
+use crate::media_rooms::GuardedMedia;
+use crate::router;
+use crate::serve::Services;
+use crate::signaling_event::SignalingEvent;
+
+/// How long the last close frames and hooks may take at shutdown, beyond the drain.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Signaling at work. Cheap to clone; it ends when the last clone and the last router are dropped, or at [`shutdown`](Self::shutdown).
+#[derive(Clone)]
+pub struct Signaling {
+    services: Services,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    events: Mutex<Option<mpsc::Receiver<SignalingEvent>>>,
+    /// One permit for each socket.
+    places: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Signaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signaling").finish_non_exhaustive()
+    }
+}
+
+impl Signaling {
+    /// Starts signaling on the current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(config: SignalingConfig, media: Arc<dyn Media>, hooks: Hooks) -> Self {
+        let config = Arc::new(config);
+        let media = GuardedMedia::new(media, config.media_limit);
+        let (hub, events) = hub::start(config.clone(), media.clone(), hooks.clone());
+        let inner = Inner {
+            events: Mutex::new(Some(events)),
+            places: Arc::new(Semaphore::new(config.max_sessions.min(Semaphore::MAX_PERMITS))),
+            stopping: watch::Sender::new(false),
+        };
+        Self { services: Services { config, hub, media, hooks }, inner: Arc::new(inner) }
+    }
+
+    /// The routes `/v1/ws` and `/v1/calls/{id}`, to be nested in the embedder's own router.
+    pub fn router(&self) -> Router {
+        router::router(self.clone())
+    }
+
+    /// Takes what the media side reports; waits where signaling cannot keep up, so keep the order by calling it from one task.
+    pub async fn media_event(&self, event: MediaEvent) {
+        // After shutdown nobody is left to be told.
+        let _ = self.services.hub.ask(move |hub, now| hub.media_event(now, event)).await;
+    }
+
+    /// What happens to calls and rooms, in order. The first call gets it, later ones get `None`. Up to 16,384 events wait for a slow
+    /// receiver; after that they are lost, and [`SignalingEvent::Lost`] says how many.
+    pub fn events(&self) -> Option<mpsc::Receiver<SignalingEvent>> {
+        self.inner.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Shuts down: from now on nothing new begins; what is under way may go on for `drain`; then calls end, rooms are closed, and
+    /// sockets are closed with code 1001. Returns when hooks and sockets are done, at most 10 s after the drain.
+    pub async fn shutdown(&self, drain: Duration) {
+        let idle = self.services.hub.ask(|hub, _| hub.begin_drain()).await;
+        if let Ok(idle) = idle {
+            let _ = timeout(drain, idle).await;
+        }
+        self.inner.stopping.send_replace(true);
+        if let Ok(hooks) = self.services.hub.ask(|hub, now| hub.stop(now)).await {
+            let _ = timeout(LAST_WORDS, hooks).await;
+        }
+        let places = self.services.config.max_sessions.min(Semaphore::MAX_PERMITS);
+        let all = u32::try_from(places).unwrap_or(u32::MAX);
+        let _ = timeout(LAST_WORDS, self.inner.places.acquire_many(all)).await;
+        self.inner.places.close();
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Takes one of the places for sockets.
+    pub(crate) fn take_place(&self) -> Option<OwnedSemaphorePermit> {
+        if *self.inner.stopping.borrow() {
+            return None;
+        }
+        self.inner.places.clone().try_acquire_owned().ok()
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.inner.stopping.subscribe()
+    }
+}

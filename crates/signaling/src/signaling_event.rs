@@ -1,0 +1,127 @@
+//! What the engine is told about calls and rooms as it happens, for call logs and webhooks.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::protocol::{CallInfo, Leg, Outcome, Participant, Party};
+
+/// Something that happened. The events of one call come in the order in which it happened, and so do those of one room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SignalingEvent {
+    /// Somebody rings somebody.
+    CallPlaced {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call.
+        call: CallInfo,
+        /// The caller's device.
+        caller: Party,
+    },
+    /// A leg changed.
+    LegChanged {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call's id.
+        call: String,
+        /// The leg as it is now.
+        leg: Leg,
+    },
+    /// Answered.
+    CallActive {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call.
+        call: CallInfo,
+        /// Which device accepted.
+        answered_by: Party,
+    },
+    /// Over; the last event of a call.
+    CallEnded {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call in its final state.
+        call: CallInfo,
+        /// How it ended.
+        outcome: Outcome,
+        /// How long people talked, in milliseconds.
+        talk_ms: u64,
+        /// Whose doing it was, where somebody did it.
+        by: Option<String>,
+    },
+    /// Somebody has come into a room.
+    RoomJoined {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The room.
+        room: String,
+        /// Who.
+        participant: Participant,
+        /// On which device.
+        device: String,
+    },
+    /// Somebody is out of a room.
+    RoomLeft {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The room.
+        room: String,
+        /// Who.
+        participant: String,
+        /// Which user that was.
+        user: String,
+    },
+    /// A room is gone.
+    RoomClosed {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The room.
+        room: String,
+        /// Why.
+        reason: String,
+    },
+    /// The receiver was too slow, and this many events before this one are lost.
+    Lost {
+        /// How many.
+        events: u64,
+    },
+}
+
+/// How many events may wait for the receiver. Signaling never waits for it: a receiver that falls further behind loses events, and is told how many.
+const CAPACITY: usize = 16 * 1024;
+
+/// The sending end; never blocks.
+#[derive(Debug)]
+pub(crate) struct EventSink {
+    sender: mpsc::Sender<SignalingEvent>,
+    lost: u64,
+}
+
+impl EventSink {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<SignalingEvent>) {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        (Self { sender, lost: 0 }, receiver)
+    }
+
+    pub(crate) fn send(&mut self, event: SignalingEvent) {
+        if self.lost > 0 {
+            match self.sender.try_send(SignalingEvent::Lost { events: self.lost }) {
+                Ok(()) => self.lost = 0,
+                Err(_) => return self.lost += 1,
+            }
+        }
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(event) {
+            tracing::warn!("the receiver of signaling events is too slow; events are lost");
+            self.lost = 1;
+        }
+    }
+}
+
+/// Now, in Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    elapsed.as_millis().try_into().unwrap_or(u64::MAX)
+}
