@@ -210,7 +210,7 @@ fn payload_type(format: &str) -> Option<u8> {
     matches!(number, 0..=63 | 96..=127).then_some(number)
 }
 
-/// What `a=rtpmap` says, in lower case, without the channels of a codec that has one anyway.
+/// What `a=rtpmap` says, in lower case: codec names are case-insensitive.
 fn mapping(line: &MediaDescription, format: &str) -> Option<String> {
     about(line, "rtpmap", format).next().map(str::to_ascii_lowercase)
 }
@@ -220,8 +220,6 @@ fn known(line: &MediaDescription, format: &str) -> Option<CodecName> {
     match mapping(line, format)?.as_str() {
         "opus/48000/2" => Some(CodecName::Opus),
         "red/48000/2" => Some(CodecName::Red),
-        // Chromium leaves the channels out.
-        "red/48000" => Some(CodecName::Red),
         "vp8/90000" => Some(CodecName::Vp8),
         "vp9/90000" => Some(CodecName::Vp9),
         "h264/90000" => Some(CodecName::H264),

@@ -149,6 +149,11 @@ pub(super) fn offered(line: &MediaDescription, session: &[Attribute], mixed: boo
     found
 }
 
+/// The id under which `extension` is offered.
+pub(super) fn id_offered(offered: &[Offered], extension: Extension) -> Option<u8> {
+    offered.iter().find(|offer| offer.extension == extension).map(|offer| offer.id)
+}
+
 /// What is accepted of `offered` on a line that is answered with `line_direction`: the map, and the values of the
 /// answer's `a=extmap` attributes.
 pub(super) fn accept(
