@@ -8,4 +8,5 @@ mod renumber;
 pub mod retransmission;
 pub mod rewrite;
 pub mod sender_report;
+pub mod speaking;
 pub mod vp8;
