@@ -5,26 +5,30 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::{Router, routing::get};
-use ringback::{Authorize, BoxFuture, CallRequest, Denied, Engine, Grants, TokenIssuer};
+use ringback::{
+    Authorize, BoxFuture, CallKind, Claims, Engine, Grants, Permission, TokenIssuer, TokenVerifier,
+};
 
 /// Nobody is rung by a stranger: here, friends are those whose names begin with the same letter.
 struct FriendsOnly;
 
 impl Authorize for FriendsOnly {
-    fn may_call<'a>(&'a self, request: &'a CallRequest) -> BoxFuture<'a, Result<(), Denied>> {
+    fn may_call<'a>(&'a self, caller: &'a str, callee: &'a str, _kind: CallKind) -> BoxFuture<'a, Permission> {
         Box::pin(async move {
-            let friends = request.to.iter().all(|callee| callee.chars().next() == request.from.chars().next());
-            if friends { Ok(()) } else { Err(Denied::new("you can call your friends only")) }
+            match caller.chars().next() == callee.chars().next() {
+                true => Permission::Granted,
+                false => Permission::Forbidden("you can call your friends only".into()),
+            }
         })
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let issuer = TokenIssuer::hs256(b"a secret of at least 32 bytes, kept outside the source");
+    let secret = b"a secret of at least 32 bytes, kept outside the source";
     let mut engine = Engine::builder()
         .media(&["127.0.0.1:8189".parse()?])
-        .tokens(issuer.verifier())
+        .tokens(TokenVerifier::hs256(secret)?)
         .authorize(FriendsOnly)
         .start()
         .await?;
@@ -36,7 +40,8 @@ async fn main() -> Result<()> {
         }
     });
 
-    println!("ann's token: {}", issuer.issue("ann", "Ann", Duration::from_secs(3600), Grants::everything())?);
+    let claims = Claims::new("ann", Duration::from_secs(3600)).name("Ann").grants(Grants::all());
+    println!("ann's token: {}", TokenIssuer::hs256(secret)?.issue(&claims)?);
     let app = Router::new().route("/", get(|| async { "my own app" })).nest("/calls", engine.router());
     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8080").await?, app).await?;
     Ok(())

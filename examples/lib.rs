@@ -1,1 +1,25 @@
-//! placeholder
+//! The files of the example's page, built into the program so that it runs from anywhere. No logic lives here.
+
+macro_rules! page {
+    ($($name:literal $mime:literal),* $(,)?) => {
+        &[("/", "text/html; charset=utf-8", include_str!("web/index.html")),
+          $((concat!("/", $name), $mime, include_str!(concat!("web/", $name)))),*]
+    };
+}
+
+/// Path, media type and text of each file.
+pub const PAGE: &[(&str, &str, &str)] = page![
+    "style.css" "text/css; charset=utf-8",
+    "call.css" "text/css; charset=utf-8",
+    "app.js" "text/javascript; charset=utf-8",
+    "call-view.js" "text/javascript; charset=utf-8",
+    "devices.js" "text/javascript; charset=utf-8",
+    "dom.js" "text/javascript; charset=utf-8",
+    "incoming.js" "text/javascript; charset=utf-8",
+    "layout.js" "text/javascript; charset=utf-8",
+    "lobby.js" "text/javascript; charset=utf-8",
+    "stage.js" "text/javascript; charset=utf-8",
+    "tile.js" "text/javascript; charset=utf-8",
+    "tones.js" "text/javascript; charset=utf-8",
+    "words.js" "text/javascript; charset=utf-8",
+];

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use ringback::{Engine, Grants, TokenIssuer};
+use ringback::{Claims, Engine, Grants, TokenIssuer, TokenVerifier};
 use serde_json::{Value, json};
 
 /// Starts a Ringback server and prints the link of its page.
@@ -54,11 +54,12 @@ async fn main() -> anyhow::Result<()> {
     };
 
     // Tokens outlive no restart: whoever is logged in takes a new one, by the same name, when the page reconnects.
-    let issuer = TokenIssuer::random_hs256();
+    let secret: [u8; 32] = rand::random();
+    let issuer = TokenIssuer::hs256(&secret)?;
     let engine = Engine::builder()
         .media(&media)
         .announce(&announce)
-        .tokens(issuer.verifier())
+        .tokens(TokenVerifier::hs256(&secret)?)
         .ring_time(std::time::Duration::from_secs(arguments.ring))
         .start()
         .await
@@ -102,9 +103,10 @@ async fn login(State(issuer): State<Arc<TokenIssuer>>, Json(body): Json<Value>) 
     let user: String = name.to_lowercase().chars().filter(|letter| letter.is_alphanumeric()).take(32).collect();
     if user.is_empty() || name.chars().count() > 40 {
         let message = "a name has 1 to 40 characters, at least one of them a letter or a digit";
-        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": { "code": "bad_request", "message": message } }))).into_response();
+        return (StatusCode::UNPROCESSABLE_ENTITY, message).into_response();
     }
-    match issuer.issue(&user, name, std::time::Duration::from_secs(24 * 3600), Grants::everything()) {
+    let claims = Claims::new(&user, std::time::Duration::from_secs(24 * 3600)).name(name).grants(Grants::all());
+    match issuer.issue(&claims) {
         Ok(token) => Json(json!({ "token": token, "user": user, "ws": "/v1/ws" })).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -17,6 +17,6 @@ pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};
 pub use error::EngineError;
 pub use ringback_signaling::{
-    Authorize, BoxFuture, CallInfo, CallKind, Grants, HookError, MissedCall, Notice, Notify, Outcome, Permission,
+    Authorize, BoxFuture, CallInfo, CallKind, Claims, Grants, HookError, MissedCall, Notice, Notify, Outcome, Permission,
     SignalingEvent, TokenIssuer, TokenVerifier, UnansweredCall,
 };

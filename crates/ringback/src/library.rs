@@ -12,7 +12,22 @@ macro_rules! modules {
 }
 
 /// Path and text of each module.
-const MODULES: &[(&str, &str)] = modules!["ringback.js"];
+const MODULES: &[(&str, &str)] = modules![
+    "ringback.js",
+    "call.js",
+    "connection.js",
+    "emitter.js",
+    "errors.js",
+    "heartbeat.js",
+    "media.js",
+    "participant.js",
+    "protocol.js",
+    "room.js",
+    "session.js",
+    "slots.js",
+    "socket.js",
+    "tiles.js",
+];
 
 /// The routes of the library's modules. They change only with the program, so a client asks again each time it starts.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -20,4 +35,21 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         let headers = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
         router.route(path, get(move || async move { (headers, *text) }))
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_beside_the_library_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".js") {
+                assert!(MODULES.iter().any(|(path, _)| *path == format!("/ringback/{name}")), "{name} is not served");
+            }
+        }
+    }
 }

@@ -1,0 +1,171 @@
+//! How an engine is put together before it starts: where media listens, who is let in, what the embedder decides. Each setting has a
+//! default but one: without the key of its tokens an engine lets nobody in, so it does not start.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_sfu::{Limits, Worker, WorkerConfig};
+use ringback_signaling::{Authorize, Hooks, IceServer, MissedCall, Notify, SignalingConfig, TokenVerifier};
+use ringback_transport::Certificate;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+
+/// Settings of an [`Engine`].
+#[derive(Debug)]
+#[must_use = "an engine starts with `start`"]
+pub struct EngineBuilder {
+    media: Vec<SocketAddr>,
+    announce: Vec<IpAddr>,
+    workers: usize,
+    tokens: Option<TokenVerifier>,
+    ice_servers: Vec<IceServer>,
+    ring_time: Option<Duration>,
+    unreachable_after: Option<Duration>,
+    hooks: Hooks,
+}
+
+impl EngineBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            media: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8189))],
+            announce: Vec::new(),
+            workers: 1,
+            tokens: None,
+            ice_servers: Vec::new(),
+            ring_time: None,
+            unreachable_after: None,
+            hooks: Hooks::default(),
+        }
+    }
+
+    /// The UDP addresses of media, at most one of each IP version; by default 127.0.0.1:8189. Worker i listens on port + i; port 0 takes any free one.
+    pub fn media(mut self, addresses: &[SocketAddr]) -> Self {
+        self.media = addresses.to_vec();
+        self
+    }
+
+    /// The addresses under which clients reach the media ports, for machines behind a NAT and sockets bound to a wildcard; by
+    /// default the addresses bound.
+    pub fn announce(mut self, addresses: &[IpAddr]) -> Self {
+        self.announce = addresses.to_vec();
+        self
+    }
+
+    /// How many media workers there are, by default one. A room lives on one worker, and a worker uses at most one core: more
+    /// workers serve more rooms at once, not larger ones.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Whose tokens to trust. Required.
+    pub fn tokens(mut self, verifier: TokenVerifier) -> Self {
+        self.tokens = Some(verifier);
+        self
+    }
+
+    /// STUN and TURN servers to hand to clients, by default none: the engine's own address is public to its clients.
+    pub fn ice_servers(mut self, servers: Vec<IceServer>) -> Self {
+        self.ice_servers = servers;
+        self
+    }
+
+    /// How long a call rings, by default 45 s.
+    pub fn ring_time(mut self, time: Duration) -> Self {
+        self.ring_time = Some(time);
+        self
+    }
+
+    /// After how long a callee none of whose devices has acknowledged the ring counts as unreachable, by default 20 s.
+    pub fn unreachable_after(mut self, time: Duration) -> Self {
+        self.unreachable_after = Some(time);
+        self
+    }
+
+    /// Decides who may call whom and join what, beyond what tokens grant.
+    pub fn authorize(mut self, hook: impl Authorize) -> Self {
+        self.hooks.authorize = Arc::new(hook);
+        self
+    }
+
+    /// Reaches devices that are asleep.
+    pub fn notify(mut self, hook: impl Notify) -> Self {
+        self.hooks.notify = Arc::new(hook);
+        self
+    }
+
+    /// Is told of calls that ended unanswered.
+    pub fn missed_call(mut self, hook: impl MissedCall) -> Self {
+        self.hooks.missed_call = Arc::new(hook);
+        self
+    }
+
+    /// Starts the engine on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`EngineError`] where a setting is missing or a socket cannot be bound.
+    pub async fn start(self) -> Result<Engine, EngineError> {
+        tokio::runtime::Handle::try_current().map_err(|_| EngineError::NoRuntime)?;
+        let verifier = self.tokens.ok_or(EngineError::NoTokens)?;
+        let certificate = Certificate::generate().map_err(EngineError::Certificate)?;
+        let mut workers = Vec::with_capacity(self.workers);
+        let mut events = Vec::with_capacity(self.workers);
+        for worker in 0..self.workers {
+            let config = WorkerConfig {
+                bind: ports(&self.media, worker)?,
+                announce: self.announce.clone(),
+                certificate: certificate.clone(),
+                limits: Limits::default(),
+            };
+            let (handle, receiver) = Worker::spawn(config).map_err(|source| EngineError::Worker { worker, source })?;
+            workers.push(handle);
+            events.push(receiver);
+        }
+        let mut signaling = SignalingConfig::new(verifier).ice_servers(self.ice_servers);
+        if let Some(time) = self.ring_time {
+            signaling = signaling.ring(time);
+        }
+        if let Some(time) = self.unreachable_after {
+            signaling = signaling.ring_ack(time);
+        }
+        Ok(Engine::assemble(workers, events, signaling, self.hooks))
+    }
+}
+
+/// The addresses of one worker: each base port + its number.
+fn ports(base: &[SocketAddr], worker: usize) -> Result<Vec<SocketAddr>, EngineError> {
+    let port = |address: &SocketAddr| {
+        let port = match (address.port(), u16::try_from(worker)) {
+            (0, _) => 0,
+            (base, Ok(offset)) => base.checked_add(offset).ok_or(EngineError::Port { worker, base })?,
+            (base, Err(_)) => return Err(EngineError::Port { worker, base }),
+        };
+        Ok(SocketAddr::new(address.ip(), port))
+    };
+    base.iter().map(port).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_i_listens_on_the_base_port_plus_i() {
+        let base = ["127.0.0.1:8189".parse().unwrap(), "[::1]:0".parse().unwrap()];
+        assert_eq!(ports(&base, 2).unwrap(), ["127.0.0.1:8191".parse().unwrap(), "[::1]:0".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_port_above_the_last_one_is_refused_with_the_worker_that_needed_it() {
+        let error = ports(&["127.0.0.1:65535".parse().unwrap()], 1).unwrap_err();
+        assert_eq!(error.to_string(), "worker 1 would need UDP port 65535 + 1, which is above 65535");
+    }
+
+    #[tokio::test]
+    async fn an_engine_without_a_token_key_does_not_start() {
+        assert!(matches!(EngineBuilder::new().start().await, Err(EngineError::NoTokens)));
+    }
+}

@@ -1,0 +1,80 @@
+//! The engine: signaling and the SFU's workers wired together on the caller's runtime. It forwards nothing and decides nothing
+//! itself; it owns the parts, hands out the router and the events, and takes everything down again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
+use ringback_signaling::{Hooks, Signaling, SignalingConfig, SignalingEvent};
+use tokio::sync::mpsc;
+
+use crate::builder::EngineBuilder;
+use crate::library;
+use crate::media::{Workers, carry_events};
+
+/// What happens in an engine, ordered per call. A reader that falls behind costs nobody a call: see [`Engine::events`].
+pub type Events = mpsc::Receiver<SignalingEvent>;
+
+/// A running call engine. It stops when it is dropped, at once; [`shutdown`](Self::shutdown) stops it gently.
+#[derive(Debug)]
+pub struct Engine {
+    signaling: Signaling,
+    workers: Arc<Workers>,
+}
+
+impl Engine {
+    /// An engine with default settings, to be changed and [started](EngineBuilder::start).
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::new()
+    }
+
+    pub(crate) fn assemble(
+        handles: Vec<WorkerHandle>,
+        events: Vec<mpsc::Receiver<SfuEvent>>,
+        config: SignalingConfig,
+        hooks: Hooks,
+    ) -> Self {
+        let workers = Workers::new(handles);
+        let signaling = Signaling::start(config, workers.clone(), hooks);
+        for events in events {
+            let signaling = signaling.media_sender();
+            let workers = Arc::downgrade(&workers);
+            tokio::spawn(carry_events(workers, events, async move |event| signaling.send(event).await));
+        }
+        Self { signaling, workers }
+    }
+
+    /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}` and `ringback/…` (the client library).
+    pub fn router(&self) -> Router {
+        self.signaling.router().merge(library::router())
+    }
+
+    /// The events from now on. The channel is bounded; one reader at a time: a second call takes over from the first.
+    pub fn events(&mut self) -> Events {
+        self.signaling.events()
+    }
+
+    /// The addresses that media listens on, worker by worker.
+    pub fn media_addresses(&self) -> Vec<SocketAddr> {
+        self.workers.handles().iter().flat_map(|worker| worker.local_addresses().to_vec()).collect()
+    }
+
+    /// What the media workers have counted, worker by worker; a worker that has stopped is left out.
+    pub async fn statistics(&self) -> Vec<WorkerStatistics> {
+        let mut statistics = Vec::new();
+        for worker in self.workers.handles() {
+            statistics.extend(worker.statistics().await.ok());
+        }
+        statistics
+    }
+
+    /// Takes no more calls, lets those that run go on for at most `drain`, then ends what is left, tells everyone, and stops.
+    pub async fn shutdown(&self, drain: Duration) {
+        self.signaling.shutdown(drain).await;
+        for worker in self.workers.handles() {
+            worker.shutdown().await;
+        }
+    }
+}

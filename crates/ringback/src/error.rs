@@ -1,0 +1,35 @@
+//! Why an engine could not be started.
+
+use ringback_sfu::SfuError;
+use ringback_transport::TransportError;
+
+/// An error of [`Engine`](crate::Engine) and its builder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// [`EngineBuilder::tokens`](crate::EngineBuilder::tokens) was not called: without a key nobody could be let in.
+    #[error("no token verifier: call EngineBuilder::tokens with the key of your tokens")]
+    NoTokens,
+    /// [`EngineBuilder::start`](crate::EngineBuilder::start) was called outside a tokio runtime.
+    #[error("the engine runs on the caller's tokio runtime, and there is none here")]
+    NoRuntime,
+    /// A media port could not be computed: worker i takes the base port + i.
+    #[error("worker {worker} would need UDP port {base} + {worker}, which is above 65535")]
+    Port {
+        /// The number of the worker.
+        worker: usize,
+        /// The base port.
+        base: u16,
+    },
+    /// The DTLS certificate could not be made.
+    #[error("the DTLS certificate cannot be made: {0}")]
+    Certificate(#[source] TransportError),
+    /// A media worker could not be started.
+    #[error("media worker {worker} did not start: {source}")]
+    Worker {
+        /// The number of the worker.
+        worker: usize,
+        /// Why.
+        source: SfuError,
+    },
+}
