@@ -2,7 +2,7 @@
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
 import { Stage } from "./stage.js";
 import * as tones from "./tones.js";
-import { clock, endText, errorText, nameOf, ringingText } from "./words.js";
+import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
@@ -83,6 +83,10 @@ export class CallView {
         byId("call-link").textContent = "Reconnecting…";
         byId("call-link").hidden = state !== "reconnecting";
         this.#tick();
+      }),
+      room.on("participants", () => {
+        const names = [...room.participants.values()].map((participant) => participant.name);
+        byId("call-name").textContent = names.length > 1 ? listed(names) : name;
       }),
       room.on("muted", () => this.#controls()),
       room.on("blocked", () => {

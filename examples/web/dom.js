@@ -47,14 +47,14 @@ export function setIcon(button, name) {
   button.querySelector("use")?.setAttribute("href", `#i-${name}`);
 }
 
-/** Hues that stay apart from one another and from the red of hanging up. */
-const HUES = [30, 62, 95, 140, 175, 205, 235, 265, 295, 330, 355];
-
 /** The same name has the same colour everywhere. @param {string} name */
 function hueOf(name) {
   let hash = 2166136261;
   for (const character of name.toLowerCase()) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619);
-  return HUES[(hash >>> 0) % HUES.length] ?? 205;
+  hash = Math.imul(hash ^ (hash >>> 15), 2246822519);
+  hash ^= hash >>> 13;
+  // All around the circle but for the red of hanging up.
+  return 45 + ((hash >>> 0) % 24) * 13;
 }
 
 /** @param {string} name */

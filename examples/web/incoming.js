@@ -1,5 +1,5 @@
 /** The ring: a sheet on phones, a card on desktops, until it is accepted, declined, silenced or over. */
-import { announce, avatar, byId } from "./dom.js";
+import { announce, avatar, byId, setIcon } from "./dom.js";
 import * as tones from "./tones.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
@@ -59,7 +59,7 @@ export function showIncoming(call, hint = "") {
   byId("incoming-name").textContent = name;
   byId("incoming-kind").textContent = hint ? `${kind} · ${hint}` : kind;
   byId("incoming-voice").hidden = call.kind !== "video";
-  dialog.dataset.kind = call.kind;
+  setIcon(byId("incoming-accept"), call.kind === "video" ? "camera" : "call");
   document.title = `${name} is calling`;
   announce(`${name} is calling. ${kind}. Press A to accept, D to decline.`);
   if (!dialog.open) dialog.showModal();

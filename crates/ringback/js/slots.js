@@ -28,6 +28,9 @@ export function rtpReached(a, b) {
  */
 const UNTIMED_BLANK_MS = 1_000;
 
+/** How long a video track waits for the sound of its element to have started; it starts at once where it works at all. */
+const SOUND_FIRST_MS = 500;
+
 /** @param {Flow|null} a @param {Flow|null} b */
 function sameFlow(a, b) {
   return a?.participant === b?.participant && a?.source === b?.source;
@@ -120,6 +123,7 @@ class Player {
   /** @type {Slot|null} */
   video = null;
   #watching = false;
+  #sounding = false;
   #onFrame;
 
   /** @param {() => void} onFrame a frame set a label @param {() => void} onBlocked the browser wants a gesture first */
@@ -130,6 +134,7 @@ class Player {
     this.element.playsInline = true;
     this.element.className = "ringback-player";
     this.element.style.opacity = "0";
+    this.element.addEventListener("loadeddata", () => this.#sounds());
   }
 
   play() {
@@ -138,19 +143,27 @@ class Player {
     });
   }
 
+  #sounds() {
+    if (this.#sounding) return;
+    this.#sounding = true;
+    this.refresh();
+  }
+
   /**
-   * Puts into the element what there is to play. A `<video>` whose stream has a video track stays silent until the first
-   * frame, so the video track joins only when a mapping says that frames will come.
+   * Puts into the element what there is to play. A `<video>` that starts with a video track stays silent until the first
+   * frame, which may never come; one that has started with sound goes on. So sound is first, and the video track joins
+   * when a mapping says that frames will come.
    */
   refresh() {
     const audio = this.audio?.track;
-    const video = this.video?.mapped ? this.video.track : null;
+    const video = this.video?.mapped && (this.#sounding || !this.audio) ? this.video.track : null;
     for (const track of [audio, video]) {
       if (track && !this.stream.getTracks().includes(track)) this.stream.addTrack(track);
     }
     if (!this.element.srcObject && this.stream.getTracks().length > 0) {
       this.element.srcObject = this.stream;
       this.play();
+      setTimeout(() => this.#sounds(), SOUND_FIRST_MS);
     }
     this.element.style.opacity = this.video?.shown ? "1" : "0";
     this.#watch();
