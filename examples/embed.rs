@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::{Router, routing::get};
 use ringback::{
     Authorize, BoxFuture, CallKind, Claims, Engine, Grants, Permission, TokenIssuer, TokenVerifier,
@@ -26,14 +26,14 @@ impl Authorize for FriendsOnly {
 #[tokio::main]
 async fn main() -> Result<()> {
     let secret = b"a secret of at least 32 bytes, kept outside the source";
-    let mut engine = Engine::builder()
+    let engine = Engine::builder()
         .media(&["127.0.0.1:8189".parse()?])
         .tokens(TokenVerifier::hs256(secret)?)
         .authorize(FriendsOnly)
         .start()
         .await?;
 
-    let mut events = engine.events();
+    let mut events = engine.events().context("the events were taken before")?;
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             println!("{event:?}");

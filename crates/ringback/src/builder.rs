@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_sfu::{Limits, Worker, WorkerConfig};
-use ringback_signaling::{Authorize, Hooks, IceServer, MissedCall, Notify, SignalingConfig, TokenVerifier};
+use ringback_signaling::SignalingConfig;
+use ringback_signaling::hooks::{Authorize, Hooks, MissedCall, Notify};
+use ringback_signaling::protocol::IceServer;
+use ringback_signaling::token::TokenVerifier;
 use ringback_transport::Certificate;
 
 use crate::engine::Engine;

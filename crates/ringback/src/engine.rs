@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
-use ringback_signaling::{Hooks, Signaling, SignalingConfig, SignalingEvent};
+use ringback_signaling::hooks::Hooks;
+use ringback_signaling::{Signaling, SignalingConfig, SignalingEvent};
 use tokio::sync::mpsc;
 
 use crate::builder::EngineBuilder;
@@ -20,7 +21,7 @@ pub type Events = mpsc::Receiver<SignalingEvent>;
 /// A running call engine. It stops when it is dropped, at once; [`shutdown`](Self::shutdown) stops it gently.
 #[derive(Debug)]
 pub struct Engine {
-    signaling: Signaling,
+    signaling: Arc<Signaling>,
     workers: Arc<Workers>,
 }
 
@@ -37,11 +38,9 @@ impl Engine {
         hooks: Hooks,
     ) -> Self {
         let workers = Workers::new(handles);
-        let signaling = Signaling::start(config, workers.clone(), hooks);
+        let signaling = Arc::new(Signaling::start(config, workers.clone(), hooks));
         for events in events {
-            let signaling = signaling.media_sender();
-            let workers = Arc::downgrade(&workers);
-            tokio::spawn(carry_events(workers, events, async move |event| signaling.send(event).await));
+            tokio::spawn(carry_events(Arc::downgrade(&workers), events, Arc::downgrade(&signaling)));
         }
         Self { signaling, workers }
     }
@@ -51,8 +50,8 @@ impl Engine {
         self.signaling.router().merge(library::router())
     }
 
-    /// The events from now on. The channel is bounded; one reader at a time: a second call takes over from the first.
-    pub fn events(&mut self) -> Events {
+    /// What happens, from the start on; `None` if it was taken before. The channel is bounded.
+    pub fn events(&self) -> Option<Events> {
         self.signaling.events()
     }
 

@@ -16,7 +16,8 @@ mod media;
 pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};
 pub use error::EngineError;
-pub use ringback_signaling::{
-    Authorize, BoxFuture, CallInfo, CallKind, Claims, Grants, HookError, MissedCall, Notice, Notify, Outcome, Permission,
-    SignalingEvent, TokenIssuer, TokenVerifier, UnansweredCall,
-};
+pub use ringback_signaling::hooks::{Authorize, HookError, MissedCall, Notice, Notify, Permission, UnansweredCall};
+pub use ringback_signaling::media::BoxFuture;
+pub use ringback_signaling::protocol::{CallInfo, CallKind, CallState, IceServer, Leg, LegState, Outcome, Party};
+pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
+pub use ringback_signaling::{SignalingError, SignalingEvent};

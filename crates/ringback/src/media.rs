@@ -6,11 +6,11 @@ use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use ringback_sfu as sfu;
-use ringback_signaling::{
-    BoxFuture, ErrorCode, Media, MediaAnswer, MediaError, MediaEvent, MediaKind, MediaOffer, SlotInfo, SlotMapping, SlotView,
-    Source,
-};
+use ringback_signaling::Signaling;
+use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
+use ringback_signaling::protocol::{ErrorCode, MediaKind, SlotInfo, SlotMapping, SlotView, Source, TrackClaim};
 use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
+use tokio::sync::mpsc;
 
 /// The SFU's workers, and who is where on them.
 pub(crate) struct Workers {
@@ -235,24 +235,18 @@ impl Media for Workers {
     }
 }
 
-/// Carries a worker's events to signaling until the worker stops or signaling is gone.
-pub(crate) async fn carry_events<F>(
-    workers: Weak<Workers>,
-    mut events: tokio::sync::mpsc::Receiver<SfuEvent>,
-    mut deliver: F,
-) where
-    F: AsyncFnMut(MediaEvent),
-{
+/// Carries a worker's events to signaling until the worker stops or the engine is gone.
+pub(crate) async fn carry_events(workers: Weak<Workers>, mut events: mpsc::Receiver<SfuEvent>, signaling: Weak<Signaling>) {
     while let Some(event) = events.recv().await {
-        let Some(workers) = workers.upgrade() else { return };
+        let (Some(workers), Some(signaling)) = (workers.upgrade(), signaling.upgrade()) else { return };
         if let Some(event) = workers.translate(event) {
-            deliver(event).await;
+            signaling.media_event(event).await;
         }
     }
 }
 
 fn join_offer(offer: MediaOffer) -> sfu::JoinOffer {
-    let claim = |track: ringback_signaling::TrackClaim| sfu::TrackClaim {
+    let claim = |track: TrackClaim| sfu::TrackClaim {
         mid: track.mid,
         source: sfu_source(track.source),
         muted: track.muted,
