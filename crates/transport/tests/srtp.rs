@@ -288,8 +288,8 @@ fn one_connection_has_a_bounded_number_of_ssrcs() {
 fn a_flood_of_forged_ssrcs_claims_no_memory_and_disturbs_nobody() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
-        let genuine = seal(&mut sender, SSRC, 1, &[1; 100]).unwrap();
-        let genuine_report = seal_report(&mut sender, &report(SSRC, &[1; 100]));
+        let genuine = seal(&mut sender, SSRC, 1, &[1; 20]).unwrap();
+        let genuine_report = seal_report(&mut sender, &report(SSRC, &[1; 20]));
         open(&mut receiver, &genuine).unwrap();
         receiver.unprotect_rtcp(&mut genuine_report.clone()).unwrap();
         let mut buf = vec![0; genuine.len().max(genuine_report.len())];
@@ -308,7 +308,7 @@ fn a_flood_of_forged_ssrcs_claims_no_memory_and_disturbs_nobody() {
         });
         assert_eq!(refused, 200_000);
         assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0), "{profile:?}");
-        let packet = seal(&mut sender, SSRC, 2, &[2; 100]).unwrap();
+        let packet = seal(&mut sender, SSRC, 2, &[2; 20]).unwrap();
         open(&mut receiver, &packet).unwrap();
     }
 }
@@ -331,10 +331,10 @@ fn established_streams_cost_no_allocation() {
             let sealed = sender.protect_rtcp(&mut buf, 100).unwrap();
             assert_eq!(receiver.unprotect_rtcp(&mut buf[..sealed]), Ok(100));
         };
-        exchange(65_000);
+        exchange(65_450);
         let allocated = allocation_counter::measure(|| {
-            for n in 1..1000u16 {
-                exchange(65_000u16.wrapping_add(n));
+            for n in 1..150u16 {
+                exchange(65_450u16.wrapping_add(n));
             }
         });
         assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0), "{profile:?}");
