@@ -1,8 +1,9 @@
-//! What a publisher is told about its own streams: reception statistics for receiver reports (RFC 3550, section 6.4 and appendix A),
-//! transport-wide arrival times (draft-holmer-rmcat-transport-wide-cc-extensions-01), and a fixed REMB for publishers without those.
+//! What a publisher is told about its own streams: reception statistics for receiver reports (RFC 3550, section 6.4
+//! and appendix A), transport-wide arrival times (draft-holmer-rmcat-transport-wide-cc-extensions-01), and a fixed
+//! REMB for publishers without those.
 //!
-//! Everything here only collects and computes plain numbers; the transport's RTCP writer puts them on the wire. Gaps are asked for in
-//! [`nack`](crate::nack).
+//! Everything here only collects and computes plain numbers; the transport's RTCP writer puts them on the wire. Gaps
+//! are asked for in [`nack`](crate::nack).
 
 use std::time::{Duration, Instant};
 
@@ -164,7 +165,8 @@ pub struct TransportFeedback<'a> {
     pub reference_time: u32,
     /// Counts messages, so that lost ones are noticed.
     pub feedback_count: u8,
-    /// For each packet from `base_sequence` on: the time since the previous arrival in 250 µs, or `None` if it has not arrived.
+    /// For each packet from `base_sequence` on: the time since the previous arrival in 250 µs, or `None` if it has
+    /// not arrived.
     pub deltas: &'a [Option<i16>],
 }
 
@@ -287,7 +289,8 @@ const REMB_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What publishers that negotiated `goog-remb` but not `transport-cc` are told they may send.
 ///
-/// This is a seam: a fixed, generous bitrate, so that such senders ramp up at all. An estimator that looks at arrivals takes its place.
+/// This is a seam: a fixed, generous bitrate, so that such senders ramp up at all. An estimator that looks at
+/// arrivals takes its place.
 #[derive(Debug)]
 pub struct RembEstimator {
     bitrate: u64,

@@ -1,15 +1,19 @@
-//! How often a publisher is asked for a keyframe (PLI, RFC 4585, or FIR, RFC 5104), however many subscribers want one.
+//! How often a publisher is asked for a keyframe (PLI, RFC 4585, or FIR, RFC 5104), however many subscribers want
+//! one.
 //!
-//! One [`KeyframeLimiter`] per incoming video SSRC. A keyframe costs its sender several times an ordinary frame, and everybody in the
-//! room receives it: requests are collected, spaced out, repeated while nothing answers them, and satisfied by the next keyframe.
+//! One [`KeyframeLimiter`] per incoming video SSRC. A keyframe costs its sender several times an ordinary frame, and
+//! everybody in the room receives it: requests are collected, spaced out, repeated while nothing answers them, and
+//! satisfied by the next keyframe.
 
 use std::time::{Duration, Instant};
 
-/// The least time between two requests to a source. Shorter lets a switch or a join see a picture sooner, longer spares bitrate.
+/// The least time between two requests to a source. Shorter lets a switch or a join see a picture sooner, longer
+/// spares bitrate.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(200);
 /// The same for pictures larger than 720p, whose keyframes weigh most.
 pub const MIN_INTERVAL_LARGE: Duration = Duration::from_millis(500);
-/// An unanswered request is repeated after this, then after twice that, and so on: a round trip and an encoder's delay on a bad network.
+/// An unanswered request is repeated after this, then after twice that, and so on: a round trip and an encoder's
+/// delay on a bad network.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest time between two repetitions.
 const MAX_RETRY: Duration = Duration::from_secs(4);
@@ -33,8 +37,8 @@ impl KeyframeLimiter {
         Self::default()
     }
 
-    /// Somebody needs a keyframe. `true`: send a request now; `false`: one has been sent lately, and unless a keyframe comes first,
-    /// [`handle_timeout`](Self::handle_timeout) will say when to send the next.
+    /// Somebody needs a keyframe. `true`: send a request now; `false`: one has been sent lately, and unless a
+    /// keyframe comes first, [`handle_timeout`](Self::handle_timeout) will say when to send the next.
     #[must_use]
     pub fn request(&mut self, now: Instant) -> bool {
         let earliest = self.last_sent.map(|sent| sent + self.interval());

@@ -1,10 +1,11 @@
 //! Which simulcast layer of a track a slot gets: the smallest that fills the view, under a cap on the bitrate.
 //!
-//! [`choose`] is a pure function; its only memory is the layer that flows now, which is kept while it is good enough, so that a view or a bitrate
-//! near a limit does not flap. The cap is the seam of congestion control: today it is a fixed number, tomorrow an estimate. Temporal layers are
-//! not chosen here.
+//! [`choose`] is a pure function; its only memory is the layer that flows now, which is kept while it is good enough,
+//! so that a view or a bitrate near a limit does not flap. The cap is the seam of congestion control: today it is a
+//! fixed number, tomorrow an estimate. Temporal layers are not chosen here.
 
-/// A layer flows on while it has to be enlarged no more than this (in 1/100) to fill the view; a larger one then is not worth its bitrate.
+/// A layer flows on while it has to be enlarged no more than this (in 1/100) to fill the view; a larger one then is
+/// not worth its bitrate.
 const KEEP_ENLARGED: u64 = 125;
 /// A smaller layer than the present one must fill the view without enlargement (in 1/100).
 const STEP_DOWN_ENLARGED: u64 = 100;
@@ -29,7 +30,8 @@ impl LayerState {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// By how much (in 1/100) the picture is enlarged to touch two sides of the view. `None` while its size is unknown.
+    /// By how much (in 1/100) the picture is enlarged to touch two sides of the view. `None` while its size is
+    /// unknown.
     fn enlarged(&self, (width, height): (u16, u16)) -> Option<u64> {
         let across = (u64::from(width) * 100).checked_div(u64::from(self.width))?;
         let down = (u64::from(height) * 100).checked_div(u64::from(self.height))?;
@@ -39,11 +41,12 @@ impl LayerState {
 
 /// The index of the layer to send, or `None` if the view is hidden (either side 0) or nothing is live.
 ///
-/// `view` is the size in device pixels at which the subscriber shows the slot, `cap` the bitrate it may take in bits per second, `current` the layer that
-/// flows now. Layers may stand in any order. The result
+/// `view` is the size in device pixels at which the subscriber shows the slot, `cap` the bitrate it may take in bits
+/// per second, `current` the layer that flows now. Layers may stand in any order. The result
 /// - never takes more than `cap`, unless it is the smallest live layer: somebody is always seen;
 /// - for the same `current`, never gets smaller as the view grows;
-/// - stays at `current` while that neither exceeds the cap nor is enlarged by more than a quarter, and no smaller layer fills the view.
+/// - stays at `current` while that neither exceeds the cap nor is enlarged by more than a quarter, and no smaller
+///   layer fills the view.
 #[must_use]
 pub fn choose(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option<usize>) -> Option<usize> {
     if view.0 == 0 || view.1 == 0 {

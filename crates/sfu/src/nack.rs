@@ -1,7 +1,9 @@
-//! Finds gaps in what a publisher sends and decides when to ask for the missing packets (generic NACK, RFC 4585, section 6.2.1).
+//! Finds gaps in what a publisher sends and decides when to ask for the missing packets (generic NACK, RFC 4585,
+//! section 6.2.1).
 //!
-//! One [`NackGenerator`] per incoming media SSRC. Packets that come back through RTX are told to it under their original sequence
-//! number. It neither writes RTCP nor asks for keyframes; where it gives up on a large gap it says so.
+//! One [`NackGenerator`] per incoming media SSRC. Packets that come back through RTX are told to it under their
+//! original sequence number. It neither writes RTCP nor asks for keyframes; where it gives up on a large gap it says
+//! so.
 
 use std::time::{Duration, Instant};
 
@@ -102,8 +104,8 @@ impl NackGenerator {
         self.next_due
     }
 
-    /// Writes the sequence numbers to ask for now, in order, into `requests` (up to [`MAX_PER_ROUND`] are useful) and returns how many. What does
-    /// not fit stays due. `round_trip` is that of the publisher.
+    /// Writes the sequence numbers to ask for now, in order, into `requests` (up to [`MAX_PER_ROUND`] are useful) and
+    /// returns how many. What does not fit stays due. `round_trip` is that of the publisher.
     pub fn due(&mut self, now: Instant, round_trip: Duration, requests: &mut [u16]) -> usize {
         if self.next_due.is_none_or(|next| next > now) {
             return 0;

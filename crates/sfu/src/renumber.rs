@@ -1,8 +1,9 @@
 //! Gives a stream of wrapping numbers (RTP sequence numbers, VP8 picture ids) a continuous second numbering.
 //!
-//! Numbers that never arrive stay gaps; numbers that are left out on purpose close up, also when packets come out of order,
-//! because the shift that applied to each recent number is remembered in a small ring. This is the arithmetic only: which
-//! packet belongs to which source, and what is left out, is decided by [`rewrite`](crate::rewrite) and [`vp8`](crate::vp8).
+//! Numbers that never arrive stay gaps; numbers that are left out on purpose close up, also when packets come out of
+//! order, because the shift that applied to each recent number is remembered in a small ring. This is the arithmetic
+//! only: which packet belongs to which source, and what is left out, is decided by [`rewrite`](crate::rewrite) and
+//! [`vp8`](crate::vp8).
 
 /// What has become of one incoming number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,8 @@ impl<const WINDOW: usize> Renumbering<WINDOW> {
         self.shift = next.wrapping_sub(number);
     }
 
-    /// Numbers a packet that is forwarded; `bits` is the width of `number`'s field. O(1) but for jumps, where it is O(`WINDOW`).
+    /// Numbers a packet that is forwarded; `bits` is the width of `number`'s field. O(1) but for jumps, where it is
+    /// O(`WINDOW`).
     pub(crate) fn forward(&mut self, number: u16, bits: u32) -> Numbered {
         let number = match self.locate(number, bits) {
             Ok(number) => number,
@@ -90,7 +92,8 @@ impl<const WINDOW: usize> Renumbering<WINDOW> {
         }
     }
 
-    /// Leaves a number out. Later ones close up; where later ones have already gone out a hole remains, and its outgoing number is returned.
+    /// Leaves a number out. Later ones close up; where later ones have already gone out a hole remains, and its
+    /// outgoing number is returned.
     pub(crate) fn leave_out(&mut self, number: u16, bits: u32) -> Option<u16> {
         let before = self.highest;
         let number = self.locate(number, bits).ok()?;

@@ -1,16 +1,17 @@
-//! Answering NACKs (RFC 4585) without keeping a packet twice: payloads are stored once per publisher stream, and each slot keeps a
-//! small record of how it numbered what it sent.
+//! Answering NACKs (RFC 4585) without keeping a packet twice: payloads are stored once per publisher stream, and each
+//! slot keeps a small record of how it numbered what it sent.
 //!
-//! [`PacketStore`] holds the plain payloads of one incoming SSRC; [`SentLog`] maps a slot's outgoing sequence numbers back to them and
-//! limits what a subscriber can ask for; [`RtxSequencer`] and [`restore_rtx`] wrap and unwrap the RTX payload format (RFC 4588). Nothing
-//! is sealed or sent here, and nothing is asked for: that is [`nack`](crate::nack).
+//! [`PacketStore`] holds the plain payloads of one incoming SSRC; [`SentLog`] maps a slot's outgoing sequence numbers
+//! back to them and limits what a subscriber can ask for; [`RtxSequencer`] and [`restore_rtx`] wrap and unwrap the
+//! RTX payload format (RFC 4588). Nothing is sealed or sent here, and nothing is asked for: that is
+//! [`nack`](crate::nack).
 
 use std::time::{Duration, Instant};
 
 use crate::vp8::Vp8Fields;
 
-/// How long a payload should stay available. A second covers two or three round trips on bad mobile networks; a receiver that
-/// has waited longer asks for a keyframe anyway.
+/// How long a payload should stay available. A second covers two or three round trips on bad mobile networks; a
+/// receiver that has waited longer asks for a keyframe anyway.
 pub const STORE_WINDOW: Duration = Duration::from_secs(1);
 /// Where a store begins: two seconds of 64 kb/s voice, so that a microphone never costs more.
 const FIRST_BYTES: usize = 16 * 1024;
@@ -44,8 +45,9 @@ struct StoredRecord {
 
 /// The recent payloads of one incoming SSRC, shared by every slot that it flows through.
 ///
-/// A ring of bytes and a ring of records, both powers of two. Nothing is allocated before the first packet; each ring doubles when it is run through
-/// faster than [`STORE_WINDOW`], up to its bound, so that memory follows the bitrate: 16 KiB for a voice, 512 KiB for 2.5 Mb/s of video.
+/// A ring of bytes and a ring of records, both powers of two. Nothing is allocated before the first packet; each ring
+/// doubles when it is run through faster than [`STORE_WINDOW`], up to its bound, so that memory follows the bitrate:
+/// 16 KiB for a voice, 512 KiB for 2.5 Mb/s of video.
 #[derive(Debug, Default)]
 pub struct PacketStore {
     bytes: Box<[u8]>,
@@ -76,7 +78,8 @@ impl PacketStore {
         *self = Self::default();
     }
 
-    /// Keeps a payload. One that is empty, larger than 64 KiB or older than the ring is not kept. O(length), but for the few times a ring grows.
+    /// Keeps a payload. One that is empty, larger than 64 KiB or older than the ring is not kept. O(length), but for
+    /// the few times a ring grows.
     pub fn insert(&mut self, now: Instant, sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) {
         let Ok(len) = u16::try_from(payload.len()) else { return };
         if len == 0 {
@@ -214,8 +217,8 @@ pub struct SentPacket {
     pub source_sequence: u16,
     /// The VP8 fields as they were sent, for VP8.
     pub vp8: Option<Vp8Fields>,
-    /// The abs-send-time (24 bits) and transport-wide sequence number it was sent with, where negotiated: a packet that is
-    /// sent again without RTX must be the same byte for byte.
+    /// The abs-send-time (24 bits) and transport-wide sequence number it was sent with, where negotiated: a packet
+    /// that is sent again without RTX must be the same byte for byte.
     pub abs_send_time: u32,
     /// See `abs_send_time`.
     pub transport_sequence: u16,
@@ -234,9 +237,11 @@ struct SentRecord {
 
 /// A packet is sent again at most this often; by then the receiver has asked for a keyframe.
 pub const MAX_RESENDS: u8 = 5;
-/// A packet is sent again at most once per round trip, and never faster than this: two NACKs for it may cross the first answer.
+/// A packet is sent again at most once per round trip, and never faster than this: two NACKs for it may cross the
+/// first answer.
 const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(10);
-/// Of what a slot sends, this fraction (one half) accrues for retransmissions: enough for 30 % loss with lost retransmissions, and a bound for hostile NACKs.
+/// Of what a slot sends, this fraction (one half) accrues for retransmissions: enough for 30 % loss with lost
+/// retransmissions, and a bound for hostile NACKs.
 const RESEND_SHARE: u32 = 2;
 /// What may accrue at most, in bytes: a lost keyframe of 720p.
 const MAX_RESEND_CREDIT: u32 = 96 * 1024;
@@ -353,7 +358,8 @@ impl RtxSequencer {
         sequence
     }
 
-    /// Writes an RTX payload: the original sequence number and the original payload. Returns its length, or `None` if it does not fit.
+    /// Writes an RTX payload: the original sequence number and the original payload. Returns its length, or `None` if
+    /// it does not fit.
     #[must_use]
     pub fn write(original: u16, payload: &[u8], into: &mut [u8]) -> Option<usize> {
         let into = into.get_mut(..Self::PREFIX + payload.len())?;
@@ -364,8 +370,8 @@ impl RtxSequencer {
     }
 }
 
-/// Takes an RTX payload apart into the original sequence number and payload (RFC 4588, section 4). `None` if there is no original payload: such
-/// packets are padding, sent to probe for bandwidth.
+/// Takes an RTX payload apart into the original sequence number and payload (RFC 4588, section 4). `None` if there is
+/// no original payload: such packets are padding, sent to probe for bandwidth.
 #[must_use]
 pub fn restore_rtx(payload: &[u8]) -> Option<(u16, &[u8])> {
     let (prefix, original) = payload.split_first_chunk::<{ RtxSequencer::PREFIX }>()?;

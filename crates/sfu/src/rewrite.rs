@@ -1,17 +1,18 @@
-//! The outgoing RTP stream of one slot: one SSRC whose sequence numbers and timestamps stay continuous (RFC 3550, section 5.1)
-//! while the track, or the simulcast layer, that flows through it changes.
+//! The outgoing RTP stream of one slot: one SSRC whose sequence numbers and timestamps stay continuous (RFC 3550,
+//! section 5.1) while the track, or the simulcast layer, that flows through it changes.
 //!
-//! A [`Rewriter`] forwards one source at a time. Packets lost before the server stay gaps, so that the receiver asks for
-//! them; packets that the server leaves out close up, so that it does not. It does not decide when to switch (that takes a
-//! keyframe, and is the room's affair), and it does not touch payloads (see [`vp8`](crate::vp8)). Two different packets never
-//! share an outgoing number: with AES-GCM that would give the authentication key away (RFC 7714, section 8.4).
+//! A [`Rewriter`] forwards one source at a time. Packets lost before the server stay gaps, so that the receiver asks
+//! for them; packets that the server leaves out close up, so that it does not. It does not decide when to switch
+//! (that takes a keyframe, and is the room's affair), and it does not touch payloads (see [`vp8`](crate::vp8)). Two
+//! different packets never share an outgoing number: with AES-GCM that would give the authentication key away (RFC
+//! 7714, section 8.4).
 
 use std::time::{Duration, Instant};
 
 use crate::renumber::{Numbered, Renumbering};
 
-/// How many recent incoming numbers a slot remembers: a packet that comes later than this is dropped. 512 packets are about
-/// two seconds of 2.5 Mb/s video, which is longer than any receiver waits, for 2 KiB a slot.
+/// How many recent incoming numbers a slot remembers: a packet that comes later than this is dropped. 512 packets are
+/// about two seconds of 2.5 Mb/s video, which is longer than any receiver waits, for 2 KiB a slot.
 pub const REORDER_WINDOW: usize = 512;
 
 /// The media clock of a slot.
@@ -88,8 +89,9 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// A slot that forwards nothing yet. The first packet goes out as `first_sequence` and `first_timestamp`, which should be random
-    /// (RFC 3550, section 5.1); a sequence number below 2^15 spares receivers a guess about the rollover counter.
+    /// A slot that forwards nothing yet. The first packet goes out as `first_sequence` and `first_timestamp`, which
+    /// should be random (RFC 3550, section 5.1); a sequence number below 2^15 spares receivers a guess about the
+    /// rollover counter.
     #[must_use]
     pub fn new(clock: MediaClock, first_sequence: u16, first_timestamp: u32) -> Self {
         Self {
@@ -108,7 +110,8 @@ impl Rewriter {
         self.source
     }
 
-    /// Outgoing minus incoming timestamp of the present source, modulo 2^32: what its sender reports are translated by.
+    /// Outgoing minus incoming timestamp of the present source, modulo 2^32: what its sender reports are translated
+    /// by.
     #[must_use]
     pub fn timestamp_offset(&self) -> u32 {
         self.timestamp_offset
@@ -120,9 +123,10 @@ impl Rewriter {
         self.clock
     }
 
-    /// Goes over to `source`, starting with the packet `(sequence, timestamp)`, which for video must begin a keyframe. Returns the outgoing
-    /// timestamp of that packet, which advances by the time that has passed since the last one, and at least by a frame. The packet itself
-    /// is then given to [`rewrite`](Self::rewrite) like any other. Allocates the first time only.
+    /// Goes over to `source`, starting with the packet `(sequence, timestamp)`, which for video must begin a
+    /// keyframe. Returns the outgoing timestamp of that packet, which advances by the time that has passed since the
+    /// last one, and at least by a frame. The packet itself is then given to [`rewrite`](Self::rewrite) like any
+    /// other. Allocates the first time only.
     pub fn switch(&mut self, now: Instant, source: u32, sequence: u16, timestamp: u32) -> u32 {
         let outgoing = match self.newest {
             Some(newest) => {
@@ -161,10 +165,11 @@ impl Rewriter {
         Rewritten::Forward { sequence, timestamp }
     }
 
-    /// Leaves out one packet of `source` (a dropped temporal layer, padding without a payload): later packets close up.
+    /// Leaves out one packet of `source` (a dropped temporal layer, padding without a payload): later packets close
+    /// up.
     ///
-    /// If later packets have gone out already, a hole remains, and its outgoing sequence number is returned: nothing will fill it unless the
-    /// caller sends padding under that number.
+    /// If later packets have gone out already, a hole remains, and its outgoing sequence number is returned: nothing
+    /// will fill it unless the caller sends padding under that number.
     pub fn skip(&mut self, source: u32, sequence: u16) -> Option<u16> {
         if self.source != Some(source) {
             return None;

@@ -1,7 +1,8 @@
 //! Sender reports for the streams that slots send (RFC 3550, section 6.4.1), translated from those of the publisher.
 //!
-//! The publisher's own clock is kept, so that a receiver lines up voice and face of one participant as they were captured; the RTP timestamp follows the
-//! slot's rewriting, and the counts are the slot's. The receiver reports that answer them give the round trip to the subscriber.
+//! The publisher's own clock is kept, so that a receiver lines up voice and face of one participant as they were
+//! captured; the RTP timestamp follows the slot's rewriting, and the counts are the slot's. The receiver reports that
+//! answer them give the round trip to the subscriber.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,8 @@ impl SourceClock {
         self.latest = Some(Received { ntp, timestamp, at: now });
     }
 
-    /// NTP time and RTP timestamp of this moment, as the sender would report them now. `None` before its first report.
+    /// NTP time and RTP timestamp of this moment, as the sender would report them now. `None` before its first
+    /// report.
     #[must_use]
     pub fn at(&self, now: Instant, clock: MediaClock) -> Option<(u64, u32)> {
         let latest = self.latest?;
@@ -60,7 +62,8 @@ pub struct SlotReport {
     pub octets: u32,
 }
 
-/// How many sent reports are remembered to measure round trips by. Reports are at least a second apart, answers come within one or two.
+/// How many sent reports are remembered to measure round trips by. Reports are at least a second apart, answers come
+/// within one or two.
 const REMEMBERED_REPORTS: usize = 4;
 
 /// Counts what one slot sends, and reports it.
@@ -86,8 +89,9 @@ impl SlotReporter {
         self.octets = self.octets.wrapping_add(payload_len as u32);
     }
 
-    /// The report to send now; `source` is the clock of the stream that flows through `rewriter`. `None` while nothing has been sent, nothing flows,
-    /// or the publisher has not reported. A report soon after each switch keeps lips in sync from the start.
+    /// The report to send now; `source` is the clock of the stream that flows through `rewriter`. `None` while
+    /// nothing has been sent, nothing flows, or the publisher has not reported. A report soon after each switch keeps
+    /// lips in sync from the start.
     pub fn report(&mut self, now: Instant, source: &SourceClock, rewriter: &Rewriter) -> Option<SlotReport> {
         rewriter.source()?;
         if self.packets == 0 {
@@ -106,8 +110,8 @@ impl SlotReporter {
         })
     }
 
-    /// The round trip to the subscriber, from a report block about this slot: LSR, and DLSR in 1/65536 s. `None` if the block answers
-    /// no report of ours, or claims a delay longer than the time that has passed.
+    /// The round trip to the subscriber, from a report block about this slot: LSR, and DLSR in 1/65536 s. `None` if
+    /// the block answers no report of ours, or claims a delay longer than the time that has passed.
     #[must_use]
     pub fn round_trip(&self, now: Instant, last_sender_report: u32, delay: u32) -> Option<Duration> {
         let (_, at) = self.sent.iter().flatten().find(|(middle, _)| *middle == last_sender_report)?;

@@ -1,12 +1,15 @@
-//! The voice light of one participant: on while they speak, from the audio levels their packets carry (RFC 6464). Nothing is decoded.
+//! The voice light of one participant: on while they speak, from the audio levels their packets carry (RFC 6464).
+//! Nothing is decoded.
 //!
-//! This is the fast light beside a name, decided for each person alone; whom to highlight is the [`stage`](crate::stage)'s slower choice. The light comes on
-//! within 100 ms of speech, with packets of 10 to 60 ms, and goes out a moment after it. What is loud enough depends on the noise around the
-//! microphone, which is followed; a level that nobody mistakes for noise always counts.
+//! This is the fast light beside a name, decided for each person alone; whom to highlight is the
+//! [`stage`](crate::stage)'s slower choice. The light comes on within 100 ms of speech, with packets of 10 to 60 ms,
+//! and goes out a moment after it. What is loud enough depends on the noise around the microphone, which is followed;
+//! a level that nobody mistakes for noise always counts.
 
 use std::time::{Duration, Instant};
 
-/// The light comes on after this much loud sound: two packets of 20 ms. Less reacts to key clicks, more is seen as lag.
+/// The light comes on after this much loud sound: two packets of 20 ms. Less reacts to key clicks, more is seen as
+/// lag.
 const ONSET: Duration = Duration::from_millis(35);
 /// The light stays on for so long after the last loud packet, which bridges the pauses between words.
 pub const HANGOVER: Duration = Duration::from_millis(300);
@@ -18,7 +21,8 @@ const HYSTERESIS: u8 = 4;
 const FAINTEST: u8 = 52;
 /// Louder than this (in −dBov) always is: a tone or music that never pauses must not be taken for noise.
 const LOUDEST_NOISE: u8 = 33;
-/// The noise is the quietest packet of the last one to two of these. Speech pauses within that time; a fan does not, and loses its light.
+/// The noise is the quietest packet of the last one to two of these. Speech pauses within that time; a fan does not,
+/// and loses its light.
 const NOISE_WINDOW: Duration = Duration::from_millis(1_500);
 /// Packets further apart than this are a pause in sending (DTX), and say nothing about the packet time.
 const LONGEST_PACKET: Duration = Duration::from_millis(70);
@@ -105,7 +109,8 @@ impl VoiceLight {
         self.lit
     }
 
-    /// Takes the level of one packet (0, loudest, to 127, silent, in −dBov) and its V bit. Returns the light if it changes.
+    /// Takes the level of one packet (0, loudest, to 127, silent, in −dBov) and its V bit. Returns the light if it
+    /// changes.
     pub fn on_level(&mut self, now: Instant, level: u8, voice: bool) -> Option<bool> {
         if self.muted {
             return None;

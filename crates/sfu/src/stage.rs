@@ -1,7 +1,8 @@
 //! The stage: whom a room highlights. Slower than the voice light, because it moves pictures around.
 //!
-//! [`StageDetector`] is the seam that a better detector replaces: it sees who joins, leaves and mutes, and the audio level of every packet with its time of arrival, and
-//! says when the stage changes, and why. It knows neither rooms nor slots nor pins. [`PlainStage`] is the plain one: the loudest who speaks, with hold and hysteresis.
+//! [`StageDetector`] is the seam that a better detector replaces: it sees who joins, leaves and mutes, and the audio
+//! level of every packet with its time of arrival, and says when the stage changes, and why. It knows neither rooms
+//! nor slots nor pins. [`PlainStage`] is the plain one: the loudest who speaks, with hold and hysteresis.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -35,7 +36,8 @@ pub struct StageChange {
     pub reason: StageReason,
 }
 
-/// Decides whom to highlight. Time is what the caller says; every answer is a change, `None` meaning that all stays as it is.
+/// Decides whom to highlight. Time is what the caller says; every answer is a change, `None` meaning that all stays
+/// as it is.
 ///
 /// Whoever is on the stage has joined, not left and is not muted. In silence the stage does not change.
 pub trait StageDetector: Debug + Send {
@@ -48,8 +50,8 @@ pub trait StageDetector: Debug + Send {
     /// Somebody mutes or unmutes. Muting frees their stage at once.
     fn set_muted(&mut self, now: Instant, participant: ParticipantId, muted: bool) -> Option<StageChange>;
 
-    /// A voice packet has arrived: its level (0, loudest, to 127, silent, in −dBov) and V bit (RFC 6464). Called per packet: no allocation. Levels of whoever has not
-    /// joined, or is muted, do not count.
+    /// A voice packet has arrived: its level (0, loudest, to 127, silent, in −dBov) and V bit (RFC 6464). Called per
+    /// packet: no allocation. Levels of whoever has not joined, or is muted, do not count.
     fn on_level(&mut self, now: Instant, participant: ParticipantId, level: u8, voice: bool) -> Option<StageChange>;
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called, packets or not.
@@ -62,8 +64,8 @@ pub trait StageDetector: Debug + Send {
     fn on_stage(&self) -> Option<ParticipantId>;
 }
 
-/// Whoever is on the stage keeps it for so long after their voice light went out, when somebody else speaks. Shorter follows quick exchanges, longer
-/// spares pauses for thought.
+/// Whoever is on the stage keeps it for so long after their voice light went out, when somebody else speaks. Shorter
+/// follows quick exchanges, longer spares pauses for thought.
 const HOLD: Duration = Duration::from_millis(600);
 /// A speaker takes the stage from another who speaks, too, if louder by this, in dB …
 const LOUDER_BY: i32 = 6;
@@ -411,7 +413,7 @@ mod tests {
                 }
                 6 => room.stage.handle_timeout(room.now),
                 _ => {
-                    let talks = (step / 1_000 + participant.0) % 3 == 0;
+                    let talks = (step / 1_000 + participant.0).is_multiple_of(3);
                     room.stage.on_level(room.now, participant, if talks { 15 + random(20) as u8 } else { 75 }, true)
                 }
             };

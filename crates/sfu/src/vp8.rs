@@ -1,8 +1,8 @@
-//! The VP8 payload descriptor (RFC 7741): reading it, recognising keyframes, and keeping picture id, TL0PICIDX and KEYIDX continuous
-//! in a slot whose source changes or loses temporal layers on purpose.
+//! The VP8 payload descriptor (RFC 7741): reading it, recognising keyframes, and keeping picture id, TL0PICIDX and
+//! KEYIDX continuous in a slot whose source changes or loses temporal layers on purpose.
 //!
-//! Values are rewritten in place and keep their width, so a payload never changes its length. Frames are not decoded; of the bitstream
-//! (RFC 6386, section 9.1) only the keyframe bit and the size in a keyframe's header are read.
+//! Values are rewritten in place and keep their width, so a payload never changes its length. Frames are not decoded;
+//! of the bitstream (RFC 6386, section 9.1) only the keyframe bit and the size in a keyframe's header are read.
 
 use crate::renumber::{Numbered, Renumbering};
 
@@ -145,7 +145,8 @@ pub fn dimensions(payload: &[u8]) -> Option<(u16, u16)> {
     Some((u16::from_le_bytes([width_low, width_high & 0x3F]), u16::from_le_bytes([height_low, height_high & 0x3F])))
 }
 
-/// The values that a slot writes into one descriptor. Kept with a sent packet, it makes a retransmission equal to the original.
+/// The values that a slot writes into one descriptor. Kept with a sent packet, it makes a retransmission equal to the
+/// original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Vp8Fields {
     /// The picture id, cut to its field's width when written.
@@ -160,7 +161,8 @@ impl Vp8Fields {
     /// Writes the values over those of `payload`, whose descriptor is `descriptor`.
     ///
     /// # Errors
-    /// [`Vp8Error::Truncated`] or [`Vp8Error::OtherFields`] if `payload` is not the one that `descriptor` was read from.
+    /// [`Vp8Error::Truncated`] or [`Vp8Error::OtherFields`] if `payload` is not the one that `descriptor` was read
+    /// from.
     pub fn write_into(&self, descriptor: &Vp8Descriptor, payload: &mut [u8]) -> Result<(), Vp8Error> {
         let len = payload.len();
         let head = payload.get_mut(..descriptor.len).ok_or(Vp8Error::Truncated { len, needed: descriptor.len })?;
@@ -188,7 +190,8 @@ impl Vp8Fields {
     }
 }
 
-/// How many recent frames are remembered, so that late packets get their own frame's picture id: about two seconds at 30 frames/s.
+/// How many recent frames are remembered, so that late packets get their own frame's picture id: about two seconds at
+/// 30 frames/s.
 const FRAME_WINDOW: usize = 64;
 
 /// A running index that goes on where the previous source stopped.
@@ -248,8 +251,8 @@ impl Vp8Rewriter {
         self.key.offset = None;
     }
 
-    /// The outgoing fields of a packet that is forwarded; `None` if it belongs to a frame that was left out, that is older than the source's
-    /// keyframe, or that is too old to tell: such a packet is to be left out too.
+    /// The outgoing fields of a packet that is forwarded; `None` if it belongs to a frame that was left out, that is
+    /// older than the source's keyframe, or that is too old to tell: such a packet is to be left out too.
     pub fn rewrite(&mut self, descriptor: &Vp8Descriptor) -> Option<Vp8Fields> {
         let picture_id = match descriptor.picture_id {
             None => None,
@@ -271,8 +274,8 @@ impl Vp8Rewriter {
         })
     }
 
-    /// Leaves out the frame of a packet (a temporal layer the receiver does not get): later picture ids close up. Every packet of
-    /// that frame may be told; the first one counts.
+    /// Leaves out the frame of a packet (a temporal layer the receiver does not get): later picture ids close up.
+    /// Every packet of that frame may be told; the first one counts.
     pub fn skip(&mut self, descriptor: &Vp8Descriptor) {
         if let (Some(id), true) = (descriptor.picture_id, self.pictures_started) {
             self.pictures.leave_out(id.value, id.bits());

@@ -1,0 +1,215 @@
+//! After a while of media with loss, reordering and NACKs, no further packet allocates.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use ringback_sfu::feedback::{ReceptionStatistics, TransportFeedbackRecorder};
+use ringback_sfu::ids::ParticipantId;
+use ringback_sfu::keyframe::KeyframeLimiter;
+use ringback_sfu::layers::{LayerState, choose};
+use ringback_sfu::nack::{MAX_PER_ROUND, NackGenerator};
+use ringback_sfu::retransmission::{PacketStore, RtxSequencer, SentLog, SentPacket, restore_rtx};
+use ringback_sfu::rewrite::{MediaClock, Rewriter, Rewritten};
+use ringback_sfu::sender_report::{SlotReporter, SourceClock};
+use ringback_sfu::speaking::VoiceLight;
+use ringback_sfu::stage::{PlainStage, StageDetector};
+use ringback_sfu::vp8::{Vp8Descriptor, Vp8Rewriter};
+
+const SOURCES: [u32; 2] = [0xA, 0xB];
+const ROUND_TRIP: Duration = Duration::from_millis(40);
+
+/// One publisher with two layers, and one subscriber with one slot.
+struct MediaPath {
+    now: Instant,
+    number: u64,
+    stores: [PacketStore; 2],
+    statistics: [ReceptionStatistics; 2],
+    nacks: [NackGenerator; 2],
+    arrivals: TransportFeedbackRecorder,
+    keyframes: KeyframeLimiter,
+    rewriter: Rewriter,
+    vp8: Vp8Rewriter,
+    log: SentLog,
+    rtx: RtxSequencer,
+    clock: SourceClock,
+    reporter: SlotReporter,
+    light: VoiceLight,
+    stage: PlainStage,
+    /// What has been done, so that the test cannot pass by doing nothing.
+    forwarded: u32,
+    left_out: u32,
+    resent: u32,
+    asked: u32,
+    feedbacks: u32,
+}
+
+impl MediaPath {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut stage = PlainStage::new();
+        for id in 0..4 {
+            stage.join(now, ParticipantId(id), false);
+        }
+        Self {
+            now,
+            number: 65_000,
+            stores: Default::default(),
+            statistics: [ReceptionStatistics::new(MediaClock::VIDEO), ReceptionStatistics::new(MediaClock::VIDEO)],
+            nacks: Default::default(),
+            arrivals: TransportFeedbackRecorder::new(),
+            keyframes: KeyframeLimiter::new(),
+            rewriter: Rewriter::new(MediaClock::VIDEO, 1, 1),
+            vp8: Vp8Rewriter::new(),
+            log: SentLog::new(SentLog::VIDEO_CAPACITY),
+            rtx: RtxSequencer::new(7),
+            clock: SourceClock::new(),
+            reporter: SlotReporter::new(),
+            light: VoiceLight::new(),
+            stage,
+            forwarded: 0,
+            left_out: 0,
+            resent: 0,
+            asked: 0,
+            feedbacks: 0,
+        }
+    }
+
+    fn run(&mut self, packets: u64) {
+        for _ in 0..packets {
+            self.number += 1;
+            self.now += Duration::from_millis(4);
+            if self.number.is_multiple_of(13) {
+                continue;
+            }
+            // Every so often two packets are swapped.
+            let number = if self.number % 50 == 1 { self.number - 2 } else { self.number };
+            for layer in 0..2 {
+                self.packet(layer, number);
+            }
+            self.other_work();
+        }
+    }
+
+    fn packet(&mut self, layer: usize, number: u64) {
+        let (now, sequence) = (self.now, number as u16);
+        let timestamp = (number / 4 * 3_000) as u32;
+        let frame = (number / 4) as u16 | 0x8000;
+        let mut payload = [0_u8; 1_100];
+        payload[..7].copy_from_slice(&[0x90, 0xE0, (frame >> 8) as u8, frame as u8, 1, 0, 1]);
+        payload[6] = u8::from(!(number / 4).is_multiple_of(100));
+
+        self.statistics[layer].on_packet(now, sequence, timestamp);
+        self.nacks[layer].on_packet(now, sequence);
+        self.arrivals.on_packet(now, (number * 2) as u16 + layer as u16);
+        self.stores[layer].insert(now, sequence, timestamp, false, &payload);
+
+        let source = SOURCES[layer];
+        let descriptor = Vp8Descriptor::parse(&payload).unwrap();
+        if descriptor.starts_keyframe {
+            self.keyframes.on_keyframe(640, 360);
+            if self.rewriter.source() != Some(source) && layer as u64 == number / 400 % 2 {
+                self.rewriter.switch(now, source, sequence, timestamp);
+                self.vp8.switch();
+            }
+        }
+        if number / 4 % 2 == 1 && layer == 0 {
+            self.rewriter.skip(source, sequence);
+            if self.rewriter.source() == Some(source) {
+                self.vp8.skip(&descriptor);
+                self.left_out += 1;
+            }
+            return;
+        }
+        let Rewritten::Forward { sequence: outgoing, timestamp } =
+            self.rewriter.rewrite(now, source, sequence, timestamp)
+        else {
+            return;
+        };
+        let Some(fields) = self.vp8.rewrite(&descriptor) else { return };
+        fields.write_into(&descriptor, &mut payload).unwrap();
+        self.log.record(
+            now,
+            SentPacket {
+                sequence: outgoing,
+                timestamp,
+                source,
+                source_sequence: sequence,
+                vp8: Some(fields),
+                len: payload.len() as u16,
+                ..SentPacket::default()
+            },
+        );
+        self.reporter.on_packet(payload.len());
+        self.forwarded += 1;
+
+        if number.is_multiple_of(11)
+            && let Ok(sent) = self.log.resend(now, ROUND_TRIP, outgoing.wrapping_sub(3))
+            && let Some(stored) = self.stores[usize::from(sent.source != SOURCES[0])].get(sent.source_sequence)
+        {
+            let mut again = [0; 1_200];
+            let len = RtxSequencer::write(sent.sequence, stored.payload, &mut again).unwrap();
+            self.rtx.next_sequence();
+            assert_eq!(restore_rtx(&again[..len]).unwrap().0, sent.sequence);
+            self.resent += 1;
+        }
+    }
+
+    fn other_work(&mut self) {
+        let now = self.now;
+        let mut requests = [0; MAX_PER_ROUND];
+        for nacks in &mut self.nacks {
+            self.asked += nacks.due(now, ROUND_TRIP, &mut requests) as u32;
+        }
+        while self.arrivals.poll(now).is_some() {
+            self.feedbacks += 1;
+        }
+        if self.number.is_multiple_of(250) {
+            self.clock.on_sender_report(now, self.number << 32, self.number as u32);
+            self.reporter.report(now, &self.clock, &self.rewriter);
+            for statistics in &mut self.statistics {
+                statistics.report(now);
+            }
+        }
+        let _ = self.keyframes.request(now);
+        let _ = self.keyframes.handle_timeout(now);
+        let layer = |side: u16| LayerState { width: side, height: side, bitrate: u64::from(side) * 1_000, live: true };
+        let _ = choose(&[layer(180), layer(360), layer(720)], (self.number as u16 % 1_000, 400), 500_000, Some(1));
+        let level = if (self.number / 500).is_multiple_of(2) { 20 } else { 80 };
+        self.light.on_level(now, level, true);
+        self.stage.on_level(now, ParticipantId(self.number / 700 % 4), level, true);
+        self.stage.handle_timeout(now);
+    }
+}
+
+#[test]
+fn no_packet_allocates_once_media_flows() {
+    let mut path = MediaPath::new();
+    path.run(5_000);
+    path.forwarded = 0;
+    path.left_out = 0;
+    let allocations = allocation_counter::measure(|| path.run(50_000));
+    assert_eq!(allocations.count_total, 0, "{allocations:?}");
+    assert!(path.forwarded > 20_000, "{}", path.forwarded);
+    assert!(path.left_out > 500, "{}", path.left_out);
+    assert!(path.resent > 500, "{}", path.resent);
+    assert!(path.asked > 1_000, "{}", path.asked);
+    assert!(path.feedbacks > 1_000, "{}", path.feedbacks);
+}
+
+#[test]
+fn what_never_carries_media_costs_nothing_but_itself() {
+    let allocations = allocation_counter::measure(|| {
+        drop((
+            PacketStore::new(),
+            SentLog::new(SentLog::VIDEO_CAPACITY),
+            Rewriter::new(MediaClock::VIDEO, 1, 1),
+            Vp8Rewriter::new(),
+            NackGenerator::new(),
+            TransportFeedbackRecorder::new(),
+            ReceptionStatistics::new(MediaClock::VIDEO),
+            VoiceLight::new(),
+            SlotReporter::new(),
+        ));
+    });
+    assert_eq!(allocations.count_total, 0, "{allocations:?}");
+}
