@@ -13,6 +13,7 @@ use crate::demux::{DatagramKind, classify};
 use crate::dtls::{Certificate, DtlsAssociation, DtlsError, DtlsEvent, DtlsRole};
 use crate::error::TransportError;
 use crate::ice::{IceAgent, IceCredentials};
+use crate::sctp::{Delivery, SctpAssociation, SctpError, SctpEvent};
 use crate::sdp::Fingerprint;
 use crate::srtp::{SrtpProfile, SrtpReceiver, SrtpSender};
 
@@ -64,8 +65,51 @@ pub enum ConnectionEvent {
     Failed(TransportError),
     /// No authenticated check came from the selected address for 30 seconds. Nothing is sent until an ICE restart.
     ConsentLost,
+    /// A data channel is open: the peer opened it, or has acknowledged ours.
+    DataChannelOpen {
+        /// Its number.
+        channel: u16,
+        /// Its label.
+        label: String,
+        /// Its subprotocol, or empty.
+        protocol: String,
+    },
+    /// A message arrived on a data channel. Text is not checked to be UTF-8.
+    DataMessage {
+        /// The channel.
+        channel: u16,
+        /// Binary, or else text.
+        binary: bool,
+        /// The message, 16 KiB at most.
+        data: Bytes,
+    },
+    /// A data channel was closed.
+    DataChannelClosed {
+        /// The channel.
+        channel: u16,
+    },
+    /// Something that came over data channels was refused; everything else goes on.
+    DataRefused {
+        /// The channel.
+        channel: u16,
+        /// Why.
+        error: SctpError,
+    },
+    /// There are no data channels any more; media goes on.
+    DataFailed(SctpError),
     /// The peer closed the connection. Nothing follows.
     Closed,
+}
+
+impl From<SctpEvent> for ConnectionEvent {
+    fn from(event: SctpEvent) -> Self {
+        match event {
+            SctpEvent::Open { channel, label, protocol } => Self::DataChannelOpen { channel, label, protocol },
+            SctpEvent::Message { channel, binary, data } => Self::DataMessage { channel, binary, data },
+            SctpEvent::Closed { channel } => Self::DataChannelClosed { channel },
+            SctpEvent::Refused { channel, error } => Self::DataRefused { channel, error },
+        }
+    }
 }
 
 /// Both directions of SRTP.
@@ -81,6 +125,9 @@ pub struct Connection {
     /// Kept between datagrams to spare an allocation for each.
     dtls_events: Vec<DtlsEvent>,
     srtp: Option<Box<Srtp>>,
+    is_dtls_client: bool,
+    wants_sctp: bool,
+    sctp: Option<Box<SctpAssociation>>,
     ended: bool,
     stun_replies: VecDeque<(SocketAddr, Bytes)>,
     events: VecDeque<ConnectionEvent>,
@@ -97,6 +144,9 @@ impl Connection {
             dtls: DtlsAssociation::new(config.certificate, config.dtls_role, config.remote_fingerprints)?,
             dtls_events: Vec::new(),
             srtp: None,
+            is_dtls_client: config.dtls_role == DtlsRole::Client,
+            wants_sctp: config.sctp,
+            sctp: None,
             ended: false,
             stun_replies: VecDeque::new(),
             events: VecDeque::new(),
@@ -165,11 +215,12 @@ impl Connection {
         let handled = self.dtls.handle(now, datagram, &mut dtls_events);
         for event in dtls_events.drain(..) {
             match event {
-                DtlsEvent::Established => self.connected(),
-                DtlsEvent::Data(_) => {}
+                DtlsEvent::Established => self.connected(now),
+                DtlsEvent::Data(packet) => {
+                    self.with_sctp(now, |sctp, events| sctp.handle(now, packet.freeze(), events));
+                }
                 DtlsEvent::Closed => {
-                    self.ended = true;
-                    self.srtp = None;
+                    self.end();
                     self.events.push_back(ConnectionEvent::Closed);
                 }
             }
@@ -180,7 +231,7 @@ impl Connection {
     }
 
     /// DTLS is established: there are keys for SRTP now.
-    fn connected(&mut self) {
+    fn connected(&mut self, now: Instant) {
         let srtp = self.dtls.srtp_keys().map_err(TransportError::from).and_then(|(outbound, inbound)| {
             Ok(Srtp { sender: SrtpSender::new(outbound)?, receiver: SrtpReceiver::new(&inbound)? })
         });
@@ -189,7 +240,40 @@ impl Connection {
                 self.events.push_back(ConnectionEvent::Connected { profile: srtp.sender.profile() });
                 self.srtp = Some(Box::new(srtp));
             }
-            Err(error) => self.fail(error),
+            Err(error) => return self.fail(error),
+        }
+        if self.wants_sctp {
+            match SctpAssociation::new(self.is_dtls_client, now) {
+                Ok(sctp) => self.sctp = Some(Box::new(sctp)),
+                Err(error) => self.events.push_back(ConnectionEvent::DataFailed(error)),
+            }
+            self.send_sctp(now);
+        }
+    }
+
+    /// Lets SCTP do something, then passes on what came of it.
+    fn with_sctp(
+        &mut self,
+        now: Instant,
+        call: impl FnOnce(&mut SctpAssociation, &mut Vec<SctpEvent>) -> Result<(), SctpError>,
+    ) {
+        let Some(sctp) = &mut self.sctp else { return };
+        let mut events = Vec::new();
+        let outcome = call(sctp, &mut events);
+        self.events.extend(events.into_iter().map(ConnectionEvent::from));
+        self.send_sctp(now);
+        if let Err(error) = outcome {
+            self.sctp = None;
+            self.events.push_back(ConnectionEvent::DataFailed(error));
+        }
+    }
+
+    /// Hands SCTP's packets to DTLS.
+    fn send_sctp(&mut self, now: Instant) {
+        let Some(sctp) = &mut self.sctp else { return };
+        while let Some(packet) = sctp.poll_transmit() {
+            // Between the ends of DTLS and of SCTP there is nothing to send it with, nor anybody to read it.
+            let _ = self.dtls.send(now, &packet);
         }
     }
 
@@ -201,8 +285,7 @@ impl Connection {
 
     fn fail(&mut self, error: TransportError) {
         if !self.ended {
-            self.ended = true;
-            self.srtp = None;
+            self.end();
             self.events.push_back(ConnectionEvent::Failed(error));
         }
     }
@@ -236,6 +319,42 @@ impl Connection {
         self.srtp.as_deref_mut().map(|srtp| &mut srtp.sender)
     }
 
+    /// Opens a data channel; it can be used once [`ConnectionEvent::DataChannelOpen`] says so.
+    ///
+    /// # Errors
+    /// [`TransportError::Sctp`] when there are no data channels, or too many.
+    pub fn open_data_channel(
+        &mut self,
+        now: Instant,
+        label: &str,
+        protocol: &str,
+        delivery: Delivery,
+    ) -> Result<u16, TransportError> {
+        let sctp = self.sctp.as_mut().ok_or(SctpError::NotEstablished)?;
+        let channel = sctp.open(now, label, protocol, delivery)?;
+        self.send_sctp(now);
+        Ok(channel)
+    }
+
+    /// Sends a message of at most 16 KiB over a data channel.
+    ///
+    /// # Errors
+    /// [`TransportError::Sctp`] when the channel is not open, the message too large, or too much is waiting already.
+    pub fn send_data(&mut self, now: Instant, channel: u16, binary: bool, data: &[u8]) -> Result<(), TransportError> {
+        let sctp = self.sctp.as_mut().ok_or(SctpError::NotEstablished)?;
+        sctp.send(now, channel, binary, data)?;
+        self.send_sctp(now);
+        Ok(())
+    }
+
+    /// Closes a data channel. Unknown ones are ignored.
+    pub fn close_data_channel(&mut self, now: Instant, channel: u16) {
+        if let Some(sctp) = &mut self.sctp {
+            sctp.close_channel(now, channel);
+            self.send_sctp(now);
+        }
+    }
+
     /// Begins an ICE restart with new credentials. Media goes on over the old pair until the new one is nominated.
     pub fn restart_ice(&mut self, now: Instant, local: IceCredentials, remote: IceCredentials) {
         self.ice.restart(local, remote, now);
@@ -243,11 +362,21 @@ impl Connection {
 
     /// Closes the connection; the goodbye is to be polled.
     pub fn close(&mut self, now: Instant) {
-        if !self.ended {
-            self.ended = true;
-            self.dtls.close(now);
-            self.srtp = None;
+        if self.ended {
+            return;
         }
+        if let Some(sctp) = &mut self.sctp {
+            sctp.close(now);
+            self.send_sctp(now);
+        }
+        self.dtls.close(now);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.srtp = None;
+        self.sctp = None;
     }
 
     /// The next datagram to send and where to: STUN, DTLS, SCTP in DTLS.
@@ -270,7 +399,8 @@ impl Connection {
         if self.ended {
             return None;
         }
-        [self.ice.poll_timeout(), self.dtls.poll_timeout()].into_iter().flatten().min()
+        let sctp = self.sctp.as_ref().and_then(|sctp| sctp.poll_timeout());
+        [self.ice.poll_timeout(), self.dtls.poll_timeout(), sctp].into_iter().flatten().min()
     }
 
     /// Lets time pass: consent, handshake and data timers.
@@ -283,5 +413,6 @@ impl Connection {
         }
         let handled = self.dtls.handle_timeout(now);
         self.settle(handled);
+        self.with_sctp(now, |sctp, events| sctp.handle_timeout(now, events));
     }
 }

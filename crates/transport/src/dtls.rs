@@ -458,3 +458,24 @@ fn role_name(role: DtlsRole) -> &'static str {
         DtlsRole::Server => "server",
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_library_ends_the_association() {
+        let now = Instant::now();
+        let certificate = Certificate::generate().unwrap();
+        let expected = vec![certificate.fingerprint()];
+        let mut association = DtlsAssociation::new(certificate, DtlsRole::Client, expected).unwrap();
+        association.start(now).unwrap();
+        let error = association.guarded(|_| -> Result<(), RtcError> { panic!("row {}", 7) }).unwrap_err();
+        assert_eq!(error, DtlsError::Panicked("row 7".to_owned()));
+        assert_eq!(association.poll_timeout(), None);
+        association.handle(now, &[22; 40], &mut Vec::new()).unwrap();
+        assert_eq!(association.send(now, b"late"), Err(DtlsError::NotEstablished));
+        association.close(now);
+    }
+}

@@ -8,6 +8,7 @@ use crate::dtls::DtlsError;
 use crate::ice::IceError;
 use crate::rtcp::RtcpError;
 use crate::rtp::RtpError;
+use crate::sctp::SctpError;
 use crate::srtp::SrtpError;
 
 /// What can go wrong between a datagram and the packet inside it.
@@ -41,6 +42,9 @@ pub enum TransportError {
     /// The DTLS association could not be had, or has ended.
     #[error(transparent)]
     Dtls(#[from] DtlsError),
+    /// Something went wrong with data channels.
+    #[error(transparent)]
+    Sctp(#[from] SctpError),
     /// A packet could not be protected, or did not authenticate.
     #[error("SRTP: {0}")]
     Srtp(#[from] SrtpError),

@@ -22,6 +22,9 @@ pub struct Call {
     pub media: Vec<Vec<u8>>,
     /// What the connection said about single datagrams.
     pub errors: Vec<TransportError>,
+    /// Bytes on the heap that the connection has allocated and not freed.
+    pub held: i64,
+    scratch: Vec<u8>,
 }
 
 /// What differs from an ordinary call.
@@ -79,17 +82,30 @@ impl Call {
             far_role,
             vec![certificates[0].fingerprint()],
         );
+        far.wants_sctp = setup.sctp;
         far.dtls = far.dtls.with_srtp_profiles(setup.far_profiles);
+        let mut connection = None;
+        let held = allocation_counter::measure(|| connection = Some(Connection::new(config, now).unwrap()));
         Self {
             now,
             link: setup.link,
             server,
-            connection: Connection::new(config, now).unwrap(),
+            connection: connection.unwrap(),
             far,
             events: Vec::new(),
             media: Vec::new(),
             errors: Vec::new(),
+            held: held.bytes_current,
+            scratch: Vec::with_capacity(2048),
         }
+    }
+
+    /// Calls the connection and keeps account of the memory it holds on to.
+    pub fn metered<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Vec<u8>) -> T) -> T {
+        let mut result = None;
+        let info = allocation_counter::measure(|| result = Some(call(&mut self.connection, &mut self.scratch)));
+        self.held += info.bytes_current;
+        result.unwrap()
     }
 
     /// A call that is up.
@@ -105,13 +121,19 @@ impl Call {
     }
 
     pub fn flush(&mut self) {
-        while let Some((to, datagram)) = self.connection.poll_transmit() {
-            self.link.send(self.now, self.server, to, &datagram);
+        let poll = |connection: &mut Connection, scratch: &mut Vec<u8>| {
+            let (to, datagram) = connection.poll_transmit()?;
+            scratch.clear();
+            scratch.extend_from_slice(&datagram);
+            Some(to)
+        };
+        while let Some(to) = self.metered(poll) {
+            self.link.send(self.now, self.server, to, &self.scratch);
         }
-        while let Some((to, datagram)) = self.far.poll_transmit() {
+        while let Some((to, datagram)) = self.far.poll_transmit(self.now) {
             self.link.send(self.now, self.far.address, to, &datagram);
         }
-        while let Some(event) = self.connection.poll_event() {
+        while let Some(event) = self.metered(|connection, _| connection.poll_event()) {
             self.events.push(event);
         }
     }
@@ -119,7 +141,8 @@ impl Call {
     /// Hands a datagram to the server, as if it had come from there.
     pub fn inject(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<Incoming, TransportError> {
         let mut datagram = bytes.to_vec();
-        let incoming = self.connection.handle_datagram(self.now, from, &mut datagram)?;
+        let now = self.now;
+        let incoming = self.metered(|connection, _| connection.handle_datagram(now, from, &mut datagram))?;
         if let Incoming::Rtp(length) = incoming {
             self.media.push(datagram[..length].to_vec());
         }
@@ -149,7 +172,8 @@ impl Call {
                     self.far.handle(self.now, &mut datagram.bytes);
                 }
             }
-            self.connection.handle_timeout(self.now);
+            let now = self.now;
+            self.metered(|connection, _| connection.handle_timeout(now));
             self.far.handle_timeout(self.now);
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ringback_transport::demux::{DatagramKind, classify};
 use ringback_transport::dtls::{Certificate, DtlsAssociation, DtlsEvent, DtlsRole};
 use ringback_transport::ice::IceCredentials;
+use ringback_transport::sctp::{SctpAssociation, SctpEvent};
 use ringback_transport::sdp::Fingerprint;
 use ringback_transport::srtp::{SrtpReceiver, SrtpSender};
 use rtc_stun::message::BINDING_SUCCESS;
@@ -25,10 +26,14 @@ pub struct FarEnd {
     pub checks: bool,
     pub answered_checks: usize,
     pub dtls: DtlsAssociation,
+    role: DtlsRole,
     pub dtls_error: Option<String>,
     pub srtp: Option<(SrtpSender, SrtpReceiver)>,
     pub media: Vec<Vec<u8>>,
-    pub data: Vec<Vec<u8>>,
+    pub sctp: Option<SctpAssociation>,
+    pub wants_sctp: bool,
+    pub data_events: Vec<SctpEvent>,
+    pub data_error: Option<String>,
     pub closed: bool,
     out: VecDeque<Vec<u8>>,
 }
@@ -51,10 +56,14 @@ impl FarEnd {
             checks: true,
             answered_checks: 0,
             dtls: DtlsAssociation::new(certificate, role, expected).unwrap(),
+            role,
             dtls_error: None,
             srtp: None,
             media: Vec::new(),
-            data: Vec::new(),
+            sctp: None,
+            wants_sctp: false,
+            data_events: Vec::new(),
+            data_error: None,
             closed: false,
             out: VecDeque::new(),
         }
@@ -79,8 +88,17 @@ impl FarEnd {
                             let (outbound, inbound) = self.dtls.srtp_keys().unwrap();
                             self.srtp =
                                 Some((SrtpSender::new(outbound).unwrap(), SrtpReceiver::new(&inbound).unwrap()));
+                            if self.wants_sctp {
+                                let active = self.role == DtlsRole::Client;
+                                self.sctp = Some(SctpAssociation::new(active, now).unwrap());
+                            }
                         }
-                        DtlsEvent::Data(data) => self.data.push(data.to_vec()),
+                        DtlsEvent::Data(data) => {
+                            let Some(sctp) = &mut self.sctp else { continue };
+                            if let Err(error) = sctp.handle(now, data.freeze(), &mut self.data_events) {
+                                self.data_error.get_or_insert(error.to_string());
+                            }
+                        }
                         DtlsEvent::Closed => self.closed = true,
                     }
                 }
@@ -108,13 +126,22 @@ impl FarEnd {
         buffer
     }
 
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    /// Hands SCTP's packets, or hostile ones, to DTLS.
+    pub fn send_packet(&mut self, now: Instant, packet: &[u8]) {
+        self.dtls.send(now, packet).unwrap();
+    }
+
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
+        while let Some(packet) = self.sctp.as_mut().and_then(SctpAssociation::poll_transmit) {
+            let _ = self.dtls.send(now, &packet);
+        }
         let dtls = self.dtls.poll_transmit().map(|datagram| datagram.to_vec());
         self.out.pop_front().or(dtls).map(|datagram| (self.server, datagram))
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.checks.then_some(self.next_check).into_iter().chain(self.dtls.poll_timeout()).min()
+        let sctp = self.sctp.as_ref().and_then(SctpAssociation::poll_timeout);
+        self.checks.then_some(self.next_check).into_iter().chain(self.dtls.poll_timeout()).chain(sctp).min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -124,6 +151,9 @@ impl FarEnd {
         }
         if let Err(error) = self.dtls.handle_timeout(now) {
             self.dtls_error.get_or_insert(error.to_string());
+        }
+        if let Some(Err(error)) = self.sctp.as_mut().map(|sctp| sctp.handle_timeout(now, &mut self.data_events)) {
+            self.data_error.get_or_insert(error.to_string());
         }
     }
 }
