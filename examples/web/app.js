@@ -220,8 +220,8 @@ function accept(call, options) {
   if (!session) return;
   const current = view.call;
   if (current && !current.isOver) void current.end().catch(() => {});
-  view.show(call, session.name, options);
   call.accept().catch((error) => notice(errorText(error)));
+  view.show(call, session.name, options);
 }
 
 /** Notes what becomes of a call, on the screen or not. @param {Call} call */

@@ -36,6 +36,7 @@ export class Stage {
     this.#off = [
       room.on("participants", () => this.#people()),
       room.on("speaking", () => this.#lights()),
+      room.on("stage", () => this.#lights()),
       room.on("muted", () => this.#own()),
       room.on("label", () => this.layout()),
       media.on("track", () => this.#own()),
@@ -81,13 +82,17 @@ export class Stage {
     const onpin = () => this.pin(this.#pinned === key ? null : key);
     const tile = new Tile({ name: participant.name, kind, onpin });
     tile.camera = kind === "screen";
+    tile.root.dataset.participant = participant.id;
     this.#root.append(tile.root);
     const off = this.#room.tile(participant.id, tile.picture, kind === "screen" ? "screen" : "camera");
     this.#others.set(key, { tile, off });
   }
 
   #lights() {
-    for (const [key, { tile }] of this.#others) tile.speaking = this.#room.speaking.has(key);
+    for (const [key, { tile }] of this.#others) {
+      tile.speaking = this.#room.speaking.has(key);
+      tile.root.toggleAttribute("data-stage", this.#room.stage === key);
+    }
     this.#self.speaking = this.#room.me !== undefined && this.#room.speaking.has(this.#room.me);
   }
 

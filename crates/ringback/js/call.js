@@ -85,13 +85,14 @@ export class Call extends Emitter {
     const fields = { to: this.to.map(({ user }) => user), kind: this.kind, ...(thread && { thread }) };
     this.#placed = (async () => {
       try {
+        // The request first: the server rings while the offer is made here.
+        const placed = this.#socket.request("call.place", fields);
         const preparing = this.room.prepare();
         preparing.catch(() => {});
-        const { call } = await this.#socket.request("call.place", fields);
-        this.update(call);
+        this.update((await placed).call);
         await preparing;
         if (this.isOver) return;
-        await this.room.join(call.room);
+        await this.room.join(/** @type {string} */ (this.room.id));
       } catch (thrown) {
         if (!this.isOver) this.fail(asRingbackError(thrown));
       }
@@ -166,8 +167,14 @@ export class Call extends Emitter {
    * @param {EndReason} reason
    */
   async #end(type, fields, outcome, reason) {
+    const asked = this.#socket.request(type, { call: this.id, ...fields });
+    if (this.#socket.state !== "open") {
+      // The server hears of it when it is back; nobody should have to wait for that to hang up.
+      asked.catch(() => {});
+      return this.settle(outcome, reason);
+    }
     try {
-      await this.#socket.request(type, { call: this.id, ...fields });
+      await asked;
     } catch (thrown) {
       const { code } = asRingbackError(thrown);
       if (code === "conflict") throw thrown;

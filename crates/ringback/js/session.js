@@ -174,9 +174,10 @@ export class Session extends Emitter {
     call.expiresAt = Date.now() + (expiresMs ?? ringMs);
     call.update(record);
     this.#keep(call);
-    call.room.prepare().catch(() => {});
     this.emit("incoming", call);
-    this.#socket.request("call.ring_ack", { call: id }).catch(() => {});
+    if (call.state === "ringing") this.#socket.request("call.ring_ack", { call: id }).catch(() => {});
+    // While it rings, so that accepting is two round trips and nothing else.
+    call.room.prepare().catch(() => {});
   }
 
   /** @param {ServerEvent} event */

@@ -11,7 +11,7 @@
 const VIEW_DEBOUNCE_MS = 120;
 
 export class TileBoard {
-  /** `participant/source` → tile. @type {Map<string, HTMLElement>} */
+  /** `participant/source` → tile; null where there was one, so that it is reported as hidden. @type {Map<string, HTMLElement|null>} */
   #tiles = new Map();
   /** Where players without a tile go on playing their sound. @type {HTMLElement|null} */
   #parking = null;
@@ -46,7 +46,7 @@ export class TileBoard {
     this.#resizes.observe(element);
     this.place();
     return () => {
-      if (this.#tiles.get(key) === element) this.#tiles.delete(key);
+      if (this.#tiles.get(key) === element) this.#tiles.set(key, null);
       this.#resizes.unobserve(element);
       this.place();
     };
@@ -65,6 +65,7 @@ export class TileBoard {
       if (tile && video?.shown) live.add(tile);
     }
     for (const tile of this.#tiles.values()) {
+      if (!tile) continue;
       if (live.has(tile)) tile.dataset.video = "live";
       else delete tile.dataset.video;
     }
@@ -96,6 +97,8 @@ export class TileBoard {
     for (const slot of this.#board.slots.values()) {
       if (slot.kind !== "video" || !slot.owner) continue;
       const tile = this.#tiles.get(`${slot.owner.participant}/${slot.owner.source}`);
+      // Never in a tile: the app shows `participant.video` in a way of its own.
+      if (tile === undefined) continue;
       const box = tile?.getBoundingClientRect();
       view.push({
         mid: slot.mid,

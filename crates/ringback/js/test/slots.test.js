@@ -1,7 +1,7 @@
 // `node --test`: what a slot shows, without a browser.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Slot, rtpReached } from "./slots.js";
+import { Slot, rtpReached } from "../slots.js";
 
 const ANN = { participant: "ann", source: "camera" };
 const BOB = { participant: "bob", source: "camera" };
@@ -10,7 +10,7 @@ function videoSlot() {
   return new Slot({ mid: "4", kind: "video", pair: 0 });
 }
 
-/** @param {Partial<import("./protocol.js").SlotMapping>} mapping */
+/** @param {Partial<import("../protocol.js").SlotMapping>} mapping */
 function mapping(mapping) {
   return { mid: "4", participant: null, source: null, epoch: 1, rtp_timestamp: null, reason: null, ...mapping };
 }

@@ -1,0 +1,74 @@
+//! The example server as a process of its own, started the way a user starts it, on free loopback ports. It is killed when its
+//! handle is dropped.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long the server may take to print its link. It takes milliseconds on an idle machine.
+const START: Duration = Duration::from_secs(20);
+
+/// A running example server.
+pub struct Server {
+    /// The link it printed, with a slash at the end.
+    pub link: String,
+    process: Child,
+}
+
+impl Server {
+    /// Starts one on free ports of 127.0.0.1.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(&["--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"]).await
+    }
+
+    /// Starts one with these arguments.
+    pub async fn start_with(arguments: &[&str]) -> Result<Self> {
+        let program = program()?;
+        let mut process = Command::new(&program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} does not start", program.display()))?;
+        let stdout = process.stdout.take().context("stdout is piped")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let link = tokio::time::timeout(START, async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(link) = line.strip_prefix("Ringback: ") {
+                    return Ok(link.to_owned());
+                }
+            }
+            bail!("the server ended without printing its link")
+        })
+        .await
+        .context("the server printed no link in time")??;
+        // Whoever reads no more of a pipe stops whoever writes to it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { link, process })
+    }
+
+    /// The page, entered under this name, with further URL parameters (`&auto=accept`).
+    pub fn page(&self, name: &str, parameters: &str) -> String {
+        format!("{}?name={name}{parameters}", self.link)
+    }
+
+    /// The process id.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+}
+
+/// The `sfu` example that was built with this test: beside it, in `target/<profile>/examples`.
+fn program() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let profile = test.parent().and_then(|deps| deps.parent()).context("a test lives in target/<profile>/deps")?;
+    let program = profile.join("examples").join(format!("sfu{}", std::env::consts::EXE_SUFFIX));
+    if !program.is_file() {
+        bail!("{} is missing; `cargo test -p ringback-examples` builds it", program.display());
+    }
+    Ok(program)
+}
