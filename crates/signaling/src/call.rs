@@ -436,14 +436,15 @@ impl Call {
         }
     }
 
-    /// Whether this device holds the call, or it rings there.
+    /// Whether this device holds the call, or it rings there (and is not ignored).
     pub fn is_on(&self, party: &Party) -> bool {
         let holds = match &self.phase {
             Phase::Active { answered_by, .. } => *party == self.caller || party == answered_by,
             Phase::Ringing => *party == self.caller,
             Phase::Ended { .. } => return false,
         };
-        holds || self.leg_of(party).and_then(|leg| self.legs.get(leg)).is_some_and(|record| record.told)
+        let leg = self.leg_of(party).and_then(|leg| self.legs.get(leg));
+        holds || leg.is_some_and(|record| record.told && record.leg.state.is_ringing())
     }
 
     /// Its id.

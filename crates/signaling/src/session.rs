@@ -45,7 +45,8 @@ pub(crate) async fn run(services: Services, socket: WebSocket, stopping: watch::
         _ = &mut writer => None,
     };
     // Where the peer has closed, nothing more can be said, and this ends the writer.
-    reader.outbox.close(closing.unwrap_or((close::NORMAL, "")));
+    let closing = closing.unwrap_or((close::NORMAL, ""));
+    reader.outbox.close(closing);
     let Reader { outbox, mut stream, .. } = reader;
     drop(outbox);
     let linger = async {
@@ -53,6 +54,10 @@ pub(crate) async fn run(services: Services, socket: WebSocket, stopping: watch::
             let _ = (&mut writer).await;
         }
         while let Some(Ok(_)) = stream.next().await {}
+        if closing.0 == close::TOO_LARGE {
+            // The library reads no further after such a frame; waiting is what is left.
+            tokio::time::sleep(LINGER / 2).await;
+        }
     };
     if timeout(LINGER, linger).await.is_err() {
         writer.abort();

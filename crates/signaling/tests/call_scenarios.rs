@@ -201,6 +201,8 @@ fn ignoring_silences_one_device_and_the_call_rings_on() {
     world.gone("ben/phone");
     world.up("ben/phone");
     assert_eq!(world.outputs(), []);
+    let rings_on = |device| world.board.call(&call).unwrap().is_on(&party(device));
+    assert!(!rings_on("ben/phone") && rings_on("ben/pc"));
     world.wait(45 * SECOND);
     assert_eq!(world.outcome(&call), Some(Outcome::NoAnswer));
 }
