@@ -1,14 +1,45 @@
-//! placeholder
+//! Ringback's SFU: who gets which packet. A [`Worker`] owns UDP sockets, the connections on them and their rooms; participants publish
+//! a microphone, a camera and a screen, with simulcast layers, and receive through slots: m-lines whose track the server decides, told
+//! to the client as [`SfuEvent::Slots`], without renegotiation. It forwards: it neither mixes nor transcodes, it rings nobody, and it knows
+//! users and calls as numbers only.
+//!
+//! Everything that decides is a state machine on passed-in time; the worker's task is the only driver. The packet path allocates nothing,
+//! locks nothing and looks nothing up by name: forwarding tables are rebuilt when something changes.
+//!
+//! Media is decrypted here and encrypted anew for each subscriber. It is not end-to-end encrypted between participants unless they encrypt
+//! frames themselves.
 
+// The tests of the worker share the peer of the integration tests, which names this crate.
+#[cfg(test)]
+extern crate self as ringback_sfu;
+
+mod error;
+mod events;
 pub mod feedback;
-pub mod ids;
+mod forward;
+mod ids;
 pub mod keyframe;
 pub mod layers;
 pub mod nack;
+mod publisher;
 mod renumber;
 pub mod retransmission;
 pub mod rewrite;
+mod room;
 pub mod sender_report;
+mod slots;
 pub mod speaking;
 pub mod stage;
+mod subscriber;
 pub mod vp8;
+mod worker;
+
+pub use error::SfuError;
+pub use events::{DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
+pub use ids::{ParticipantId, RoomId, Source};
+pub use publisher::TrackClaim;
+pub use ringback_transport::sdp::MediaKind;
+pub use room::RoomConfig;
+pub use stage::StageReason;
+pub use subscriber::{SlotInfo, SlotView};
+pub use worker::{JoinOffer, Joined, Limits, Worker, WorkerConfig, WorkerHandle, WorkerStatistics};

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ringback_sfu::feedback::{ReceptionStatistics, TransportFeedbackRecorder};
-use ringback_sfu::ids::ParticipantId;
+use ringback_sfu::ParticipantId;
 use ringback_sfu::keyframe::KeyframeLimiter;
 use ringback_sfu::layers::{LayerState, choose};
 use ringback_sfu::nack::{MAX_PER_ROUND, NackGenerator};

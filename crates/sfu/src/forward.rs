@@ -1,0 +1,80 @@
+//! The per-packet path: one plain RTP packet of a publisher in, one rewritten packet per subscriber out, written straight into
+//! the memory it is sent from. Which slots a packet goes to stands in the layer's list of targets, which the room rebuilds when
+//! something changes; nothing is looked up by name here, and nothing is allocated. It neither encrypts nor sends: that is the
+//! [`PacketSink`].
+
+pub(crate) mod codec;
+pub(crate) mod header;
+
+use std::time::Instant;
+
+use crate::publisher::Source as PacketSource;
+use crate::subscriber::Subscriber;
+use crate::vp8::Vp8Descriptor;
+
+/// Where packets go: seals them for a member's connection and queues them. Tests collect them instead.
+pub(crate) trait PacketSink {
+    /// Queues one RTP packet of exactly `len` bytes for a member; `write` fills it. False if it could not be queued.
+    fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool;
+
+    /// Queues one compound RTCP packet; `write` fills it and returns its length, 0 for nothing after all.
+    fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize);
+}
+
+/// One packet as it goes to the subscribers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packet<'a> {
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    /// The position of its codec in the track's list.
+    pub(crate) codec: u8,
+    /// The value of the audio level extension (RFC 6464).
+    pub(crate) level: Option<u8>,
+    /// Whether a decoder can begin here.
+    pub(crate) starts: bool,
+    pub(crate) vp8: Option<Vp8Descriptor>,
+    /// Without padding; empty for a packet of padding only.
+    pub(crate) payload: &'a [u8],
+}
+
+/// A slot that a layer's packets go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) member: u32,
+    pub(crate) slot: u32,
+}
+
+/// A layer of a track of a member: what flows through a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LayerKey {
+    pub(crate) member: u32,
+    pub(crate) track: u8,
+    pub(crate) layer: u8,
+}
+
+/// A slot has begun to carry another layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Switched {
+    pub(crate) target: Target,
+    /// The outgoing timestamp of the first packet.
+    pub(crate) timestamp: u32,
+}
+
+/// Sends one packet to every target. Switches that happen on the way are noted in `switched`.
+pub(crate) fn fan_out<S: PacketSink>(
+    now: Instant,
+    from: PacketSource<'_>,
+    packet: &Packet<'_>,
+    subscribers: &mut slab::Slab<Subscriber>,
+    sink: &mut S,
+    switched: &mut Vec<Switched>,
+) {
+    for &target in from.targets {
+        let Some(subscriber) = subscribers.get_mut(target.member as usize) else { continue };
+        if let Some(timestamp) = subscriber.forward(now, target, from, packet, sink) {
+            switched.push(Switched { target, timestamp });
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The RTP header of a slot's packets, laid out once and filled in per packet: MID, transport-wide sequence number,
+//! abs-send-time and audio level under the subscriber's own extension ids. What the publisher wrote for the server (RID, repaired
+//! RID, layer allocation) is left out by not being here.
+
+use std::time::{Duration, Instant};
+
+use ringback_transport::rtp::RtpHeaderWriter;
+use ringback_transport::sdp::{Extension, ExtensionMap};
+
+/// The longest header laid out: 12 bytes, and extensions with a MID of at most [`MAX_MID`] bytes.
+const MAX_HEADER: usize = 64;
+
+/// The longest MID that is written into packets: what one element of the one-byte form carries (RFC 8285).
+const MAX_MID: usize = 16;
+
+/// What differs from packet to packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields {
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
+    pub(crate) transport_sequence: u16,
+    pub(crate) send_time: u32,
+    pub(crate) level: Option<u8>,
+}
+
+/// The header of one slot.
+#[derive(Debug, Clone)]
+pub(crate) struct HeaderTemplate {
+    bytes: [u8; MAX_HEADER],
+    len: usize,
+    transport_sequence: Option<usize>,
+    send_time: Option<usize>,
+    level: Option<usize>,
+}
+
+impl HeaderTemplate {
+    /// Lays out the header for an m-line with these extensions.
+    pub(crate) fn new(mid: &str, extensions: &ExtensionMap) -> Self {
+        const NOTHING: [u8; 3] = [0; 3];
+        let id = |extension| extensions.id_of(extension);
+        let mut elements: [(u8, &[u8]); 4] = [(0, &[]); 4];
+        let mut count = 0;
+        let mut add = |id: Option<u8>, value: &'static [u8]| {
+            let id = id?;
+            elements[count] = (id, value);
+            count += 1;
+            Some(id)
+        };
+        let transport_sequence = add(id(Extension::TransportCc), &NOTHING[..2]);
+        let send_time = add(id(Extension::AbsSendTime), &NOTHING[..3]);
+        let level = add(id(Extension::AudioLevel), &NOTHING[..1]);
+        if let Some(mid_id) = id(Extension::Mid).filter(|_| (1..=MAX_MID).contains(&mid.len())) {
+            elements[count] = (mid_id, mid.as_bytes());
+            count += 1;
+        }
+        let blank = RtpHeaderWriter { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc: 0 };
+        let mut bytes = [0; MAX_HEADER];
+        // It fits: 12 + 4 bytes, and at most 22 of values with four element headers of two bytes each.
+        let len = blank.write(&mut bytes, &elements[..count]).unwrap_or(0);
+        let mut template = Self { bytes, len, transport_sequence: None, send_time: None, level: None };
+        let value_at = |wanted: Option<u8>| {
+            let header = ringback_transport::rtp::RtpHeader::parse_unpadded(&template.bytes[..len]).ok()?;
+            let value = header.extension(&template.bytes[..len], wanted?)?;
+            Some(value.as_ptr() as usize - template.bytes.as_ptr() as usize)
+        };
+        let places = (value_at(transport_sequence), value_at(send_time), value_at(level));
+        (template.transport_sequence, template.send_time, template.level) = places;
+        template
+    }
+
+    /// The length of the header in bytes, the same for every packet: equal payloads make equal datagrams, which travel as a train.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes the header into the first [`len`](Self::len) bytes of `buf`.
+    pub(crate) fn write(&self, buf: &mut [u8], fields: &Fields) {
+        let Some(header) = buf.get_mut(..self.len) else { return };
+        header.copy_from_slice(&self.bytes[..self.len]);
+        header[1] = u8::from(fields.marker) << 7 | fields.payload_type;
+        header[2..4].copy_from_slice(&fields.sequence.to_be_bytes());
+        header[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
+        header[8..12].copy_from_slice(&fields.ssrc.to_be_bytes());
+        if let Some(at) = self.transport_sequence {
+            header[at..at + 2].copy_from_slice(&fields.transport_sequence.to_be_bytes());
+        }
+        if let Some(at) = self.send_time {
+            header[at..at + 3].copy_from_slice(&fields.send_time.to_be_bytes()[1..]);
+        }
+        if let Some(at) = self.level {
+            // A voice that is not measured counts as silence rather than as the loudest.
+            header[at] = fields.level.unwrap_or(127);
+        }
+    }
+}
+
+/// The 24 bits of abs-send-time: seconds as 6.18 fixed point, from any origin (only differences count).
+pub(crate) fn abs_send_time(since_origin: Duration) -> u32 {
+    let seconds = (since_origin.as_secs() & 0x3F) as u32;
+    let fraction = (u64::from(since_origin.subsec_nanos()) << 18) / 1_000_000_000;
+    (seconds << 18 | fraction as u32) & 0x00FF_FFFF
+}
+
+/// A clock for abs-send-time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SendClock(Instant);
+
+impl SendClock {
+    pub(crate) fn new(origin: Instant) -> Self {
+        Self(origin)
+    }
+
+    pub(crate) fn at(self, now: Instant) -> u32 {
+        abs_send_time(now.saturating_duration_since(self.0))
+    }
+}

@@ -1,0 +1,166 @@
+//! One stream of a track: a simulcast layer, or all there is without simulcast, with the retransmissions that belong to it.
+
+use std::time::{Duration, Instant};
+
+use ringback_transport::rtp::RtpHeader;
+use ringback_transport::sdp::MediaKind;
+
+use crate::feedback::ReceptionStatistics;
+use crate::forward::Target;
+use crate::keyframe::KeyframeLimiter;
+use crate::layers::LayerState;
+use crate::nack::{Arrived, NackGenerator};
+use crate::retransmission::PacketStore;
+use crate::rewrite::MediaClock;
+use crate::sender_report::SourceClock;
+
+/// A layer that sends nothing for this long is not chosen any more. Browsers stop upper layers when their estimate falls.
+const LAYER_DEAD: Duration = Duration::from_millis(1500);
+
+/// The span over which a layer's bitrate is measured.
+const RATE_SPAN: Duration = Duration::from_millis(1000);
+
+/// A layer of a track.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) rid: Option<String>,
+    pub(crate) ssrc: Option<u32>,
+    pub(crate) repair_ssrc: Option<u32>,
+    /// The slots it flows or should flow in: the forwarding table.
+    pub(crate) targets: Vec<Target>,
+    /// The recent payloads, for whoever misses one.
+    pub(crate) store: PacketStore,
+    /// Names `store` as long as it holds the same stream; no other store of the room has or had the same.
+    pub(crate) store_id: u32,
+    pub(crate) reception: ReceptionStatistics,
+    pub(crate) repair_reception: ReceptionStatistics,
+    /// What to ask the publisher for again; none for audio, where concealment is faster.
+    pub(crate) missing: Option<NackGenerator>,
+    pub(crate) keyframes: KeyframeLimiter,
+    /// Maps the stream's timestamps to the publisher's clock.
+    pub(crate) clock: SourceClock,
+    pub(crate) last_packet: Option<Instant>,
+    /// Whether packets arrived when somebody last looked.
+    pub(crate) live: bool,
+    media: MediaClock,
+    size: (u16, u16),
+    /// So much was lost that only a keyframe helps.
+    wants_keyframe: bool,
+    counted: u64,
+    counted_since: Option<Instant>,
+    bitrate: u64,
+    fir_sequence: u8,
+}
+
+impl Layer {
+    pub(crate) fn new(rid: Option<String>, kind: MediaKind, store_id: u32) -> Self {
+        let media = if kind == MediaKind::Audio { MediaClock::OPUS } else { MediaClock::VIDEO };
+        Self {
+            rid,
+            ssrc: None,
+            repair_ssrc: None,
+            targets: Vec::new(),
+            store: PacketStore::new(),
+            store_id,
+            reception: ReceptionStatistics::new(media),
+            repair_reception: ReceptionStatistics::new(media),
+            media,
+            missing: (kind == MediaKind::Video).then(NackGenerator::new),
+            keyframes: KeyframeLimiter::new(),
+            clock: SourceClock::new(),
+            last_packet: None,
+            live: false,
+            size: (0, 0),
+            wants_keyframe: false,
+            counted: 0,
+            counted_since: None,
+            bitrate: 0,
+            fir_sequence: 0,
+        }
+    }
+
+    /// The publisher sends under another SSRC from now on: nothing of the old stream counts.
+    pub(crate) fn restart(&mut self, repair: bool) {
+        if repair {
+            self.repair_reception = ReceptionStatistics::new(self.media);
+            return;
+        }
+        self.store.clear();
+        self.store_id = self.store_id.wrapping_add(1);
+        self.reception = ReceptionStatistics::new(self.media);
+        self.clock = SourceClock::new();
+        if let Some(missing) = &mut self.missing {
+            *missing = NackGenerator::new();
+        }
+    }
+
+    /// Counts a packet as it came, for receiver reports.
+    pub(crate) fn count(&mut self, now: Instant, header: &RtpHeader, repair: bool) {
+        let statistics = if repair { &mut self.repair_reception } else { &mut self.reception };
+        statistics.on_packet(now, header.sequence, header.timestamp);
+        self.counted += header.payload_len as u64;
+        let since = *self.counted_since.get_or_insert(now);
+        let span = now.saturating_duration_since(since);
+        if span >= RATE_SPAN {
+            self.bitrate = self.counted * 8 * 1_000_000 / (span.as_micros() as u64).max(1);
+            self.counted = 0;
+            self.counted_since = Some(now);
+        }
+    }
+
+    /// Takes note of a packet of the stream itself, as it came or out of a retransmission, and keeps its payload if somebody could ask
+    /// for it. Returns whether the layer came to life.
+    pub(crate) fn arrived(
+        &mut self,
+        now: Instant,
+        sequence: u16,
+        header: &RtpHeader,
+        payload: &[u8],
+        starts: bool,
+    ) -> bool {
+        if let Some(missing) = &mut self.missing {
+            let arrived = missing.on_packet(now, sequence);
+            if starts {
+                self.keyframes.on_keyframe(self.size.0, self.size.1);
+            } else if arrived == Arrived::GaveUp {
+                self.wants_keyframe = true;
+            }
+            if !self.targets.is_empty() {
+                self.store.insert(now, sequence, header.timestamp, header.marker, payload);
+            }
+        }
+        self.last_packet = Some(now);
+        !std::mem::replace(&mut self.live, true)
+    }
+
+    /// Notices that the layer has fallen silent. Returns whether that is new.
+    pub(crate) fn check_live(&mut self, now: Instant) -> bool {
+        let silent = self.last_packet.is_none_or(|at| now.saturating_duration_since(at) > LAYER_DEAD);
+        if silent {
+            self.bitrate = 0;
+        }
+        silent && std::mem::replace(&mut self.live, false)
+    }
+
+    /// The size of the picture, from a keyframe. Returns whether it changed.
+    pub(crate) fn set_size(&mut self, width: u16, height: u16) -> bool {
+        std::mem::replace(&mut self.size, (width, height)) != (width, height)
+    }
+
+    /// The layer as the choice between layers sees it.
+    pub(crate) fn state(&self) -> LayerState {
+        LayerState { width: self.size.0, height: self.size.1, bitrate: self.bitrate, live: self.live }
+    }
+
+    /// Whether the publisher is to be asked for a keyframe now: after a loss, or because the last request was not answered.
+    pub(crate) fn keyframe_due(&mut self, now: Instant) -> bool {
+        let asked = std::mem::take(&mut self.wants_keyframe) && self.keyframes.request(now);
+        asked || self.keyframes.handle_timeout(now)
+    }
+
+    /// The number of the next full intra request (RFC 5104, section 4.3.1.1).
+    pub(crate) fn next_fir(&mut self) -> u8 {
+        self.fir_sequence = self.fir_sequence.wrapping_add(1);
+        self.fir_sequence
+    }
+}

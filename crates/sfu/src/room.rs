@@ -1,0 +1,319 @@
+//! A room: who is there, which track flows in which slot, who speaks. A state machine: packets, commands and time go in; packets
+//! leave through a [`PacketSink`], events are polled. It knows neither sockets nor encryption, and members are numbered by their
+//! place in it; the driver keeps their connections under the same numbers.
+//!
+//! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through, and
+//! `room/ticks.rs` does what is due after some time.
+
+mod flows;
+mod media;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod ticks;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use ringback_transport::sdp::Line;
+use slab::Slab;
+
+use crate::error::SfuError;
+use crate::events::SfuEvent;
+use crate::forward::Switched;
+use crate::ids::{ParticipantId, RoomId, Source};
+use crate::publisher::{Publisher, TrackClaim};
+use crate::speaking::VoiceLight;
+use crate::stage::{PlainStage, StageChange, StageDetector};
+use crate::subscriber::{SlotInfo, SlotView, Subscriber};
+
+/// How often a room with media looks at what is due. Reports to publishers go out on a multiple of this; a lower value reports
+/// earlier and wakes a worker with many quiet rooms more often.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often a room without media looks.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+
+/// A room counts as idle when no media has come for this long.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
+
+/// How a room works.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RoomConfig {
+    video_cap: u64,
+    admit_on_join: bool,
+    max_participants: usize,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self { video_cap: 2_500_000, admit_on_join: true, max_participants: 200 }
+    }
+}
+
+impl RoomConfig {
+    /// The highest bitrate of a simulcast layer that a slot may carry, in bit/s; 2,500,000 unless told, what a browser
+    /// sends of 720p. It stands in for an estimate of each subscriber's bandwidth.
+    #[must_use]
+    pub fn with_video_cap(mut self, bits_per_second: u64) -> Self {
+        self.video_cap = bits_per_second;
+        self
+    }
+
+    /// Whether participants are heard and hear from the moment they join; true unless told. Otherwise each waits for
+    /// [`WorkerHandle::admit`](crate::WorkerHandle::admit).
+    #[must_use]
+    pub fn with_admit_on_join(mut self, admit: bool) -> Self {
+        self.admit_on_join = admit;
+        self
+    }
+
+    /// How many may be in the room; 200 unless told. Each member costs every other a look at each change of the slots.
+    #[must_use]
+    pub fn with_max_participants(mut self, count: usize) -> Self {
+        self.max_participants = count;
+        self
+    }
+}
+
+/// What a room knows of a member beside what they send and receive.
+#[derive(Debug)]
+struct Member {
+    id: ParticipantId,
+    joined: u64,
+    admitted: bool,
+    connected: bool,
+    voice: VoiceLight,
+    speaking: bool,
+    /// Smoothed, in dBov × 16.
+    loudness: i32,
+    /// When they last spoke, in ms since the room began; 0: never.
+    last_active: u64,
+}
+
+/// A room. See the module's documentation.
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    config: RoomConfig,
+    origin: Instant,
+    members: Slab<Member>,
+    publishers: Slab<Publisher>,
+    subscribers: Slab<Subscriber>,
+    joins: u64,
+    next_store: u32,
+    /// Something changed that the slots and forwarding tables do not reflect yet.
+    changed: bool,
+    stage: Box<dyn StageDetector>,
+    switched: Vec<Switched>,
+    events: VecDeque<SfuEvent>,
+    last_media: Option<Instant>,
+    next_tick: Instant,
+    /// Kept between ticks to spare an allocation for each.
+    lights: Vec<(usize, bool)>,
+    ticks: u64,
+}
+
+impl Room {
+    /// An empty room.
+    pub(crate) fn new(id: RoomId, config: RoomConfig, now: Instant) -> Self {
+        Self {
+            id,
+            config,
+            origin: now,
+            members: Slab::new(),
+            publishers: Slab::new(),
+            subscribers: Slab::new(),
+            joins: 0,
+            next_store: 0,
+            changed: false,
+            stage: Box::new(PlainStage::new()),
+            switched: Vec::new(),
+            events: VecDeque::new(),
+            last_media: None,
+            next_tick: now + IDLE_TICK,
+            lights: Vec::new(),
+            ticks: 0,
+        }
+    }
+
+    /// Whether nobody else fits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.members.len() >= self.config.max_participants
+    }
+
+    /// The most participants there may be.
+    pub(crate) fn capacity(&self) -> usize {
+        self.config.max_participants
+    }
+
+    /// Lets somebody in with what was negotiated. Returns their number and their slots.
+    ///
+    /// # Errors
+    /// When the room is full or a claim does not fit the offer; nobody has joined then.
+    pub(crate) fn join(
+        &mut self,
+        now: Instant,
+        id: ParticipantId,
+        lines: &[Line],
+        claims: &[TrackClaim],
+    ) -> Result<(usize, Vec<SlotInfo>), SfuError> {
+        if self.is_full() {
+            return Err(SfuError::Full { what: "the room", limit: self.capacity() });
+        }
+        let key = self.members.vacant_key();
+        let mut publisher = Publisher::new(key as u32);
+        publisher.negotiate(lines, claims, &mut self.next_store)?;
+        let mut subscriber = Subscriber::new(self.origin);
+        subscriber.negotiate(lines);
+        let slots = subscriber.describe();
+        self.joins += 1;
+        self.members.insert(Member {
+            id,
+            joined: self.joins,
+            admitted: self.config.admit_on_join,
+            connected: false,
+            voice: VoiceLight::new(),
+            speaking: false,
+            loudness: -127 * 16,
+            last_active: 0,
+        });
+        self.stage.join(now, id, true);
+        // The three slabs are filled and emptied together, so that their keys are the same.
+        let keys = (self.publishers.insert(publisher), self.subscribers.insert(subscriber));
+        debug_assert_eq!(keys, (key, key));
+        self.sync_voice(now, key);
+        self.changed = true;
+        Ok((key, slots))
+    }
+
+    /// Takes a further offer of a member.
+    ///
+    /// # Errors
+    /// When a claim does not fit the offer; all is as before then.
+    pub(crate) fn renegotiate(
+        &mut self,
+        now: Instant,
+        key: usize,
+        lines: &[Line],
+        claims: &[TrackClaim],
+    ) -> Result<Vec<SlotInfo>, SfuError> {
+        let (Some(publisher), Some(subscriber)) = (self.publishers.get_mut(key), self.subscribers.get_mut(key)) else {
+            return Ok(Vec::new());
+        };
+        publisher.negotiate(lines, claims, &mut self.next_store)?;
+        subscriber.negotiate(lines);
+        let slots = subscriber.describe();
+        self.sync_voice(now, key);
+        self.changed = true;
+        Ok(slots)
+    }
+
+    /// Somebody is gone, with everything they sent.
+    pub(crate) fn leave(&mut self, now: Instant, key: usize) {
+        let Some(member) = self.members.try_remove(key) else { return };
+        self.publishers.try_remove(key);
+        self.subscribers.try_remove(key);
+        for (_, subscriber) in &mut self.subscribers {
+            if subscriber.pin == Some(member.id) {
+                subscriber.pin = None;
+            }
+            subscriber.forget(key as u32);
+        }
+        if member.speaking {
+            self.tell_speaking();
+        }
+        let change = self.stage.leave(now, member.id);
+        self.staged(change);
+        self.changed = true;
+    }
+
+    /// A member's transport is up (or no longer).
+    pub(crate) fn set_connected(&mut self, key: usize, connected: bool) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        if connected && !member.connected {
+            self.events.push_back(SfuEvent::Connected { room: self.id, participant: member.id });
+        }
+        member.connected = connected;
+        self.changed = true;
+    }
+
+    /// Admits a member to being heard and hearing, or puts them aside.
+    pub(crate) fn set_admitted(&mut self, now: Instant, key: usize, admitted: bool) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        member.admitted = admitted;
+        self.changed = true;
+        self.sync_voice(now, key);
+    }
+
+    /// A member muted or unmuted a track.
+    pub(crate) fn set_muted(&mut self, now: Instant, key: usize, source: Source, muted: bool) {
+        let Some(publisher) = self.publishers.get_mut(key) else { return };
+        for track in publisher.tracks.iter_mut().filter(|track| track.source == source) {
+            track.muted = muted;
+        }
+        self.sync_voice(now, key);
+        self.changed = true;
+    }
+
+    /// A member says how large it shows its slots. Slots it does not name stay as they are.
+    pub(crate) fn set_view(&mut self, key: usize, views: &[SlotView]) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        for view in views {
+            if let Some(slot) = subscriber.slots.iter_mut().find(|slot| slot.mid == view.mid) {
+                self.changed |= slot.view != (view.width, view.height);
+                slot.view = (view.width, view.height);
+            }
+        }
+    }
+
+    /// A member wants to see somebody whoever speaks, or nobody in particular.
+    pub(crate) fn set_pin(&mut self, key: usize, pin: Option<ParticipantId>) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        self.changed |= subscriber.pin != pin;
+        subscriber.pin = pin;
+    }
+
+    /// The next event.
+    pub(crate) fn poll_event(&mut self) -> Option<SfuEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.next_tick
+    }
+
+    /// The voice light and the stage learn whether a member can be heard.
+    fn sync_voice(&mut self, now: Instant, key: usize) {
+        let (Some(member), Some(publisher)) = (self.members.get_mut(key), self.publishers.get(key)) else { return };
+        let microphone = publisher.tracks.iter().find(|track| track.source == Source::Microphone);
+        let silent = !member.admitted || microphone.is_none_or(|track| track.muted);
+        let light = member.voice.set_muted(silent);
+        let change = self.stage.set_muted(now, member.id, silent);
+        self.voice_changed(key, light);
+        self.staged(change);
+    }
+
+    /// Takes note of a voice light that changed.
+    fn voice_changed(&mut self, key: usize, light: Option<bool>) {
+        let Some(light) = light else { return };
+        let Some(member) = self.members.get_mut(key) else { return };
+        if member.speaking != light {
+            member.speaking = light;
+            self.changed = true;
+            self.tell_speaking();
+        }
+    }
+
+    fn tell_speaking(&mut self) {
+        let speaking = self.members.iter().filter(|(_, m)| m.speaking).map(|(_, m)| m.id).collect();
+        self.events.push_back(SfuEvent::Speaking { room: self.id, speaking });
+    }
+
+    fn staged(&mut self, change: Option<StageChange>) {
+        let Some(StageChange { participant, reason }) = change else { return };
+        self.changed = true;
+        self.events.push_back(SfuEvent::Stage { room: self.id, participant, reason });
+    }
+}

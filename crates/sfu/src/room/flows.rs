@@ -1,0 +1,232 @@
+//! What flows where: after any change, who sits in which slot is decided anew, each slot is told its layer, and the layers'
+//! lists of targets are rebuilt. Nothing here runs per packet.
+
+use std::time::Instant;
+
+use ringback_transport::sdp::MediaKind;
+
+use super::Room;
+use crate::events::{SfuEvent, SlotMapping, SlotReason};
+use crate::forward::{LayerKey, PacketSink, Target};
+use crate::ids::{ParticipantId, Source};
+use crate::layers;
+use crate::publisher::{Publisher, Track};
+use crate::slots::{Candidate, Published};
+use crate::subscriber::{Feed, Slot};
+
+/// What a slot should do.
+struct Plan<'a> {
+    feed: Option<(Feed, &'a Track)>,
+    wanted: Option<LayerKey>,
+    held: Option<SlotReason>,
+    /// What flows must end at once.
+    stop: bool,
+}
+
+impl Room {
+    /// Brings slots and forwarding tables up to date, if something changed.
+    pub(crate) fn settle<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        self.tell_live();
+        let everyone = self.candidates();
+        for (key, member) in &self.members {
+            let Some(subscriber) = self.subscribers.get_mut(key) else { continue };
+            let pin = subscriber.pin;
+            let others: Vec<Candidate> = (everyone.iter())
+                .filter(|candidate| member.admitted && candidate.participant != member.id)
+                .map(|candidate| Candidate { pinned: pin == Some(candidate.participant), ..*candidate })
+                .collect();
+            subscriber.assignment.assign(&others);
+        }
+        self.plan_slots();
+        self.rebuild_targets();
+        self.tell_slots();
+        self.request_keyframes(now, sink);
+    }
+
+    /// Everyone who may be heard and seen.
+    fn candidates(&self) -> Vec<Candidate> {
+        let published = |publisher: &Publisher, source| {
+            match publisher.tracks.iter().find(|track| track.source == source) {
+                None => Published::No,
+                Some(track) if track.muted => Published::Muted,
+                // A screen m-line is there before anything is shared, and a screen gets a slot only while it is.
+                Some(track) if source == Source::Screen && !track.live => Published::Muted,
+                Some(_) => Published::Yes,
+            }
+        };
+        let on_stage = self.stage.on_stage();
+        let admitted = self.members.iter().filter(|(_, member)| member.admitted);
+        admitted
+            .filter_map(|(key, member)| {
+                let publisher = self.publishers.get(key)?;
+                Some(Candidate {
+                    participant: member.id,
+                    microphone: published(publisher, Source::Microphone),
+                    camera: published(publisher, Source::Camera),
+                    screen: published(publisher, Source::Screen),
+                    pinned: false,
+                    on_stage: on_stage == Some(member.id),
+                    speaking: member.speaking,
+                    loudness: member.loudness / 16,
+                    last_active: member.last_active,
+                    joined: member.joined,
+                })
+            })
+            .collect()
+    }
+
+    fn plan_slots(&mut self) {
+        let keys: Vec<(ParticipantId, usize)> = self.members.iter().map(|(key, member)| (member.id, key)).collect();
+        let find = |id: ParticipantId| keys.iter().find(|(other, _)| *other == id).map(|(_, key)| *key);
+        for (_, subscriber) in &mut self.subscribers {
+            let (mut audio, mut video) = (0, 0);
+            for slot in &mut subscriber.slots {
+                let slots = &subscriber.assignment;
+                let shown = match slot.kind {
+                    MediaKind::Audio => {
+                        audio += 1;
+                        slots.heard(audio - 1).map(|who| (who, Source::Microphone))
+                    }
+                    MediaKind::Video => {
+                        video += 1;
+                        slots.shown(video - 1)
+                    }
+                };
+                let plan = plan(slot, shown, &find, &self.publishers, self.config.video_cap);
+                let feed = plan.feed.map(|(feed, track)| (feed, track.codecs.as_slice()));
+                slot.assign(feed, plan.wanted, plan.held, plan.stop);
+            }
+        }
+    }
+
+    /// Every layer gets the list of slots that it flows or should flow in.
+    fn rebuild_targets(&mut self) {
+        for (_, publisher) in &mut self.publishers {
+            for layer in publisher.tracks.iter_mut().flat_map(|track| &mut track.layers) {
+                layer.targets.clear();
+            }
+        }
+        for (member, subscriber) in &self.subscribers {
+            if !self.members.get(member).is_some_and(|m| m.connected && m.admitted) {
+                continue;
+            }
+            for (at, slot) in subscriber.slots.iter().enumerate() {
+                let target = Target { member: member as u32, slot: at as u32 };
+                let (flowing, wanted) = (slot.flowing(), slot.wanted());
+                for key in [flowing, wanted.filter(|_| wanted != flowing)].into_iter().flatten() {
+                    if let Some(layer) = layer_mut(&mut self.publishers, key) {
+                        layer.targets.push(target);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells each client what changed in its slots.
+    fn tell_slots(&mut self) {
+        for (key, subscriber) in &mut self.subscribers {
+            let slots: Vec<SlotMapping> = subscriber.slots.iter_mut().filter_map(|slot| slot.mapping(None)).collect();
+            if let Some(member) = self.members.get(key).filter(|_| !slots.is_empty()) {
+                self.events.push_back(SfuEvent::Slots { room: self.id, participant: member.id, slots });
+            }
+        }
+    }
+
+    /// Tells what the slots that just went over carry now.
+    pub(super) fn tell_switched(&mut self) {
+        if self.switched.is_empty() {
+            return;
+        }
+        // The layers they left still list them.
+        self.changed = true;
+        for switched in self.switched.drain(..) {
+            let (member, slot) = (switched.target.member as usize, switched.target.slot as usize);
+            let Some(slot) = self.subscribers.get_mut(member).and_then(|s| s.slots.get_mut(slot)) else { continue };
+            if let (Some(mapping), Some(member)) = (slot.mapping(Some(switched.timestamp)), self.members.get(member)) {
+                let (room, participant) = (self.id, member.id);
+                self.events.push_back(SfuEvent::Slots { room, participant, slots: vec![mapping] });
+            }
+        }
+    }
+
+    /// Asks for a keyframe of every layer that a video slot waits for.
+    pub(super) fn request_keyframes<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        for (member, subscriber) in &self.subscribers {
+            if !self.members.get(member).is_some_and(|m| m.connected) {
+                continue;
+            }
+            for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
+                if let Some(wanted) = slot.wanted().filter(|_| slot.wanted() != slot.flowing()) {
+                    super::media::request_keyframe(&mut self.publishers, wanted, now, sink);
+                }
+            }
+        }
+    }
+
+    /// Tells which tracks began or ceased.
+    fn tell_live(&mut self) {
+        for (key, publisher) in &mut self.publishers {
+            publisher.changed = false;
+            let Some(member) = self.members.get(key) else { continue };
+            for track in &mut publisher.tracks {
+                if track.live != track.told_live {
+                    track.told_live = track.live;
+                    let (room, participant, source, live) = (self.id, member.id, track.source, track.live);
+                    self.events.push_back(SfuEvent::TrackLive { room, participant, source, live });
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn layer_mut(publishers: &mut slab::Slab<Publisher>, key: LayerKey) -> Option<&mut crate::publisher::Layer> {
+    let publisher = publishers.get_mut(key.member as usize)?;
+    publisher.tracks.get_mut(usize::from(key.track))?.layers.get_mut(usize::from(key.layer))
+}
+
+fn plan<'a>(
+    slot: &Slot,
+    shown: Option<(ParticipantId, Source)>,
+    find: &impl Fn(ParticipantId) -> Option<usize>,
+    publishers: &'a slab::Slab<Publisher>,
+    video_cap: u64,
+) -> Plan<'a> {
+    let nothing = Plan { feed: None, wanted: None, held: None, stop: true };
+    let Some((participant, source)) = shown else { return nothing };
+    let found = find(participant).and_then(|member| Some((member, publishers.get(member)?)));
+    let Some((member, publisher)) = found else { return nothing };
+    let Some(at) = publisher.tracks.iter().position(|track| track.source == source) else { return nothing };
+    let track = &publisher.tracks[at];
+    let feed = Feed { member: member as u32, track: at as u8, participant, source };
+    let held = if track.muted {
+        Some(SlotReason::Muted)
+    } else if !track.codecs.get(track.codec).is_some_and(|codec| slot.carries(codec)) {
+        Some(SlotReason::Codec)
+    } else if slot.kind == MediaKind::Video && (slot.view.0 == 0 || slot.view.1 == 0) {
+        Some(SlotReason::Hidden)
+    } else {
+        None
+    };
+    let flowing = slot.flowing();
+    let current = flowing.filter(|key| key.member == feed.member && key.track == feed.track);
+    let wanted = match held {
+        Some(_) => None,
+        None if track.layers.len() <= 1 => (!track.layers.is_empty()).then(|| publisher.key(at, 0)),
+        None => {
+            let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
+            let view = (pixels(slot.view.0), pixels(slot.view.1));
+            let states: Vec<layers::LayerState> = track.layers.iter().map(|layer| layer.state()).collect();
+            let current = current.map(|key| usize::from(key.layer));
+            layers::choose(&states, view, video_cap, current).map(|layer| publisher.key(at, layer))
+        }
+    };
+    // The old track flows on until the new one begins, unless it may not flow at all any more.
+    let old_is_muted = flowing.is_some_and(|key| {
+        let old = publishers.get(key.member as usize).and_then(|p| p.tracks.get(usize::from(key.track)));
+        old.is_none_or(|old| old.muted)
+    });
+    Plan { feed: Some((feed, track)), wanted, held, stop: held.is_some() || old_is_muted }
+}

@@ -1,0 +1,171 @@
+//! Packets in and through: RTP of a member to whoever receives it, RTCP of a member to whom it concerns.
+
+use std::time::Instant;
+
+use ringback_transport::rtcp::{RtcpPacket, RtcpWriter, parse_compound};
+use slab::Slab;
+
+use super::flows::layer_mut;
+use super::{IDLE_AFTER, Room, TICK};
+use crate::forward::{LayerKey, PacketSink, fan_out};
+use crate::ids::Source;
+use crate::publisher::{Ignored, Publisher, Source as PacketSource};
+use crate::speaking::parse_level;
+
+/// The loudness of a voice follows its level by this fraction (one eighth) with each packet: about 160 ms at 20 ms a packet.
+const LOUDNESS_SHARE: i32 = 8;
+
+impl Room {
+    /// Takes one authenticated, plain RTP packet of a member and forwards it.
+    pub(crate) fn handle_rtp<S: PacketSink>(&mut self, now: Instant, key: usize, bytes: &[u8], sink: &mut S) {
+        let Some(publisher) = self.publishers.get_mut(key) else { return };
+        let received = match publisher.receive(now, bytes) {
+            Ok(received) => received,
+            Err(reason) => {
+                publisher.ignored += u64::from(reason != Ignored::Probe);
+                return;
+            }
+        };
+        self.changed |= publisher.changed;
+        if self.last_media.is_none_or(|at| now.saturating_duration_since(at) > IDLE_AFTER) {
+            self.next_tick = self.next_tick.min(now + TICK);
+        }
+        self.last_media = Some(now);
+        let Some(track) = publisher.tracks.get(received.track) else { return };
+        let Some(member) = self.members.get_mut(key) else { return };
+        if track.muted || !member.admitted {
+            return;
+        }
+        let level = received.packet.level.filter(|_| track.source == Source::Microphone);
+        let Some(layer) = track.layers.get(received.layer) else { return };
+        let from_key = publisher.key(received.track, received.layer);
+        let from = PacketSource { key: from_key, store_id: layer.store_id, targets: &layer.targets };
+        fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
+        self.tell_switched();
+        if let Some(level) = level {
+            self.heard(now, key, level);
+        }
+    }
+
+    /// A voice packet's level (RFC 6464): a bit that says voice, and 0 (loudest) to 127 (silence) -dBov.
+    fn heard(&mut self, now: Instant, key: usize, level: u8) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        let Some((level, voice)) = parse_level(&[level]) else { return };
+        member.loudness += (-i32::from(level) * 16 - member.loudness) / LOUDNESS_SHARE;
+        let light = member.voice.on_level(now, level, voice);
+        if member.speaking || light == Some(true) {
+            member.last_active = now.saturating_duration_since(self.origin).as_millis() as u64 + 1;
+        }
+        let change = self.stage.on_level(now, member.id, level, voice);
+        self.voice_changed(key, light);
+        self.staged(change);
+    }
+
+    /// Takes one authenticated, plain compound RTCP packet of a member. What is malformed is left out; the rest counts.
+    pub(crate) fn handle_rtcp<S: PacketSink>(&mut self, now: Instant, key: usize, bytes: &[u8], sink: &mut S) {
+        for packet in parse_compound(bytes).flatten() {
+            match packet {
+                RtcpPacket::SenderReport(report) => {
+                    if let Some(publisher) = self.publishers.get_mut(key) {
+                        publisher.on_sender_report(now, report.ssrc, &report.info);
+                    }
+                    self.on_reports(now, key, report.reports());
+                }
+                RtcpPacket::ReceiverReport(report) => self.on_reports(now, key, report.reports()),
+                RtcpPacket::Nack(nack) => {
+                    for sequence in nack.sequences() {
+                        self.resend(now, key, nack.media_ssrc, sequence, sink);
+                    }
+                }
+                RtcpPacket::Pli { media_ssrc, .. } => self.on_keyframe_request(now, key, media_ssrc, sink),
+                RtcpPacket::Fir(fir) => {
+                    for entry in fir.entries() {
+                        self.on_keyframe_request(now, key, entry.ssrc, sink);
+                    }
+                }
+                // What a subscriber's network can take is the business of congestion control, which is to come: `layers.rs`.
+                RtcpPacket::Remb(_) | RtcpPacket::TransportFeedback(_) => {}
+                _ => {}
+            }
+        }
+    }
+
+    /// A subscriber says how it receives; from that follows how far away it is.
+    fn on_reports(
+        &mut self,
+        now: Instant,
+        key: usize,
+        reports: impl Iterator<Item = ringback_transport::rtcp::ReceptionReport>,
+    ) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        for report in reports {
+            let slot = subscriber.slots.iter().find(|slot| slot.ssrc == report.ssrc);
+            let (sent, delay) = (report.last_sender_report, report.delay_since_last_sender_report);
+            let Some(round_trip) = slot.and_then(|slot| slot.reporter.round_trip(now, sent, delay)) else { continue };
+            subscriber.round_trip = round_trip;
+            if let Some(publisher) = self.publishers.get_mut(key) {
+                publisher.reports.round_trip = round_trip;
+            }
+        }
+    }
+
+    /// A subscriber lost a picture.
+    fn on_keyframe_request<S: PacketSink>(&mut self, now: Instant, key: usize, ssrc: u32, sink: &mut S) {
+        let Some(subscriber) = self.subscribers.get(key) else { return };
+        let slot = subscriber.slot_of(ssrc).and_then(|at| subscriber.slots.get(at));
+        if let Some(layer) = slot.and_then(|slot| slot.flowing().or(slot.wanted())) {
+            request_keyframe(&mut self.publishers, layer, now, sink);
+        }
+    }
+
+    /// A subscriber asks for a packet again.
+    fn resend<S: PacketSink>(&mut self, now: Instant, key: usize, ssrc: u32, sequence: u16, sink: &mut S) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        let Some(sent) = subscriber.take_resend(now, ssrc, sequence) else { return };
+        let layers = || self.publishers.iter().flat_map(|(_, p)| &p.tracks).flat_map(|track| &track.layers);
+        let Some(layer) = layers().find(|layer| layer.store_id == sent.source) else { return };
+        let Some(stored) = layer.store.get(sent.source_sequence) else { return };
+        subscriber.resend(now, key, ssrc, &sent, &stored, sink);
+    }
+}
+
+/// Asks the publisher of a layer for a keyframe, unless it was asked just now.
+pub(super) fn request_keyframe<S: PacketSink>(
+    publishers: &mut Slab<Publisher>,
+    key: LayerKey,
+    now: Instant,
+    sink: &mut S,
+) {
+    let Some(publisher) = publishers.get(key.member as usize) else { return };
+    let Some(track) = publisher.tracks.get(usize::from(key.track)).filter(|track| !track.muted) else { return };
+    let feedback = track.codecs.get(track.codec).map(|codec| codec.feedback).unwrap_or_default();
+    let Some(layer) = layer_mut(publishers, key) else { return };
+    let Some(ssrc) = layer.ssrc else { return };
+    if !layer.keyframes.request(now) {
+        return;
+    }
+    write_keyframe_request(layer, ssrc, feedback.pli || !feedback.fir, key.member as usize, sink);
+}
+
+/// Writes a PLI, or where a publisher has not negotiated it, a FIR.
+pub(super) fn write_keyframe_request<S: PacketSink>(
+    layer: &mut crate::publisher::Layer,
+    ssrc: u32,
+    pli: bool,
+    member: usize,
+    sink: &mut S,
+) {
+    use crate::publisher::SERVER_SSRC;
+    let sequence = layer.next_fir();
+    sink.send_rtcp(member, |buf| {
+        let mut writer = RtcpWriter::new(buf);
+        let written = (writer.receiver_report(SERVER_SSRC, &[])).and_then(|writer| {
+            if pli {
+                writer.pli(SERVER_SSRC, ssrc)
+            } else {
+                writer.fir(SERVER_SSRC, &[ringback_transport::rtcp::FirEntry { ssrc, sequence }])
+            }
+        });
+        if written.is_err() { 0 } else { writer.finish() }
+    });
+}

@@ -1,0 +1,109 @@
+//! What is due after some time: reports to publishers and subscribers, voices that fell silent, tracks and layers that ceased,
+//! keyframes that nobody answered.
+
+use std::time::{Duration, Instant};
+
+use ringback_transport::rtcp::{RtcpWriter, SenderInfo};
+
+use super::flows::layer_mut;
+use super::media::write_keyframe_request;
+use super::{IDLE_AFTER, IDLE_TICK, Room, TICK};
+use crate::forward::PacketSink;
+
+/// Time between the sender reports of a slot.
+const SENDER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Two looks are at least this far apart, whatever seems due.
+const LEAST_TICK: Duration = Duration::from_millis(1);
+
+/// Layers are chosen anew each so many ticks, since their bitrates change.
+const LAYER_TICKS: u64 = 25;
+
+impl Room {
+    /// Does what is due.
+    pub(crate) fn handle_timeout<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        if now < self.next_tick {
+            return;
+        }
+        let idle = self.last_media.is_none_or(|at| now.saturating_duration_since(at) > IDLE_AFTER);
+        self.ticks += 1;
+        for (member, publisher) in &mut self.publishers {
+            publisher.report(now, member, sink);
+            self.changed |= publisher.check_live(now);
+        }
+        self.tick_voices(now);
+        self.report_slots(now, sink);
+        self.repeat_keyframe_requests(now, sink);
+        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && self.has_simulcast();
+        self.settle(now, sink);
+        let feedback =
+            self.publishers.iter().filter_map(|(_, publisher)| publisher.transport.as_ref()?.poll_timeout()).min();
+        let tick = now + if idle { IDLE_TICK } else { TICK };
+        // What was due just now may be due again for a later message.
+        self.next_tick = feedback.map_or(tick, |due| due.clamp(now + LEAST_TICK, tick));
+    }
+
+    fn has_simulcast(&self) -> bool {
+        self.publishers.iter().any(|(_, publisher)| publisher.tracks.iter().any(|track| track.layers.len() > 1))
+    }
+
+    /// Lets lights of voices that send nothing go out, and the stage move on.
+    fn tick_voices(&mut self, now: Instant) {
+        let mut changes = std::mem::take(&mut self.lights);
+        for (key, member) in &mut self.members {
+            if let Some(light) = member.voice.on_silence(now) {
+                changes.push((key, light));
+            }
+        }
+        for (key, light) in changes.drain(..) {
+            self.voice_changed(key, Some(light));
+        }
+        self.lights = changes;
+        let change = self.stage.handle_timeout(now);
+        self.staged(change);
+    }
+
+    /// Sender reports for what flows, translated to the slot's stream: at once after a switch, then each second.
+    fn report_slots<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        for (member, subscriber) in &mut self.subscribers {
+            for slot in &mut subscriber.slots {
+                let due = slot.reported.is_none_or(|at| now.saturating_duration_since(at) >= SENDER_REPORT_INTERVAL);
+                let Some(flowing) = slot.flowing().filter(|_| due) else { continue };
+                let Some(layer) = layer_mut(&mut self.publishers, flowing) else { continue };
+                let Some(report) = slot.report(now, &layer.clock) else { continue };
+                let info = SenderInfo {
+                    ntp_time: report.ntp,
+                    rtp_time: report.timestamp,
+                    packet_count: report.packets,
+                    octet_count: report.octets,
+                };
+                let (ssrc, cname) = (slot.ssrc, slot.cname.as_str());
+                sink.send_rtcp(member, |buf| {
+                    let mut writer = RtcpWriter::new(buf);
+                    let written = writer.sender_report(ssrc, &info, &[]).and_then(|writer| writer.cname(ssrc, cname));
+                    if written.is_err() { 0 } else { writer.finish() }
+                });
+            }
+        }
+    }
+
+    fn repeat_keyframe_requests<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        for (member, publisher) in &mut self.publishers {
+            for track in publisher.tracks.iter_mut().filter(|track| !track.muted) {
+                let feedback = track.codecs.get(track.codec).map(|codec| codec.feedback).unwrap_or_default();
+                for layer in &mut track.layers {
+                    let Some(ssrc) = layer.ssrc.filter(|_| !layer.targets.is_empty()) else { continue };
+                    if layer.keyframe_due(now) {
+                        write_keyframe_request(layer, ssrc, feedback.pli || !feedback.fir, member, sink);
+                    }
+                }
+            }
+        }
+        if self.ticks.is_multiple_of(WAITING_TICKS) {
+            self.request_keyframes(now, sink);
+        }
+    }
+}
+
+/// Slots that wait for a layer ask again each so many ticks, beside the limit that each layer has.
+const WAITING_TICKS: u64 = 10;

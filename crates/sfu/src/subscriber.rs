@@ -1,0 +1,166 @@
+//! What one participant receives: its slots, what flows in each, and the continuous RTP stream that each presents while tracks
+//! and layers change behind it. Which track a slot should carry is decided in `slots.rs` and by the room; here a slot goes over
+//! to it, video at a keyframe, audio at any packet.
+
+mod slot;
+
+use std::time::{Duration, Instant};
+
+use ringback_transport::sdp::{Line, MediaKind};
+
+use crate::forward::header::SendClock;
+use crate::forward::{Packet, PacketSink, Target};
+use crate::ids::ParticipantId;
+use crate::publisher::Source;
+use crate::retransmission::{SentPacket, StoredPacket};
+use crate::slots::SlotAssignment;
+
+pub(crate) use slot::{Feed, Slot};
+
+/// Slots that one participant may have. A page shows fewer faces than this; each costs a few kilobytes once it carries video.
+const MAX_SLOTS: usize = 64;
+
+/// The size a slot is assumed to be shown at until the client says: a large tile, so that nobody starts blurred.
+const DEFAULT_VIEW: (u32, u32) = (1280, 720);
+
+/// The round trip to a subscriber that has not reported yet.
+const DEFAULT_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// A slot as the answer describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// The receiving m-line.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Audio slot k and video slot k are synchronised by the browser; `None`: synchronised with nothing.
+    pub pair: Option<usize>,
+}
+
+/// The size at which a client shows a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotView {
+    /// The receiving m-line.
+    pub mid: String,
+    /// In physical pixels; 0: hidden.
+    pub width: u32,
+    /// In physical pixels; 0: hidden.
+    pub height: u32,
+}
+
+/// Everything one participant receives.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) assignment: SlotAssignment,
+    /// Whom this participant wants to see, whoever speaks.
+    pub(crate) pin: Option<ParticipantId>,
+    /// How long a packet takes there and back.
+    pub(crate) round_trip: Duration,
+    /// The transport-wide sequence number of the next packet.
+    transport_sequence: u16,
+    clock: SendClock,
+}
+
+impl Subscriber {
+    pub(crate) fn new(origin: Instant) -> Self {
+        Self {
+            slots: Vec::new(),
+            assignment: SlotAssignment::default(),
+            pin: None,
+            round_trip: DEFAULT_ROUND_TRIP,
+            transport_sequence: 1,
+            clock: SendClock::new(origin),
+        }
+    }
+
+    /// Takes the receiving m-lines of an answer. Slots that were there before go on as they are.
+    pub(crate) fn negotiate(&mut self, lines: &[Line]) {
+        let mut before = std::mem::take(&mut self.slots);
+        for line in lines.iter().filter(|line| line.rejected.is_none()) {
+            let Some(described) = &line.slot else { continue };
+            if self.slots.len() == MAX_SLOTS {
+                break;
+            }
+            let old = before.iter().position(|slot| slot.mid == line.mid && slot.ssrc == described.ssrc);
+            let slot = match old {
+                Some(at) => {
+                    let mut slot = before.swap_remove(at);
+                    slot.renegotiate(line, described);
+                    slot
+                }
+                None => Slot::new(line, described, DEFAULT_VIEW),
+            };
+            self.slots.push(slot);
+        }
+        let pairs = |kind| self.slots.iter().filter(|s| s.kind == kind).map(|s| s.pair).collect::<Vec<_>>();
+        self.assignment.set_slots(&pairs(MediaKind::Audio), &pairs(MediaKind::Video));
+    }
+
+    /// The slots, as a client needs to know them.
+    pub(crate) fn describe(&self) -> Vec<SlotInfo> {
+        self.slots.iter().map(|s| SlotInfo { mid: s.mid.clone(), kind: s.kind, pair: s.pair }).collect()
+    }
+
+    /// Sends one packet through a slot, if that is what flows or should flow there. Returns the outgoing timestamp when the slot went
+    /// over to the packet's layer.
+    #[inline]
+    pub(crate) fn forward<S: PacketSink>(
+        &mut self,
+        now: Instant,
+        target: Target,
+        from: Source<'_>,
+        packet: &Packet<'_>,
+        sink: &mut S,
+    ) -> Option<u32> {
+        let slot = self.slots.get_mut(target.slot as usize)?;
+        let mut switched = None;
+        if slot.flowing() != Some(from.key) {
+            if !slot.may_switch(from.key, packet) {
+                return None;
+            }
+            switched = Some(slot.switch(now, from.key, packet));
+        }
+        let send_time = self.clock.at(now);
+        if slot.forward(now, from.store_id, packet, (self.transport_sequence, send_time), target.member as usize, sink)
+        {
+            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        }
+        switched
+    }
+
+    /// The slot that sends under this SSRC, its own or that of its retransmissions.
+    pub(crate) fn slot_of(&self, ssrc: u32) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.ssrc == ssrc || slot.rtx_ssrc == Some(ssrc))
+    }
+
+    /// A member is gone: nothing of theirs may flow, since their number goes to somebody else.
+    pub(crate) fn forget(&mut self, member: u32) {
+        for slot in &mut self.slots {
+            slot.forget(member);
+        }
+    }
+
+    /// What was sent under this number, if this subscriber may have it again.
+    pub(crate) fn take_resend(&mut self, now: Instant, ssrc: u32, sequence: u16) -> Option<SentPacket> {
+        let round_trip = self.round_trip;
+        self.slots.iter_mut().find(|slot| slot.ssrc == ssrc)?.take_resend(now, round_trip, sequence)
+    }
+
+    /// Sends a packet again, as RTX.
+    pub(crate) fn resend<S: PacketSink>(
+        &mut self,
+        now: Instant,
+        member: usize,
+        ssrc: u32,
+        sent: &SentPacket,
+        stored: &StoredPacket<'_>,
+        sink: &mut S,
+    ) {
+        let stamp = (self.transport_sequence, self.clock.at(now));
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc == ssrc) else { return };
+        if slot.resend(sent, stored, stamp, member, sink) {
+            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A media worker: one task that owns UDP sockets, the connections on them and their rooms. Nothing is shared with other tasks:
+//! commands come in and events go out over bounded channels, so that the packet path needs no lock. `worker/driver.rs` is the
+//! loop, `worker/handle.rs` the other end of the channel. Negotiation runs on the caller's task, so that a long offer delays nobody's
+//! media.
+
+mod deadlines;
+mod driver;
+mod handle;
+mod outbox;
+mod peer;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ringback_transport::dtls::Certificate;
+use ringback_transport::sdp::CodecPreferences;
+use ringback_transport::socket::UdpSocket;
+use tokio::sync::mpsc;
+
+use crate::error::SfuError;
+use crate::events::{EventQueue, SfuEvent};
+
+pub use handle::{JoinOffer, Joined, WorkerHandle};
+
+/// Sockets of one worker: IPv4 and IPv6, and one more of each for a second network.
+const MAX_SOCKETS: usize = 4;
+
+/// Commands that wait at most. A full channel makes the caller wait, not the media.
+const COMMANDS: usize = 256;
+
+/// What one worker takes on at most.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Rooms open at the same time.
+    pub rooms: usize,
+    /// Participants in all rooms together.
+    pub participants: usize,
+    /// Events that wait for the engine before they are merged.
+    pub events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rooms: 10_000, participants: 5_000, events: 1024 }
+    }
+}
+
+/// How a worker is set up.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Where its sockets are bound: one IPv4 and/or one IPv6 address; port 0 takes a free one.
+    pub bind: Vec<SocketAddr>,
+    /// The addresses that answers announce, with the bound ports: what clients can reach. Empty: the bound addresses.
+    pub announce: Vec<IpAddr>,
+    /// The certificate of all its connections.
+    pub certificate: Certificate,
+    /// What it takes on at most.
+    pub limits: Limits,
+    /// The codecs that its rooms take.
+    pub codecs: CodecPreferences,
+}
+
+impl WorkerConfig {
+    /// A worker on these addresses, with the default limits and codecs.
+    #[must_use]
+    pub fn new(bind: Vec<SocketAddr>, certificate: Certificate) -> Self {
+        Self { bind, announce: Vec::new(), certificate, limits: Limits::default(), codecs: CodecPreferences::default() }
+    }
+}
+
+/// What a worker has counted since it began, and what it holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStatistics {
+    /// Open rooms.
+    pub rooms: usize,
+    /// Participants in them.
+    pub participants: usize,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams that belong to no connection: garbage, strangers, the departed.
+    pub datagrams_unrouted: u64,
+    /// Datagrams that a connection refused: forged, replayed, malformed, from an unvalidated address.
+    pub datagrams_refused: u64,
+    /// Unauthenticated work put off because media goes first, and then dropped.
+    pub handshakes_dropped: u64,
+    /// RTP packets taken in.
+    pub packets_received: u64,
+    /// RTP packets queued for subscribers.
+    pub packets_forwarded: u64,
+    /// RTP packets that could not be sealed or queued.
+    pub packets_unsent: u64,
+    /// Datagrams the system took.
+    pub datagrams_sent: u64,
+    /// Datagrams the system did not take: its buffer was full.
+    pub datagrams_dropped: u64,
+    /// Rooms and connections that a bug ended.
+    pub panics: u64,
+    /// Data-channel messages dropped because the engine did not take them.
+    pub data_dropped: u64,
+}
+
+/// A media worker. Only a name for [`Worker::spawn`].
+#[derive(Debug)]
+pub struct Worker;
+
+impl Worker {
+    /// Binds the sockets and starts the task on the current tokio runtime; give it a `current_thread` runtime on a thread of its own
+    /// where it should have a core for itself. It ends with [`WorkerHandle::shutdown`], or when every handle is gone.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound, or nothing could be announced.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn spawn(config: WorkerConfig) -> Result<(WorkerHandle, mpsc::Receiver<SfuEvent>), SfuError> {
+        if config.bind.is_empty() || config.bind.len() > MAX_SOCKETS {
+            return Err(SfuError::Configuration("`bind` needs one to four addresses"));
+        }
+        let mut sockets = Vec::with_capacity(config.bind.len());
+        for &address in &config.bind {
+            sockets.push(UdpSocket::bind(address).map_err(|source| SfuError::Bind { address, source })?);
+        }
+        let bound: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_addr).collect();
+        let candidates = candidates(&bound, &config.announce)?;
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (events, receiver) = EventQueue::new(config.limits.events.max(1));
+        let driver = driver::Driver::new(sockets, inbox, events, &config);
+        tokio::spawn(driver.run());
+        let shared = handle::Shared { bound, candidates, certificate: config.certificate, codecs: config.codecs };
+        Ok((WorkerHandle::new(commands, Arc::new(shared)), receiver))
+    }
+}
+
+/// What answers announce: each announced address with the port of a socket of its family, or the bound addresses.
+fn candidates(bound: &[SocketAddr], announce: &[IpAddr]) -> Result<Vec<SocketAddr>, SfuError> {
+    if announce.is_empty() {
+        if bound.iter().any(|address| address.ip().is_unspecified()) {
+            return Err(SfuError::Configuration(
+                "a socket bound to every address needs `announce`: clients cannot connect to 0.0.0.0",
+            ));
+        }
+        return Ok(bound.to_vec());
+    }
+    let with_port = |ip: &IpAddr| {
+        let socket = bound.iter().find(|address| address.is_ipv4() == ip.is_ipv4())?;
+        Some(SocketAddr::new(*ip, socket.port()))
+    };
+    announce
+        .iter()
+        .map(with_port)
+        .collect::<Option<Vec<_>>>()
+        .ok_or(SfuError::Configuration("`announce` has an address of a family that no socket is bound to"))
+}

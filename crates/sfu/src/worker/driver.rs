@@ -1,0 +1,337 @@
+//! The worker's loop: commands, what is due, then a bounded drain of the sockets, then everything out at once. `driver/packets.rs`
+//! takes datagrams to their connections and rooms, `driver/control.rs` carries commands out.
+//!
+//! Whatever a room or a connection does happens inside a guard: a panic there ends that room or that connection.
+
+mod control;
+mod packets;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use ringback_transport::socket::{ReceiveBatch, UdpSocket};
+use slab::Slab;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use super::deadlines::{Deadlines, Owner};
+use super::handle::{Command, Reply};
+use super::outbox::{Endpoint, Outbox};
+use super::peer::Peer;
+use super::routes::{Place, Routes};
+use super::{Limits, WorkerConfig, WorkerStatistics};
+use crate::events::{DisconnectReason, EventQueue, RoomCloseReason, SfuEvent};
+use crate::ids::{ParticipantId, RoomId};
+use crate::room::Room;
+
+/// Batches read from one socket before commands and timers get their turn. Each is up to 32 receive calls' worth; more lets bursts through
+/// at a lower cost, less keeps timers on time.
+const DRAIN_BATCHES: usize = 4;
+
+/// Commands carried out in one round.
+const COMMANDS_PER_ROUND: usize = 32;
+
+/// Handshake datagrams taken in one round. One costs up to a millisecond of public-key arithmetic, during which media waits.
+const HANDSHAKES_PER_ROUND: u32 = 2;
+
+/// Handshake datagrams that wait for the next rounds; DTLS repeats what is dropped beyond that after a second.
+const HANDSHAKES_WAITING: usize = 256;
+
+/// STUN requests from unknown addresses looked at in one round. A forged one costs an HMAC; ICE repeats what is dropped.
+const CHECKS_PER_ROUND: u32 = 64;
+
+/// A room with its members' connections, under the same numbers.
+struct Home {
+    room: Room,
+    peers: Slab<Peer>,
+    /// The deadline that stands for the room.
+    armed: Option<Instant>,
+}
+
+/// A datagram that waits for its turn.
+struct Deferred {
+    socket: usize,
+    from: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// Unauthenticated work that may still be done in this round.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    handshakes: u32,
+    checks: u32,
+}
+
+/// The worker's task.
+pub(super) struct Driver {
+    endpoints: Vec<Endpoint>,
+    /// Taken out while its datagrams are handled.
+    batch: Option<Box<ReceiveBatch>>,
+    rooms: Slab<Home>,
+    room_places: HashMap<RoomId, usize>,
+    participants: HashMap<ParticipantId, Place>,
+    routes: Routes,
+    deadlines: Deadlines,
+    deferred: VecDeque<Deferred>,
+    budget: Budget,
+    commands: mpsc::Receiver<Command>,
+    events: EventQueue,
+    limits: Limits,
+    statistics: WorkerStatistics,
+}
+
+impl Driver {
+    pub(super) fn new(
+        sockets: Vec<UdpSocket>,
+        commands: mpsc::Receiver<Command>,
+        events: EventQueue,
+        config: &WorkerConfig,
+    ) -> Self {
+        Self {
+            endpoints: sockets.into_iter().map(Endpoint::new).collect(),
+            batch: Some(Box::default()),
+            rooms: Slab::new(),
+            room_places: HashMap::new(),
+            participants: HashMap::new(),
+            routes: Routes::default(),
+            deadlines: Deadlines::default(),
+            deferred: VecDeque::new(),
+            budget: Budget { handshakes: 0, checks: 0 },
+            commands,
+            events,
+            limits: config.limits.clone(),
+            statistics: WorkerStatistics::default(),
+        }
+    }
+
+    /// Works until told to stop.
+    pub(super) async fn run(mut self) {
+        let told = loop {
+            if let Some(stop) = self.round() {
+                break stop;
+            }
+            if self.deferred.is_empty() {
+                match self.wait().await {
+                    Some(command) => {
+                        if let Some(stop) = self.carry_out(command, Instant::now()) {
+                            break stop;
+                        }
+                    }
+                    None => continue,
+                }
+            } else {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.close_all(Instant::now());
+        self.flush();
+        self.events.flush();
+        if let Some(reply) = told {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// One round without waiting. Returns what to answer when it is time to stop.
+    fn round(&mut self) -> Option<Option<Reply<()>>> {
+        let now = Instant::now();
+        for _ in 0..COMMANDS_PER_ROUND {
+            match self.commands.try_recv() {
+                Ok(command) => {
+                    if let Some(stop) = self.carry_out(command, now) {
+                        return Some(stop);
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Some(None),
+            }
+        }
+        self.budget = Budget { handshakes: HANDSHAKES_PER_ROUND, checks: CHECKS_PER_ROUND };
+        self.do_what_is_due(now);
+        self.drain_sockets();
+        self.handle_deferred();
+        self.flush();
+        self.events.flush();
+        None
+    }
+
+    /// Waits for something to do. Returns a command, if that is what came.
+    async fn wait(&mut self) -> Option<Command> {
+        async fn readable(endpoint: Option<&Endpoint>) {
+            match endpoint {
+                // An error means that the runtime shuts down, and this task with it.
+                Some(endpoint) if endpoint.socket.readable().await.is_ok() => {}
+                _ => pending().await,
+            }
+        }
+        let events = self.events.channel();
+        let is_waiting = self.events.is_waiting();
+        let due = self.deadlines.next();
+        let wake = tokio::time::Instant::from_std(due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600)));
+        let endpoint = |at: usize| self.endpoints.get(at);
+        tokio::select! {
+            // When every handle is gone the next round notices.
+            command = self.commands.recv() => command,
+            () = readable(endpoint(0)) => None,
+            () = readable(endpoint(1)) => None,
+            () = readable(endpoint(2)) => None,
+            () = readable(endpoint(3)) => None,
+            () = tokio::time::sleep_until(wake) => None,
+            _ = events.reserve(), if is_waiting => None,
+        }
+    }
+
+    fn drain_sockets(&mut self) {
+        let Some(mut batch) = self.batch.take() else { return };
+        for socket in 0..self.endpoints.len() {
+            for _ in 0..DRAIN_BATCHES {
+                match self.endpoints[socket].socket.try_receive(&mut batch) {
+                    Ok(0) => break,
+                    Ok(count) => self.statistics.datagrams_received += count as u64,
+                    Err(error) => {
+                        tracing::warn!(%error, "a media socket could not be read");
+                        break;
+                    }
+                }
+                let now = Instant::now();
+                for (from, datagram) in batch.datagrams() {
+                    self.handle_datagram(now, socket, from, datagram);
+                }
+                self.flush();
+            }
+        }
+        self.batch = Some(batch);
+    }
+
+    /// Gives handshakes that media went before their turn.
+    fn handle_deferred(&mut self) {
+        let now = Instant::now();
+        for _ in 0..self.deferred.len() {
+            if self.budget.handshakes == 0 {
+                return;
+            }
+            let Some(mut deferred) = self.deferred.pop_front() else { return };
+            self.handle_datagram(now, deferred.socket, deferred.from, &mut deferred.bytes);
+        }
+    }
+
+    fn flush(&mut self) {
+        for endpoint in &mut self.endpoints {
+            endpoint.flush(&mut self.statistics);
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
+        while let Some(owner) = self.deadlines.pop_due(now) {
+            let stands = |armed: &mut Option<Instant>| armed.take_if(|at| *at <= now).is_some();
+            match owner {
+                Owner::Room(at) => {
+                    if self.rooms.get_mut(at).is_some_and(|home| stands(&mut home.armed)) {
+                        self.in_room(at, |room, outbox| room.handle_timeout(now, outbox), now);
+                    }
+                }
+                Owner::Peer(at, key) => {
+                    let peer = self.rooms.get_mut(at).and_then(|home| home.peers.get_mut(key));
+                    if peer.is_some_and(|peer| stands(&mut peer.armed)) {
+                        self.in_connection((at, key), now, |peer| peer.connection.handle_timeout(now));
+                        self.pump((at, key), now, None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a room act, inside the guard, and carries on what follows from it: slots and tables, events, the next tick.
+    #[inline]
+    fn in_room<R>(&mut self, at: usize, act: impl FnOnce(&mut Room, &mut Outbox<'_>) -> R, now: Instant) -> Option<R> {
+        let home = self.rooms.get_mut(at)?;
+        let room = &mut home.room;
+        let mut outbox =
+            Outbox { peers: &mut home.peers, endpoints: &mut self.endpoints, statistics: &mut self.statistics };
+        let acted = catch_unwind(AssertUnwindSafe(|| {
+            let result = act(room, &mut outbox);
+            room.settle(now, &mut outbox);
+            result
+        }));
+        let Ok(result) = acted else {
+            self.statistics.panics += 1;
+            tracing::error!(room = %room.id, "a bug ended a room");
+            self.end_room(at, RoomCloseReason::Internal, now);
+            return None;
+        };
+        while let Some(event) = room.poll_event() {
+            self.events.push(event);
+        }
+        let due = room.poll_timeout();
+        if home.armed.is_none_or(|armed| due < armed) {
+            home.armed = Some(due);
+            self.deadlines.push(due, Owner::Room(at));
+        }
+        Some(result)
+    }
+
+    /// Lets a connection act, inside the guard.
+    #[inline]
+    fn in_connection<R>(&mut self, place: Place, now: Instant, act: impl FnOnce(&mut Peer) -> R) -> Option<R> {
+        let peer = self.rooms.get_mut(place.0)?.peers.get_mut(place.1)?;
+        match catch_unwind(AssertUnwindSafe(|| act(peer))) {
+            Ok(result) => Some(result),
+            Err(_) => {
+                self.statistics.panics += 1;
+                tracing::error!(participant = %peer.participant, "a bug ended a connection");
+                // What a panic interrupted is not asked to say goodbye.
+                self.remove(place, DisconnectReason::Internal, now, false);
+                None
+            }
+        }
+    }
+
+    /// Ends a participant's part, and forgets every trace of it.
+    fn remove(&mut self, place: Place, reason: DisconnectReason, now: Instant, goodbye: bool) {
+        if goodbye {
+            let closed = self.in_connection(place, now, |peer| peer.connection.close(now));
+            if closed.is_none() {
+                return;
+            }
+            self.transmit(place, None);
+        }
+        let Some(home) = self.rooms.get_mut(place.0) else { return };
+        let Some(peer) = home.peers.try_remove(place.1) else { return };
+        let room = home.room.id;
+        self.routes.forget(place, &peer.addresses, &peer.ufrags);
+        self.participants.remove(&peer.participant);
+        self.in_room(place.0, |room, _| room.leave(now, place.1), now);
+        self.events.push(SfuEvent::Disconnected { room, participant: peer.participant, reason });
+        // A connection whose state a panic left halfway may panic again when it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(peer)));
+    }
+
+    /// Ends a room and everybody's part in it.
+    fn end_room(&mut self, at: usize, reason: RoomCloseReason, now: Instant) {
+        let Some(home) = self.rooms.get_mut(at) else { return };
+        let id = home.room.id;
+        let keys: Vec<usize> = home.peers.iter().map(|(key, _)| key).collect();
+        for &key in &keys {
+            if self.in_connection((at, key), now, |peer| peer.connection.close(now)).is_some() {
+                self.transmit((at, key), None);
+            }
+        }
+        let Some(home) = self.rooms.try_remove(at) else { return };
+        self.room_places.remove(&id);
+        for (key, peer) in &home.peers {
+            self.routes.forget((at, key), &peer.addresses, &peer.ufrags);
+            self.participants.remove(&peer.participant);
+        }
+        self.events.push(SfuEvent::RoomClosed { room: id, reason });
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(home)));
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        let places: Vec<usize> = self.rooms.iter().map(|(at, _)| at).collect();
+        for at in places {
+            self.end_room(at, RoomCloseReason::Shutdown, now);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A datagram's way to its connection and room, and what a connection has to say afterwards.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use ringback_transport::connection::{ConnectionEvent, Incoming};
+use ringback_transport::demux::{DatagramKind, classify};
+use ringback_transport::ice::request_username;
+
+use super::super::deadlines::Owner;
+use super::super::routes::Place;
+use super::{Deferred, Driver, HANDSHAKES_WAITING};
+use crate::events::DisconnectReason;
+
+impl Driver {
+    /// Takes one datagram in.
+    #[inline]
+    pub(super) fn handle_datagram(&mut self, now: Instant, socket: usize, from: SocketAddr, datagram: &mut [u8]) {
+        let kind = classify(datagram);
+        let place = match kind {
+            DatagramKind::Rtp | DatagramKind::Rtcp => self.routes.by_address(from),
+            DatagramKind::Stun => self.route_check(from, datagram),
+            DatagramKind::Dtls => self.routes.by_address(from),
+            _ => None,
+        };
+        let Some(place) = place else {
+            self.statistics.datagrams_unrouted += 1;
+            return;
+        };
+        if kind == DatagramKind::Dtls && !self.may_shake_hands(place, socket, from, datagram) {
+            return;
+        }
+        let handled = self.in_connection(place, now, |peer| peer.connection.handle_datagram(now, from, datagram));
+        match handled {
+            None => {}
+            Some(Ok(Incoming::Rtp(len))) => {
+                self.statistics.packets_received += 1;
+                let packet = datagram.get(..len).unwrap_or_default();
+                self.in_room(place.0, |room, outbox| room.handle_rtp(now, place.1, packet, outbox), now);
+            }
+            Some(Ok(Incoming::Rtcp(len))) => {
+                let packet = datagram.get(..len).unwrap_or_default();
+                self.in_room(place.0, |room, outbox| room.handle_rtcp(now, place.1, packet, outbox), now);
+            }
+            Some(Ok(Incoming::Nothing)) => {
+                if kind == DatagramKind::Stun {
+                    self.learn(place, socket, from);
+                }
+                self.pump(place, now, Some((socket, from)));
+            }
+            Some(Err(_)) => {
+                self.statistics.datagrams_refused += 1;
+                // There may be something to answer all the same, or the connection may have ended.
+                if matches!(kind, DatagramKind::Stun | DatagramKind::Dtls) {
+                    self.pump(place, now, Some((socket, from)));
+                }
+            }
+        }
+    }
+
+    /// Whose STUN message this is: the name in the request counts, since an address may have been somebody else's before.
+    fn route_check(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Place> {
+        let known = self.routes.by_address(from);
+        if known.is_none() {
+            if self.budget.checks == 0 {
+                self.statistics.handshakes_dropped += 1;
+                return None;
+            }
+            self.budget.checks -= 1;
+        }
+        let named = request_username(datagram).and_then(|(local, _)| self.routes.by_ufrag(local));
+        named.or(known)
+    }
+
+    /// Whether a handshake datagram is taken now. Otherwise it waits for the next round: media goes first.
+    fn may_shake_hands(&mut self, place: Place, socket: usize, from: SocketAddr, datagram: &[u8]) -> bool {
+        let peer = self.rooms.get(place.0).and_then(|home| home.peers.get(place.1));
+        if peer.is_none_or(|peer| peer.was_connected) {
+            return true;
+        }
+        if self.budget.handshakes > 0 {
+            self.budget.handshakes -= 1;
+            return true;
+        }
+        if self.deferred.len() < HANDSHAKES_WAITING {
+            self.deferred.push_back(Deferred { socket, from, bytes: datagram.to_vec() });
+        } else {
+            self.statistics.handshakes_dropped += 1;
+        }
+        false
+    }
+
+    /// A connection accepted a check from this address: what else comes from there is its.
+    fn learn(&mut self, place: Place, socket: usize, from: SocketAddr) {
+        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
+        if !peer.connection.is_validated(from) {
+            return;
+        }
+        self.routes.learn(from, place, &mut peer.addresses);
+        if peer.connection.remote_address() == Some(from) {
+            peer.socket = socket;
+        }
+    }
+
+    /// Carries on what a connection has to send and to say. `arrival` is where the datagram came in that it answers.
+    pub(super) fn pump(&mut self, place: Place, now: Instant, arrival: Option<(usize, SocketAddr)>) {
+        self.transmit(place, arrival);
+        while let Some(event) = self.next_event(place, now) {
+            match event {
+                ConnectionEvent::Connected { profile } => {
+                    let peer = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1));
+                    if let Some(peer) = peer {
+                        peer.was_connected = true;
+                        tracing::debug!(participant = %peer.participant, ?profile, "connected");
+                    }
+                    self.in_room(place.0, |room, _| room.set_connected(place.1, true), now);
+                }
+                ConnectionEvent::AddressChanged { from, to } => {
+                    tracing::debug!(%from, %to, "a participant moved");
+                    let peer = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1));
+                    if let (Some(peer), Some((socket, _))) = (peer, arrival.filter(|(_, at)| *at == to)) {
+                        peer.socket = socket;
+                    }
+                }
+                ConnectionEvent::ConsentLost => {
+                    let peer = self.rooms.get(place.0).and_then(|home| home.peers.get(place.1));
+                    let reason = match peer.is_some_and(|peer| peer.was_connected) {
+                        true => DisconnectReason::ConsentLost,
+                        false => DisconnectReason::NeverConnected,
+                    };
+                    return self.remove(place, reason, now, false);
+                }
+                ConnectionEvent::Closed => return self.remove(place, DisconnectReason::Closed, now, false),
+                ConnectionEvent::Failed(error) => {
+                    return self.remove(place, DisconnectReason::Failed(error.to_string()), now, true);
+                }
+                _ => {}
+            }
+            self.transmit(place, arrival);
+        }
+        self.arm(place);
+    }
+
+    fn next_event(&mut self, place: Place, now: Instant) -> Option<ConnectionEvent> {
+        self.in_connection(place, now, |peer| peer.connection.poll_event()).flatten()
+    }
+
+    /// Queues what a connection has to send.
+    pub(super) fn transmit(&mut self, place: Place, arrival: Option<(usize, SocketAddr)>) {
+        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
+        while let Some((to, datagram)) = peer.connection.poll_transmit() {
+            let socket = match arrival {
+                Some((socket, from)) if from == to => socket,
+                _ => peer.socket,
+            };
+            if let Some(endpoint) = self.endpoints.get_mut(socket) {
+                endpoint.queue(&datagram, to, &mut self.statistics);
+            }
+        }
+    }
+
+    /// Notes when a connection is due next.
+    pub(super) fn arm(&mut self, place: Place) {
+        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
+        let Some(due) = peer.connection.poll_timeout() else { return };
+        if peer.armed.is_none_or(|armed| due < armed) {
+            peer.armed = Some(due);
+            self.deadlines.push(due, Owner::Peer(place.0, place.1));
+        }
+    }
+}
