@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::{Router, routing::get};
-use ringback::{
-    Authorize, BoxFuture, CallKind, Claims, Engine, Grants, Permission, TokenIssuer, TokenVerifier,
-};
+use ringback::{Authorize, BoxFuture, CallKind, Claims, Engine, Grants, Permission, TokenIssuer, TokenVerifier};
 
 /// Nobody is rung by a stranger: here, friends are those whose names begin with the same letter.
 struct FriendsOnly;

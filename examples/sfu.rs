@@ -37,7 +37,9 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,ringback=info".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,ringback=info".into()),
+        )
         .init();
     let arguments = Arguments::parse();
     let listen = arguments.listen.unwrap_or(match arguments.tls {
@@ -92,7 +94,10 @@ async fn main() -> anyhow::Result<()> {
 fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let mut router = Router::new();
     for (path, mime, body) in ringback_examples::PAGE {
-        router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *mime), (header::CACHE_CONTROL, "no-cache")], *body) }));
+        router = router.route(
+            path,
+            get(move || async move { ([(header::CONTENT_TYPE, *mime), (header::CACHE_CONTROL, "no-cache")], *body) }),
+        );
     }
     router
 }

@@ -86,7 +86,9 @@ const LATER: &str = "seen.map((at) => heard.map((other) => other - at).sort((a, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flash_and_a_beep_made_together_are_seen_and_heard_together() {
-    let Some(chromium) = chromium_or_skip("a_flash_and_a_beep_made_together_are_seen_and_heard_together") else { return };
+    let Some(chromium) = chromium_or_skip("a_flash_and_a_beep_made_together_are_seen_and_heard_together") else {
+        return;
+    };
     let server = Server::start().await.unwrap();
     let media = || FakeMedia { tone: None, colour: Some(Colour::Red) };
     let bobs = Browser::launch(&chromium, media()).await.unwrap();
@@ -97,7 +99,9 @@ async fn a_flash_and_a_beep_made_together_are_seen_and_heard_together() {
         page.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     }
     ann.eval(CLAP).await.unwrap();
-    bob.wait_for("document.querySelector('.tile[data-kind=person] [data-video=live] video')?.videoWidth", SOON).await.unwrap();
+    bob.wait_for("document.querySelector('.tile[data-kind=person] [data-video=live] video')?.videoWidth", SOON)
+        .await
+        .unwrap();
     bob.wait_for("[...ringback.room.participants.values()][0].audio !== null", SOON).await.unwrap();
     // The browser moves the two toward each other slowly, from the sender reports on.
     tokio::time::sleep(Duration::from_secs(8)).await;

@@ -80,7 +80,9 @@ async fn cleo_drops_in(ann: &Page, cleo: &Page, sources: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_voice_call_everyone_hears_everyone_at_the_announced_slot() {
-    let Some(chromium) = chromium_or_skip("in_a_voice_call_everyone_hears_everyone_at_the_announced_slot") else { return };
+    let Some(chromium) = chromium_or_skip("in_a_voice_call_everyone_hears_everyone_at_the_announced_slot") else {
+        return;
+    };
     let server = Server::start().await.unwrap();
     let (_bobs, bob) = BOB.open(&chromium, &server, "&auto=accept").await;
     let (_anns, ann) = ANN.open(&chromium, &server, "&call=bob&kind=voice").await;
@@ -89,11 +91,9 @@ async fn in_a_voice_call_everyone_hears_everyone_at_the_announced_slot() {
     bob.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     cleo_drops_in(&ann, &cleo, "['microphone']").await;
 
-    for (page, room, others) in [
-        (&ann, "ringback.room", [&BOB, &CLEO]),
-        (&bob, "ringback.room", [&ANN, &CLEO]),
-        (&cleo, "third", [&ANN, &BOB]),
-    ] {
+    for (page, room, others) in
+        [(&ann, "ringback.room", [&BOB, &CLEO]), (&bob, "ringback.room", [&ANN, &CLEO]), (&cleo, "third", [&ANN, &BOB])]
+    {
         for other in others {
             hears(page, room, other).await;
         }
@@ -114,11 +114,9 @@ async fn in_a_video_call_the_right_face_stands_over_every_name() {
     ann.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     cleo_drops_in(&ann, &cleo, "['microphone', 'camera']").await;
 
-    for (page, room, others) in [
-        (&ann, "ringback.room", [&BOB, &CLEO]),
-        (&bob, "ringback.room", [&ANN, &CLEO]),
-        (&cleo, "third", [&ANN, &BOB]),
-    ] {
+    for (page, room, others) in
+        [(&ann, "ringback.room", [&BOB, &CLEO]), (&bob, "ringback.room", [&ANN, &CLEO]), (&cleo, "third", [&ANN, &BOB])]
+    {
         for other in others {
             sees(page, other).await;
             hears(page, room, other).await;

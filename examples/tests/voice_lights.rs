@@ -40,7 +40,10 @@ async fn a_voice_light_follows_the_microphone_that_is_loud() {
         }
         // The tile says so, too, on the other's page.
         let (other, tile) = if who == "Bob" { (&ann, "Bob") } else { (&bob, "Ann") };
-        other.wait_for(&format!("document.querySelector('.tile[aria-label={tile}][data-speaking]')"), SOON).await.unwrap();
+        other
+            .wait_for(&format!("document.querySelector('.tile[aria-label={tile}][data-speaking]')"), SOON)
+            .await
+            .unwrap();
         loud.eval("microphoneLoud(false)").await.unwrap();
         for page in [&ann, &bob] {
             page.wait_for(&format!("{names}.speaking === ''"), SOON).await.unwrap();

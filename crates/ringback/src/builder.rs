@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_sfu::{Limits, Worker, WorkerConfig};
+use ringback_sfu::{Worker, WorkerConfig};
 use ringback_signaling::SignalingConfig;
 use ringback_signaling::hooks::{Authorize, Hooks, MissedCall, Notify};
 use ringback_signaling::protocol::IceServer;
@@ -112,16 +112,12 @@ impl EngineBuilder {
     pub async fn start(self) -> Result<Engine, EngineError> {
         tokio::runtime::Handle::try_current().map_err(|_| EngineError::NoRuntime)?;
         let verifier = self.tokens.ok_or(EngineError::NoTokens)?;
-        let certificate = Certificate::generate().map_err(EngineError::Certificate)?;
+        let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
         let mut workers = Vec::with_capacity(self.workers);
         let mut events = Vec::with_capacity(self.workers);
         for worker in 0..self.workers {
-            let config = WorkerConfig {
-                bind: ports(&self.media, worker)?,
-                announce: self.announce.clone(),
-                certificate: certificate.clone(),
-                limits: Limits::default(),
-            };
+            let mut config = WorkerConfig::new(ports(&self.media, worker)?, certificate.clone());
+            config.announce = self.announce.clone();
             let (handle, receiver) = Worker::spawn(config).map_err(|source| EngineError::Worker { worker, source })?;
             workers.push(handle);
             events.push(receiver);

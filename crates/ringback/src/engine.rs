@@ -57,7 +57,7 @@ impl Engine {
 
     /// The addresses that media listens on, worker by worker.
     pub fn media_addresses(&self) -> Vec<SocketAddr> {
-        self.workers.handles().iter().flat_map(|worker| worker.local_addresses().to_vec()).collect()
+        self.workers.handles().iter().flat_map(|worker| worker.bound_addresses().to_vec()).collect()
     }
 
     /// What the media workers have counted, worker by worker; a worker that has stopped is left out.

@@ -13,6 +13,7 @@ use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
 use tokio::sync::mpsc;
 
 /// The SFU's workers, and who is where on them.
+#[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<WorkerHandle>,
     next_id: AtomicU64,
@@ -49,11 +50,6 @@ impl Workers {
         (0..rooms.len()).min_by_key(|&worker| rooms[worker]).unwrap_or(0)
     }
 
-    fn room(&self, room: &str) -> Result<(RoomId, &WorkerHandle), MediaError> {
-        let (id, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
-        Ok((id, &self.workers[worker]))
-    }
-
     fn participant(&self, participant: &str) -> Result<(ParticipantId, &WorkerHandle), MediaError> {
         let (id, worker) = *self.participants.get(participant).ok_or_else(|| not_open("participant", participant))?;
         Ok((id, &self.workers[worker]))
@@ -82,14 +78,17 @@ impl Workers {
     /// What a worker reports, in signaling's words. `None` where a room or participant is gone by now.
     pub(crate) fn translate(&self, event: SfuEvent) -> Option<MediaEvent> {
         Some(match event {
-            SfuEvent::Connected { room, participant } => MediaEvent::Connected {
-                room: self.room_name(room)?,
-                participant: self.participant_name(participant)?,
-            },
+            SfuEvent::Connected { room, participant } => {
+                MediaEvent::Connected { room: self.room_name(room)?, participant: self.participant_name(participant)? }
+            }
             SfuEvent::Disconnected { room, participant, reason } => {
                 let name = self.participant_name(participant)?;
                 self.forget_participant(&name);
-                MediaEvent::Disconnected { room: self.room_name(room)?, participant: name, reason: format!("{reason:?}") }
+                MediaEvent::Disconnected {
+                    room: self.room_name(room)?,
+                    participant: name,
+                    reason: format!("{reason:?}"),
+                }
             }
             SfuEvent::Slots { room, participant, slots } => MediaEvent::Slots {
                 room: self.room_name(room)?,
@@ -216,7 +215,8 @@ impl Media for Workers {
     ) -> BoxFuture<'a, Result<(), MediaError>> {
         Box::pin(async move {
             let (id, worker) = self.participant(participant)?;
-            let view = view.into_iter().map(|v| sfu::SlotView { mid: v.mid, width: v.width, height: v.height }).collect();
+            let view =
+                view.into_iter().map(|v| sfu::SlotView { mid: v.mid, width: v.width, height: v.height }).collect();
             worker.set_view(id, view).await.map_err(refused)
         })
     }
@@ -236,7 +236,11 @@ impl Media for Workers {
 }
 
 /// Carries a worker's events to signaling until the worker stops or the engine is gone.
-pub(crate) async fn carry_events(workers: Weak<Workers>, mut events: mpsc::Receiver<SfuEvent>, signaling: Weak<Signaling>) {
+pub(crate) async fn carry_events(
+    workers: Weak<Workers>,
+    mut events: mpsc::Receiver<SfuEvent>,
+    signaling: Weak<Signaling>,
+) {
     while let Some(event) = events.recv().await {
         let (Some(workers), Some(signaling)) = (workers.upgrade(), signaling.upgrade()) else { return };
         if let Some(event) = workers.translate(event) {
@@ -246,11 +250,8 @@ pub(crate) async fn carry_events(workers: Weak<Workers>, mut events: mpsc::Recei
 }
 
 fn join_offer(offer: MediaOffer) -> sfu::JoinOffer {
-    let claim = |track: TrackClaim| sfu::TrackClaim {
-        mid: track.mid,
-        source: sfu_source(track.source),
-        muted: track.muted,
-    };
+    let claim =
+        |track: TrackClaim| sfu::TrackClaim { mid: track.mid, source: sfu_source(track.source), muted: track.muted };
     sfu::JoinOffer { sdp: offer.sdp, tracks: offer.tracks.into_iter().map(claim).collect() }
 }
 

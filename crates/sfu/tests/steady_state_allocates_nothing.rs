@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use ringback_sfu::feedback::{ReceptionStatistics, TransportFeedbackRecorder};
 use ringback_sfu::ParticipantId;
+use ringback_sfu::feedback::{ReceptionStatistics, TransportFeedbackRecorder};
 use ringback_sfu::keyframe::KeyframeLimiter;
 use ringback_sfu::layers::{LayerState, choose};
 use ringback_sfu::nack::{MAX_PER_ROUND, NackGenerator};
