@@ -5,10 +5,12 @@ mod peer;
 
 use std::time::Duration;
 
+use peer::Spec;
 use peer::call::Call;
 use peer::media::{read_stamp, vp8_len};
 use ringback_sfu::{ParticipantId, SfuEvent, Source};
 use ringback_transport::rtcp::{RtcpPacket, RtcpWriter, parse_compound};
+use ringback_transport::sctp::SctpEvent;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_publisher_reaches_three_subscribers_completely_and_in_the_announced_slots() {
@@ -128,4 +130,34 @@ async fn a_worker_that_shuts_down_says_goodbye() {
     call.until("everybody was told", |call| call.peers.iter().all(|peer| peer.closed)).await;
     assert!(call.events.iter().any(|event| matches!(event, SfuEvent::RoomClosed { .. })));
     assert!(call.handle.statistics().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_echo_channel_echoes_and_every_other_message_goes_to_the_engine_and_back() {
+    let mut call = Call::new().await;
+    call.join(Spec { microphone: true, data: true, ..Spec::default() }).await;
+    call.connect().await;
+    call.until("data channels can be opened", |call| call.peers[0].sctp.as_ref().is_some_and(|s| s.is_established()))
+        .await;
+    let (echo, chat) = (call.peers[0].open_channel("echo"), call.peers[0].open_channel("chat"));
+    let opened = |call: &Call, channel| {
+        call.peers[0].data.iter().any(|event| matches!(event, SctpEvent::Open { channel: c, .. } if *c == channel))
+    };
+    call.until("both are open", |call| opened(call, echo) && opened(call, chat)).await;
+    call.peers[0].send_data(echo, "once");
+    call.peers[0].send_data(chat, "hello");
+    let heard = |call: &Call, channel, text: &str| {
+        let message = SctpEvent::Message { channel, binary: false, data: text.to_owned().into() };
+        call.peers[0].data.contains(&message)
+    };
+    call.until("the echo came back", |call| heard(call, echo, "once")).await;
+    call.until("the engine heard", |call| {
+        call.events
+            .iter()
+            .any(|event| matches!(event, SfuEvent::Data { label, data, .. } if label == "chat" && data == "hello"))
+    })
+    .await;
+    call.handle.send_data(ParticipantId(1), "chat", false, "welcome".into()).await.unwrap();
+    call.until("the engine is heard", |call| heard(call, chat, "welcome")).await;
+    assert!(call.handle.send_data(ParticipantId(1), "nowhere", false, "x".into()).await.is_err());
 }

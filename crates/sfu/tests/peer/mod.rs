@@ -15,6 +15,7 @@ use ringback_transport::demux::{DatagramKind, classify};
 use ringback_transport::dtls::{Certificate, DtlsAssociation, DtlsEvent, DtlsRole};
 use ringback_transport::ice::IceCredentials;
 use ringback_transport::rtp::RtpHeader;
+use ringback_transport::sctp::{Delivery, SctpAssociation, SctpEvent};
 use ringback_transport::srtp::{MAX_OVERHEAD, SrtpReceiver, SrtpSender};
 use rtc_crypto::providers::RingCrypto;
 use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
@@ -64,6 +65,8 @@ pub struct Peer {
     pub rtp_count: u64,
     pub rtcp: Vec<Vec<u8>>,
     pub closed: bool,
+    pub sctp: Option<SctpAssociation>,
+    pub data: Vec<SctpEvent>,
     pub check: bool,
     next_check: Instant,
     buffer: Box<[u8]>,
@@ -87,6 +90,8 @@ impl Peer {
             rtp_count: 0,
             rtcp: Vec::new(),
             closed: false,
+            sctp: None,
+            data: Vec::new(),
             check: true,
             next_check: Instant::now(),
             buffer: vec![0; 65536].into_boxed_slice(),
@@ -108,6 +113,11 @@ impl Peer {
 
     pub fn is_connected(&self) -> bool {
         self.srtp.is_some()
+    }
+
+    /// A check as it would send it.
+    pub fn honest_check(&self) -> Vec<u8> {
+        self.nominating_check(&self.remote.clone().unwrap())
     }
 
     fn nominating_check(&self, remote: &IceCredentials) -> Vec<u8> {
@@ -148,6 +158,12 @@ impl Peer {
         if dtls.poll_timeout().is_some_and(|at| at <= now) {
             let _ = dtls.handle_timeout(now);
         }
+        if let Some(sctp) = &mut self.sctp {
+            sctp.handle_timeout(now, &mut self.data).unwrap();
+            while let Some(packet) = sctp.poll_transmit() {
+                dtls.send(now, &packet).unwrap();
+            }
+        }
         while let Some(datagram) = dtls.poll_transmit() {
             let _ = self.socket.send_to(&datagram, server);
         }
@@ -170,9 +186,16 @@ impl Peer {
                             let (outbound, inbound) = dtls.srtp_keys().unwrap();
                             let sender = SrtpSender::new(outbound).unwrap();
                             self.srtp = Some((sender, SrtpReceiver::new(&inbound).unwrap()));
+                            if self.spec.data {
+                                self.sctp = Some(SctpAssociation::new(true, now).unwrap());
+                            }
                         }
                         DtlsEvent::Closed => self.closed = true,
-                        DtlsEvent::Data(_) => {}
+                        DtlsEvent::Data(data) => {
+                            if let Some(sctp) = &mut self.sctp {
+                                sctp.handle(now, data.freeze(), &mut self.data).unwrap();
+                            }
+                        }
                     }
                 }
             }
@@ -193,6 +216,16 @@ impl Peer {
             }
             _ => panic!("the server sent something unknown"),
         }
+    }
+
+    /// Opens a data channel; it can be used once it is open.
+    pub fn open_channel(&mut self, label: &str) -> u16 {
+        let sctp = self.sctp.as_mut().unwrap();
+        sctp.open(Instant::now(), label, "", Delivery::RELIABLE).unwrap()
+    }
+
+    pub fn send_data(&mut self, channel: u16, text: &str) {
+        self.sctp.as_mut().unwrap().send(Instant::now(), channel, false, text.as_bytes()).unwrap();
     }
 
     /// Seals a plain packet without sending it.

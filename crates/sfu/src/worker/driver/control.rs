@@ -190,7 +190,9 @@ impl Driver {
         let Some(number) = channel.map(|channel| channel.number) else {
             return Err(SfuError::NoSuchChannel { participant, label });
         };
-        let _ = (number, binary, data, now);
+        let sent = self.in_connection(place, now, |peer| peer.connection.send_data(now, number, binary, data));
+        sent.ok_or(SfuError::NoSuchParticipant(participant))??;
+        self.pump(place, now, None);
         Ok(())
     }
 }

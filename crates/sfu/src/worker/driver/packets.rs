@@ -8,9 +8,16 @@ use ringback_transport::demux::{DatagramKind, classify};
 use ringback_transport::ice::request_username;
 
 use super::super::deadlines::Owner;
+use super::super::peer::Channel;
 use super::super::routes::Place;
 use super::{Deferred, Driver, HANDSHAKES_WAITING};
-use crate::events::DisconnectReason;
+use crate::events::{DisconnectReason, SfuEvent};
+
+/// Data channels of one participant that are known by their label.
+const MAX_CHANNELS: usize = 16;
+
+/// The label of the channel whose messages come straight back.
+const ECHO: &str = "echo";
 
 impl Driver {
     /// Takes one datagram in.
@@ -122,6 +129,16 @@ impl Driver {
                         peer.socket = socket;
                     }
                 }
+                ConnectionEvent::DataChannelOpen { channel, label, .. } => self.channel_opened(place, channel, label),
+                ConnectionEvent::DataChannelClosed { channel } => {
+                    let peer = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1));
+                    if let Some(peer) = peer {
+                        peer.channels.retain(|known| known.number != channel);
+                    }
+                }
+                ConnectionEvent::DataMessage { channel, binary, data } => {
+                    self.message(place, now, channel, binary, data);
+                }
                 ConnectionEvent::ConsentLost => {
                     let peer = self.rooms.get(place.0).and_then(|home| home.peers.get(place.1));
                     let reason = match peer.is_some_and(|peer| peer.was_connected) {
@@ -166,6 +183,33 @@ impl Driver {
         if peer.armed.is_none_or(|armed| due < armed) {
             peer.armed = Some(due);
             self.deadlines.push(due, Owner::Peer(place.0, place.1));
+        }
+    }
+
+    fn channel_opened(&mut self, place: Place, number: u16, label: String) {
+        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
+        peer.channels.retain(|known| known.number != number);
+        if peer.channels.len() < MAX_CHANNELS {
+            peer.channels.push(Channel { number, label });
+        }
+    }
+
+    fn message(&mut self, place: Place, now: Instant, number: u16, binary: bool, data: bytes::Bytes) {
+        let Some(home) = self.rooms.get_mut(place.0) else { return };
+        let room = home.room.id;
+        let Some(peer) = home.peers.get_mut(place.1) else { return };
+        let participant = peer.participant;
+        let Some(label) = peer.channels.iter().find(|known| known.number == number).map(|known| known.label.clone())
+        else {
+            return;
+        };
+        if label == ECHO {
+            self.in_connection(place, now, |peer| {
+                // An echo that does not fit any more is lost, as on any full channel.
+                let _ = peer.connection.send_data(now, number, binary, &data);
+            });
+        } else {
+            self.events.push(SfuEvent::Data { room, participant, label, binary, data });
         }
     }
 }
