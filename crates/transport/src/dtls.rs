@@ -140,6 +140,8 @@ pub struct DtlsAssociation {
     gate: RecordGate,
     /// In the server role, until the first ClientHello is complete.
     hello: Option<HelloAssembly>,
+    /// Whether the library knows what to offer: from the first ClientHello on, which tells what the client can do.
+    configured: bool,
     state: State,
     deadline: Option<Instant>,
     /// The flight that waits for an answer, to be repeated when the peer repeats its own.
@@ -173,6 +175,7 @@ impl DtlsAssociation {
             endpoint: Endpoint::new(PEER, TransportProtocol::UDP, None),
             gate: RecordGate::default(),
             hello: (role == DtlsRole::Server).then(HelloAssembly::default),
+            configured: false,
             state: State::Idle,
             deadline: None,
             flight: Vec::new(),
@@ -225,11 +228,18 @@ impl DtlsAssociation {
         }
         self.start(now)?;
         if let Some(assembly) = &mut self.hello {
-            let Some(hello) = assembly.push(datagram) else { return Ok(()) };
-            self.hello = None;
-            let config = self.handshake_config(&self.server_profiles(&hello.srtp_profiles))?;
-            self.endpoint.set_server_config(Some(config));
-            return self.read(now, &hello.records, events);
+            if HelloAssembly::concerns(datagram) {
+                let Some(hello) = assembly.push(datagram) else { return Ok(()) };
+                if !self.configured {
+                    let config = self.handshake_config(&self.server_profiles(&hello.srtp_profiles))?;
+                    self.endpoint.set_server_config(Some(config));
+                    self.configured = true;
+                }
+                return self.read(now, &hello.records, events);
+            }
+            if !self.configured {
+                return Ok(());
+            }
         }
         self.read(now, datagram, events)
     }
@@ -357,6 +367,7 @@ impl DtlsAssociation {
         }
         self.keying_material().inspect_err(|_| self.state = State::Closed)?;
         self.state = State::Established;
+        self.hello = None;
         self.gate.established();
         self.flight = Vec::new();
         self.deadline = None;

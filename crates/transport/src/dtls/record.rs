@@ -188,17 +188,19 @@ impl RecordGate {
     }
 }
 
-/// Puts a first ClientHello together that came in several datagrams, so that it can be read before the library is set
-/// up. Fragments are taken in order; a client repeats them.
+/// Puts a ClientHello together that came in several datagrams: the first, so that it can be read before the library is set
+/// up, and the second, because the library answers its first half as if it were the first ClientHello again. Browsers with a
+/// post-quantum key share split both. Fragments are taken in order; a client repeats them.
 #[derive(Debug, Default)]
 pub(super) struct HelloAssembly {
+    sequence: u16,
     body: Vec<u8>,
     held: Vec<u8>,
 }
 
-/// A complete first ClientHello.
+/// A complete ClientHello.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FirstHello {
+pub(super) struct WholeHello {
     /// The protection profiles it offers in `use_srtp` (RFC 5764, section 4.1.1), by their identifiers, in its order.
     pub(super) srtp_profiles: Vec<u16>,
     /// The records that carried it, for the library.
@@ -206,8 +208,15 @@ pub(super) struct FirstHello {
 }
 
 impl HelloAssembly {
+    /// Whether a datagram begins with a ClientHello or a part of one.
+    pub(super) fn concerns(datagram: &[u8]) -> bool {
+        let first = records(datagram).next().filter(|record| (record.epoch, record.content_type) == (0, HANDSHAKE));
+        let fragment = first.and_then(|record| fragments(record.body).next().flatten());
+        fragment.is_some_and(|fragment| fragment.message_type == CLIENT_HELLO)
+    }
+
     /// Takes in one datagram. Returns the hello once it is complete.
-    pub(super) fn push(&mut self, datagram: &[u8]) -> Option<FirstHello> {
+    pub(super) fn push(&mut self, datagram: &[u8]) -> Option<WholeHello> {
         for record in records(datagram) {
             if (record.epoch, record.content_type) != (0, HANDSHAKE) {
                 continue;
@@ -215,14 +224,16 @@ impl HelloAssembly {
             let mut complete = false;
             for fragment in fragments(record.body) {
                 let fragment = fragment?;
-                if fragment.message_type != CLIENT_HELLO || fragment.sequence != 0 {
+                if fragment.message_type != CLIENT_HELLO {
                     continue;
                 }
                 if fragment.offset == 0 {
+                    self.sequence = fragment.sequence;
                     self.body.clear();
                     self.held.clear();
                 }
-                if fragment.offset != self.body.len() || self.held.len() > MAX_HELD {
+                let follows = fragment.sequence == self.sequence && fragment.offset == self.body.len();
+                if !follows || self.held.len() > MAX_HELD {
                     continue;
                 }
                 self.body.extend_from_slice(fragment.data);
@@ -231,7 +242,7 @@ impl HelloAssembly {
             }
             if complete {
                 let srtp_profiles = offered_srtp_profiles(&self.body).unwrap_or_default();
-                return Some(FirstHello { srtp_profiles, records: std::mem::take(&mut self.held) });
+                return Some(WholeHello { srtp_profiles, records: std::mem::take(&mut self.held) });
             }
         }
         None
@@ -375,7 +386,7 @@ mod tests {
         let body = hello_body(&[1, 7]);
         let whole = record(HANDSHAKE, 0, &fragment(CLIENT_HELLO, 0, body.len(), 0, &body));
         let found = HelloAssembly::default().push(&whole).unwrap();
-        assert_eq!(found, FirstHello { srtp_profiles: vec![1, 7], records: whole });
+        assert_eq!(found, WholeHello { srtp_profiles: vec![1, 7], records: whole });
 
         let (one, two) = body.split_at(20);
         let first = record(HANDSHAKE, 0, &fragment(CLIENT_HELLO, 0, body.len(), 0, one));
@@ -385,7 +396,20 @@ mod tests {
         assert_eq!(assembly.push(&first), None);
         assert_eq!(assembly.push(&first), None);
         let found = assembly.push(&second).unwrap();
-        assert_eq!(found, FirstHello { srtp_profiles: vec![1, 7], records: [first, second].concat() });
+        assert_eq!(found, WholeHello { srtp_profiles: vec![1, 7], records: [first, second].concat() });
+    }
+
+    #[test]
+    fn a_second_hello_in_two_datagrams_reaches_the_library_whole() {
+        let body = hello_body(&[7]);
+        let (one, two) = body.split_at(20);
+        let first = record(HANDSHAKE, 0, &fragment(CLIENT_HELLO, 1, body.len(), 0, one));
+        let second = record(HANDSHAKE, 0, &fragment(CLIENT_HELLO, 1, body.len(), 20, two));
+        assert!(HelloAssembly::concerns(&first) && HelloAssembly::concerns(&second));
+        let mut assembly = HelloAssembly::default();
+        assert!(assembly.push(&record(HANDSHAKE, 0, &fragment(CLIENT_HELLO, 0, body.len(), 0, &body))).is_some());
+        assert_eq!(assembly.push(&first), None);
+        assert_eq!(assembly.push(&second).unwrap().records, [first, second].concat());
     }
 
     proptest! {
