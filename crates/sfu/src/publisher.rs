@@ -137,8 +137,10 @@ pub(crate) struct Publisher {
     pub(crate) reports: Reports,
     /// Packets that went nowhere.
     pub(crate) ignored: u64,
-    /// Set when a track went live or changed its codec: the room looks again at who gets what.
+    /// Set when a track went live, changed its codec or the like: the room looks again at who gets what.
     pub(crate) changed: bool,
+    /// When the room last did.
+    pub(crate) heeded: Option<Instant>,
 }
 
 /// A packet taken in: the voice level it carries, and the packet.
@@ -159,6 +161,7 @@ impl Publisher {
             reports: Reports::default(),
             ignored: 0,
             changed: false,
+            heeded: None,
         }
     }
 
@@ -235,7 +238,16 @@ impl Publisher {
             *next_store = next_store.wrapping_add(RESTARTS_TOLD_APART);
             *next_store
         };
-        let old = std::mem::take(&mut self.latched);
+        self.latched.clear();
+        for (at, track) in self.tracks.iter().enumerate() {
+            for (layer_at, layer) in track.layers.iter().enumerate() {
+                for (ssrc, repair) in [(layer.ssrc, false), (layer.repair_ssrc, true)] {
+                    let (track, layer) = (at as u8, layer_at as u8);
+                    // What was latched before stays: senders name MID and RID only at first.
+                    self.latched.extend(ssrc.map(|ssrc| Latched { ssrc, track, layer, repair }));
+                }
+            }
+        }
         for track in 0..self.tracks.len() {
             let Some(line) = lines.iter().find(|line| line.mid == self.tracks[track].mid) else { continue };
             let Some(publish) = &line.publish else { continue };
@@ -256,15 +268,6 @@ impl Publisher {
                         layers.push(Layer::new(Some(rid.clone()), line.kind, store_id()));
                     }
                 }
-            }
-        }
-        // What was latched by RID stays.
-        for latched in old {
-            let (track, layer) = (usize::from(latched.track), usize::from(latched.layer));
-            let known = self.tracks.get(track).and_then(|t| t.layers.get(layer));
-            let same = known.is_some_and(|l| if latched.repair { l.repair_ssrc } else { l.ssrc } == Some(latched.ssrc));
-            if same && self.find(latched.ssrc).is_none() {
-                self.latched.push(latched);
             }
         }
     }
@@ -331,7 +334,7 @@ impl Publisher {
         }
         let latched = match self.find(header.ssrc) {
             Some(latched) => latched,
-            None => self.identify(&header, mid, rid, repaired_rid).ok_or(Ignored::UnknownSsrc)?,
+            None => self.identify(now, &header, [mid, rid, repaired_rid]).ok_or(Ignored::UnknownSsrc)?,
         };
         let (track_at, layer_at) = (usize::from(latched.track), usize::from(latched.layer));
         let track = self.tracks.get_mut(track_at).ok_or(Ignored::UnknownSsrc)?;
@@ -395,10 +398,9 @@ impl Publisher {
     /// one m-line has it.
     fn identify(
         &mut self,
+        now: Instant,
         header: &RtpHeader,
-        mid: Option<&[u8]>,
-        rid: Option<&[u8]>,
-        repaired_rid: Option<&[u8]>,
+        [mid, rid, repaired_rid]: [Option<&[u8]>; 3],
     ) -> Option<Latched> {
         let payload_type = usize::from(header.payload_type & 0x7F);
         let carries = |track: &Track| track.payload_types[payload_type] != NO_CODEC;
@@ -428,6 +430,10 @@ impl Publisher {
             None if layers.len() == 1 && layers[0].rid.is_none() => 0,
             None => return None,
         };
+        let carrier = self.tracks.get_mut(track)?.layers.get_mut(layer)?;
+        if !carrier.may_restart(now, repair) {
+            return None;
+        }
         self.latch(header.ssrc, track, layer, repair)
     }
 
@@ -443,7 +449,7 @@ impl Publisher {
     }
 
     /// Notices tracks and layers that have fallen silent.
-    pub(crate) fn check_live(&mut self, now: Instant) -> bool {
+    pub(crate) fn check_live(&mut self, now: Instant) {
         let mut any = false;
         for track in &mut self.tracks {
             for layer in &mut track.layers {
@@ -457,7 +463,6 @@ impl Publisher {
             }
         }
         self.changed |= any;
-        any
     }
 }
 

@@ -52,6 +52,8 @@ pub struct SlotView {
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) slots: Vec<Slot>,
+    /// Slots whose m-line an offer left out. It may come back with its SSRC, whose numbers must go on where they were.
+    retired: Vec<Slot>,
     pub(crate) assignment: SlotAssignment,
     /// Whom this participant wants to see, whoever speaks.
     pub(crate) pin: Option<ParticipantId>,
@@ -66,6 +68,7 @@ impl Subscriber {
     pub(crate) fn new(origin: Instant) -> Self {
         Self {
             slots: Vec::new(),
+            retired: Vec::new(),
             assignment: SlotAssignment::default(),
             pin: None,
             round_trip: DEFAULT_ROUND_TRIP,
@@ -77,6 +80,7 @@ impl Subscriber {
     /// Takes the receiving m-lines of an answer. Slots that were there before go on as they are.
     pub(crate) fn negotiate(&mut self, lines: &[Line]) {
         let mut before = std::mem::take(&mut self.slots);
+        before.append(&mut self.retired);
         for line in lines.iter().filter(|line| line.rejected.is_none()) {
             let Some(described) = &line.slot else { continue };
             if self.slots.len() == MAX_SLOTS {
@@ -92,6 +96,10 @@ impl Subscriber {
                 None => Slot::new(line, described, DEFAULT_VIEW),
             };
             self.slots.push(slot);
+        }
+        for mut slot in before.into_iter().take(MAX_SLOTS) {
+            slot.assign(None, None, None, true);
+            self.retired.push(slot);
         }
         let pairs = |kind| self.slots.iter().filter(|s| s.kind == kind).map(|s| s.pair).collect::<Vec<_>>();
         self.assignment.set_slots(&pairs(MediaKind::Audio), &pairs(MediaKind::Video));
@@ -115,7 +123,7 @@ impl Subscriber {
     ) -> Option<u32> {
         let slot = self.slots.get_mut(target.slot as usize)?;
         let mut switched = None;
-        if slot.flowing() != Some(from.key) {
+        if !slot.flows(from.key, packet.ssrc) {
             if !slot.may_switch(from.key, packet) {
                 return None;
             }

@@ -17,6 +17,9 @@ use crate::sender_report::SourceClock;
 /// A layer that sends nothing for this long is not chosen any more. Browsers stop upper layers when their estimate falls.
 const LAYER_DEAD: Duration = Duration::from_millis(1500);
 
+/// A stream may change its SSRC this often: browsers do after `replaceTrack` at most, attackers with each packet.
+const RESTART_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The span over which a layer's bitrate is measured.
 const RATE_SPAN: Duration = Duration::from_millis(1000);
 
@@ -44,6 +47,7 @@ pub(crate) struct Layer {
     pub(crate) live: bool,
     media: MediaClock,
     size: (u16, u16),
+    restarted: Option<Instant>,
     /// So much was lost that only a keyframe helps.
     wants_keyframe: bool,
     counted: u64,
@@ -71,12 +75,23 @@ impl Layer {
             last_packet: None,
             live: false,
             size: (0, 0),
+            restarted: None,
             wants_keyframe: false,
             counted: 0,
             counted_since: None,
             bitrate: 0,
             fir_sequence: 0,
         }
+    }
+
+    /// Whether the stream may go over to another SSRC now, if it has one: not all the time, since each time costs the room a look.
+    pub(crate) fn may_restart(&mut self, now: Instant, repair: bool) -> bool {
+        let has_one = if repair { self.repair_ssrc } else { self.ssrc }.is_some();
+        let lately = self.restarted.is_some_and(|at| now.saturating_duration_since(at) < RESTART_INTERVAL);
+        if has_one && !lately {
+            self.restarted = Some(now);
+        }
+        !(has_one && lately)
     }
 
     /// The publisher sends under another SSRC from now on: nothing of the old stream counts.
@@ -86,6 +101,7 @@ impl Layer {
             return;
         }
         self.store.clear();
+        self.wants_keyframe = true;
         self.store_id = self.store_id.wrapping_add(1);
         self.reception = ReceptionStatistics::new(self.media);
         self.clock = SourceClock::new();

@@ -128,6 +128,10 @@ impl Room {
     /// Tells each client what changed in its slots.
     fn tell_slots(&mut self) {
         for (key, subscriber) in &mut self.subscribers {
+            // Before that they may not even have the answer that names their slots.
+            if !self.members.get(key).is_some_and(|member| member.connected) {
+                continue;
+            }
             let slots: Vec<SlotMapping> = subscriber.slots.iter_mut().filter_map(|slot| slot.mapping(None)).collect();
             if let Some(member) = self.members.get(key).filter(|_| !slots.is_empty()) {
                 self.events.push_back(SfuEvent::Slots { room: self.id, participant: member.id, slots });

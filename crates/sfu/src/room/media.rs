@@ -26,7 +26,12 @@ impl Room {
                 return;
             }
         };
-        self.changed |= publisher.changed;
+        // Whatever a publisher does, the room looks at it no more often than at everything else.
+        let heeded = publisher.heeded.is_some_and(|at| now.saturating_duration_since(at) < TICK);
+        if publisher.changed && !heeded {
+            publisher.heeded = Some(now);
+            self.changed = true;
+        }
         if self.last_media.is_none_or(|at| now.saturating_duration_since(at) > IDLE_AFTER) {
             self.next_tick = self.next_tick.min(now + TICK);
         }

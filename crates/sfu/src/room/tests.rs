@@ -1,225 +1,15 @@
 //! Rooms on virtual time, with packets collected instead of sealed.
 
-use std::time::{Duration, Instant};
+mod scene;
 
-use ringback_transport::rtcp::{RtcpPacket, RtcpWriter, SenderInfo, parse_compound};
+use std::time::Duration;
+
+use ringback_transport::rtcp::{RtcpPacket, SenderInfo, parse_compound};
 use ringback_transport::rtp::{RtpHeader, RtpHeaderWriter};
-use ringback_transport::sdp::{
-    Codec, CodecName, DeclaredSsrc, Extension, ExtensionMap, FeedbackSet, Line, MediaKind, PublishLine, SlotLine,
-};
+use ringback_transport::sdp::{CodecName, MediaKind, PublishLine};
 
-use super::*;
-use crate::events::{SlotMapping, SlotReason};
-use crate::forward::PacketSink;
-
-const MS: Duration = Duration::from_millis(1);
-const OPUS: u8 = 111;
-const VP8: u8 = 96;
-const RTX: u8 = 97;
-const MID: u8 = 4;
-const RID: u8 = 10;
-const LEVEL: u8 = 1;
-const TRANSPORT: u8 = 3;
-
-#[derive(Default)]
-struct Collected {
-    rtp: Vec<(usize, Vec<u8>)>,
-    rtcp: Vec<(usize, Vec<u8>)>,
-}
-
-impl PacketSink for Collected {
-    fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
-        let mut packet = vec![0xEE; len];
-        write(&mut packet);
-        self.rtp.push((to, packet));
-        true
-    }
-
-    fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-        let mut packet = vec![0; 1180];
-        let len = write(&mut packet);
-        packet.truncate(len);
-        self.rtcp.push((to, packet));
-    }
-}
-
-impl Collected {
-    /// The packets for one member since the last look, as header and payload.
-    fn take(&mut self, to: usize) -> Vec<(RtpHeader, Vec<u8>)> {
-        let (theirs, rest) = std::mem::take(&mut self.rtp).into_iter().partition(|(member, _)| *member == to);
-        self.rtp = rest;
-        let theirs: Vec<(usize, Vec<u8>)> = theirs;
-        theirs
-            .into_iter()
-            .map(|(_, packet)| {
-                let header = RtpHeader::parse(&packet).unwrap();
-                (header, header.payload(&packet).to_vec())
-            })
-            .collect()
-    }
-
-    /// SSRCs for which a member was asked for keyframes since the last look.
-    fn take_plis(&mut self, to: usize) -> Vec<u32> {
-        let packets: Vec<_> = std::mem::take(&mut self.rtcp);
-        let theirs = packets.iter().filter(|(member, _)| *member == to);
-        theirs
-            .flat_map(|(_, packet)| parse_compound(packet).flatten().collect::<Vec<_>>())
-            .filter_map(|packet| match packet {
-                RtcpPacket::Pli { media_ssrc, .. } => Some(media_ssrc),
-                _ => None,
-            })
-            .collect()
-    }
-}
-
-fn codec(name: CodecName, payload_type: u8, rtx: Option<u8>) -> Codec {
-    let video = name.kind() == MediaKind::Video;
-    Codec {
-        name,
-        payload_type,
-        rtx_payload_type: rtx,
-        clock_rate: name.clock_rate(),
-        fmtp: String::new(),
-        feedback: FeedbackSet { nack: video, pli: video, fir: video, transport_cc: true, remb: video },
-    }
-}
-
-fn extensions() -> ExtensionMap {
-    let mut map = ExtensionMap::default();
-    map.insert(Extension::AudioLevel, LEVEL, true, true);
-    map.insert(Extension::TransportCc, TRANSPORT, true, true);
-    map.insert(Extension::Mid, MID, true, true);
-    map.insert(Extension::Rid, RID, true, false);
-    map
-}
-
-fn line(mid: &str, kind: MediaKind) -> Line {
-    let codecs = match kind {
-        MediaKind::Audio => vec![codec(CodecName::Opus, OPUS, None)],
-        MediaKind::Video => vec![codec(CodecName::Vp8, VP8, Some(RTX))],
-    };
-    Line { mid: mid.into(), kind, codecs, extensions: extensions(), publish: None, slot: None, rejected: None }
-}
-
-/// A participant's m-lines: microphone (SSRC 10) and camera (20, RTX 21), and so many slot pairs with SSRCs from 1000.
-fn lines(pairs: usize) -> Vec<Line> {
-    let publish = |ssrc, rtx| PublishLine { ssrcs: vec![DeclaredSsrc { ssrc, rtx }], ..PublishLine::default() };
-    let mut lines = vec![
-        Line { publish: Some(publish(10, None)), ..line("mic", MediaKind::Audio) },
-        Line { publish: Some(publish(20, Some(21))), ..line("cam", MediaKind::Video) },
-    ];
-    for k in 0..pairs {
-        for (kind, name) in [(MediaKind::Audio, "a"), (MediaKind::Video, "v")] {
-            let ssrc = 1000 + 10 * k as u32 + u32::from(kind == MediaKind::Video);
-            let rtx_ssrc = (kind == MediaKind::Video).then_some(ssrc + 5);
-            let slot = SlotLine { pair: Some(k), ssrc, rtx_ssrc, cname: format!("slot{k}") };
-            lines.push(Line { slot: Some(slot), ..line(&format!("{name}{k}"), kind) });
-        }
-    }
-    lines
-}
-
-fn claims() -> Vec<TrackClaim> {
-    [("mic", Source::Microphone), ("cam", Source::Camera)]
-        .map(|(mid, source)| TrackClaim { mid: mid.into(), source, muted: false })
-        .to_vec()
-}
-
-struct Scene {
-    room: Room,
-    now: Instant,
-    sink: Collected,
-    keys: Vec<usize>,
-}
-
-impl Scene {
-    /// A room of so many connected participants, numbered from 1, each with so many slot pairs.
-    fn new(people: u64, pairs: usize) -> Self {
-        let now = Instant::now();
-        let room = Room::new(RoomId(1), RoomConfig::default(), now);
-        let mut scene = Self { room, now, sink: Collected::default(), keys: Vec::new() };
-        for id in 1..=people {
-            scene.join(id, &lines(pairs));
-        }
-        scene
-    }
-
-    fn join(&mut self, id: u64, lines: &[Line]) -> usize {
-        let (key, _) = self.room.join(self.now, ParticipantId(id), lines, &claims()).unwrap();
-        self.room.set_connected(key, true);
-        self.room.settle(self.now, &mut self.sink);
-        self.keys.push(key);
-        key
-    }
-
-    fn send(&mut self, from: usize, packet: &[u8]) {
-        self.room.handle_rtp(self.now, from, packet, &mut self.sink);
-        self.room.settle(self.now, &mut self.sink);
-    }
-
-    fn control(&mut self, from: usize, write: impl FnOnce(&mut RtcpWriter<'_>)) {
-        let mut buf = [0; 1000];
-        let mut writer = RtcpWriter::new(&mut buf);
-        write(&mut writer);
-        let len = writer.finish();
-        self.room.handle_rtcp(self.now, from, &buf[..len], &mut self.sink);
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let end = self.now + time;
-        while self.room.poll_timeout() <= end {
-            self.now = self.now.max(self.room.poll_timeout());
-            self.room.handle_timeout(self.now, &mut self.sink);
-        }
-        self.now = end;
-    }
-
-    fn events(&mut self) -> Vec<SfuEvent> {
-        std::iter::from_fn(|| self.room.poll_event()).collect()
-    }
-
-    /// The last mapping of a slot that a member was told since the last look.
-    fn mapping(&mut self, of: u64, mid: &str) -> Option<SlotMapping> {
-        let slots = self.events().into_iter().filter_map(|event| match event {
-            SfuEvent::Slots { participant, slots, .. } if participant == ParticipantId(of) => Some(slots),
-            _ => None,
-        });
-        slots.flatten().filter(|mapping| mapping.mid == mid).last()
-    }
-}
-
-fn rtp(
-    ssrc: u32,
-    payload_type: u8,
-    sequence: u16,
-    timestamp: u32,
-    extensions: &[(u8, &[u8])],
-    payload: &[u8],
-) -> Vec<u8> {
-    let header = RtpHeaderWriter { marker: true, payload_type, sequence, timestamp, ssrc };
-    let mut packet = vec![0; 200 + payload.len()];
-    let len = header.write(&mut packet, extensions).unwrap();
-    packet[len..len + payload.len()].copy_from_slice(payload);
-    packet.truncate(len + payload.len());
-    packet
-}
-
-fn voice(sequence: u16, level: u8) -> Vec<u8> {
-    rtp(10, OPUS, sequence, u32::from(sequence) * 960, &[(LEVEL, &[level])], b"opus")
-}
-
-fn vp8_payload(picture: u16, key: bool) -> Vec<u8> {
-    let [high, low] = (picture | 0x8000).to_be_bytes();
-    let mut payload = vec![0x90, 0x80, high, low];
-    // A frame tag, and for a keyframe the start code and 640 × 360.
-    payload.extend_from_slice(if key { &[0x10, 0, 0, 0x9D, 1, 0x2A, 0x80, 2, 0x68, 1] } else { &[0x11, 0, 0] });
-    payload.push(picture as u8);
-    payload
-}
-
-fn face(sequence: u16, key: bool) -> Vec<u8> {
-    rtp(20, VP8, sequence, u32::from(sequence) * 3000, &[], &vp8_payload(sequence, key))
-}
+use crate::events::SlotReason;
+use scene::*;
 
 #[test]
 fn a_voice_reaches_everybody_else_in_the_speakers_slot_and_nobody_twice() {
@@ -613,4 +403,74 @@ fn in_a_large_room_a_new_speaker_takes_over_a_slot_at_any_packet_and_numbers_nev
     for speaker in 1..=5 {
         assert!(heard.contains(&ParticipantId(speaker)), "{speaker} was never heard: {heard:?}");
     }
+}
+
+#[test]
+fn a_camera_that_starts_over_under_another_ssrc_goes_on_in_its_slot() {
+    let mut scene = Scene::new(2, 1);
+    for sequence in 1..4 {
+        scene.send(0, &face(sequence, sequence == 1));
+    }
+    scene.now += Duration::from_secs(1);
+    let anew = |sequence: u16, key| rtp(77, VP8, sequence, 500_000, &[(MID, b"cam")], &vp8_payload(sequence, key));
+    scene.send(0, &anew(9000, false));
+    scene.sink.rtcp.clear();
+    scene.pass(40 * MS);
+    assert_eq!(scene.sink.take_plis(0), [77], "its keyframe is asked for");
+    scene.send(0, &anew(9001, true));
+    scene.send(0, &anew(9002, false));
+    let sequences: Vec<u16> = scene.sink.take(1).iter().map(|(header, _)| header.sequence).collect();
+    assert_eq!(sequences.len(), 5);
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{sequences:?}");
+}
+
+#[test]
+fn a_further_offer_leaves_what_flows_alone() {
+    let mut scene = Scene::new(0, 1);
+    let mut sender = lines(0);
+    sender[1].publish = Some(PublishLine { rids: vec!["q".into()], ..PublishLine::default() });
+    scene.join(1, &sender);
+    scene.join(2, &lines(1));
+    let layer = |sequence: u16, key, extensions: &[(u8, &[u8])]| {
+        rtp(31, VP8, sequence, u32::from(sequence) * 3000, extensions, &vp8_payload(sequence, key))
+    };
+    scene.send(0, &layer(1, true, &[(MID, b"cam"), (RID, b"q")]));
+    scene.send(0, &layer(2, true, &[]));
+    let before = scene.sink.take(1);
+    let (now, mut more) = (scene.now, sender.clone());
+    more.insert(0, line("later", MediaKind::Video));
+    scene.room.renegotiate(now, 0, &more, &claims()).unwrap();
+    scene.room.renegotiate(now, 1, &lines(2), &claims()).unwrap();
+    scene.room.settle(now, &mut scene.sink);
+    scene.send(0, &layer(3, false, &[]));
+    let after = scene.sink.take(1);
+    assert_eq!(after.len(), 1, "the SSRC is known without its MID");
+    assert_eq!(after[0].0.sequence, before.last().unwrap().0.sequence.wrapping_add(1));
+}
+
+#[test]
+fn a_slot_that_was_away_for_an_offer_goes_on_with_its_numbers() {
+    let mut scene = Scene::new(2, 1);
+    scene.send(0, &voice(1, 30));
+    let before = scene.sink.take(1)[0].0.sequence;
+    let now = scene.now;
+    scene.room.renegotiate(now, 1, &lines(0), &claims()).unwrap();
+    scene.room.settle(now, &mut scene.sink);
+    scene.send(0, &voice(2, 30));
+    assert!(scene.sink.take(1).is_empty());
+    scene.room.renegotiate(now, 1, &lines(1), &claims()).unwrap();
+    scene.room.settle(now, &mut scene.sink);
+    scene.send(0, &voice(3, 30));
+    assert_eq!(scene.sink.take(1)[0].0.sequence, before.wrapping_add(1));
+}
+
+#[test]
+fn a_publisher_that_changes_its_ssrc_with_each_packet_does_not_keep_the_room_busy() {
+    let mut scene = Scene::new(2, 1);
+    let mut kept = 0;
+    for n in 0..1000u32 {
+        scene.send(0, &rtp(5000 + n, OPUS, 1, 0, &[(MID, b"mic")], b"x"));
+        kept += scene.sink.take(1).len();
+    }
+    assert!(kept <= 2, "{kept} streams were taken up within an instant");
 }

@@ -29,7 +29,8 @@ impl Room {
         self.ticks += 1;
         for (member, publisher) in &mut self.publishers {
             publisher.report(now, member, sink);
-            self.changed |= publisher.check_live(now);
+            publisher.check_live(now);
+            self.changed |= publisher.changed;
         }
         self.tick_voices(now);
         self.report_slots(now, sink);

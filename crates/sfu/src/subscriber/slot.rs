@@ -128,6 +128,12 @@ impl Slot {
         self.flowing
     }
 
+    /// Whether this stream of a layer flows: a layer may start over under another SSRC.
+    #[inline]
+    pub(crate) fn flows(&self, from: LayerKey, ssrc: u32) -> bool {
+        self.flowing == Some(from) && self.rewriter.source() == Some(ssrc)
+    }
+
     /// The layer that should flow.
     pub(crate) fn wanted(&self) -> Option<LayerKey> {
         self.wanted

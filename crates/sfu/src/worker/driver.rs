@@ -40,6 +40,9 @@ const HANDSHAKES_PER_ROUND: u32 = 2;
 /// Handshake datagrams that wait for the next rounds; DTLS repeats what is dropped beyond that after a second.
 const HANDSHAKES_WAITING: usize = 256;
 
+/// … and of one participant: no more than a flight of a handshake in small pieces, so that nobody fills the queue alone.
+const HANDSHAKES_WAITING_EACH: usize = 16;
+
 /// STUN requests from unknown addresses looked at in one round. A forged one costs an HMAC; ICE repeats what is dropped.
 const CHECKS_PER_ROUND: u32 = 64;
 
@@ -166,8 +169,13 @@ impl Driver {
                 _ => pending().await,
             }
         }
-        let events = self.events.channel();
-        let is_waiting = self.events.is_waiting();
+        async fn has_room(events: Option<mpsc::Sender<SfuEvent>>) {
+            match events {
+                Some(events) => drop(events.reserve().await),
+                None => pending().await,
+            }
+        }
+        let events = self.events.is_waiting().then(|| self.events.channel());
         let due = self.deadlines.next();
         let wake = tokio::time::Instant::from_std(due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600)));
         let endpoint = |at: usize| self.endpoints.get(at);
@@ -179,7 +187,7 @@ impl Driver {
             () = readable(endpoint(2)) => None,
             () = readable(endpoint(3)) => None,
             () = tokio::time::sleep_until(wake) => None,
-            _ = events.reserve(), if is_waiting => None,
+            () = has_room(events) => None,
         }
     }
 
@@ -295,7 +303,7 @@ impl Driver {
             if closed.is_none() {
                 return;
             }
-            self.transmit(place, None);
+            self.transmit(place, now, None);
         }
         let Some(home) = self.rooms.get_mut(place.0) else { return };
         let Some(peer) = home.peers.try_remove(place.1) else { return };
@@ -315,7 +323,7 @@ impl Driver {
         let keys: Vec<usize> = home.peers.iter().map(|(key, _)| key).collect();
         for &key in &keys {
             if self.in_connection((at, key), now, |peer| peer.connection.close(now)).is_some() {
-                self.transmit((at, key), None);
+                self.transmit((at, key), now, None);
             }
         }
         let Some(home) = self.rooms.try_remove(at) else { return };

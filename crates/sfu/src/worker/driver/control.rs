@@ -145,7 +145,7 @@ impl Driver {
         debug_assert_eq!(peer_key, key);
         self.participants.insert(participant, place);
         self.routes.add_ufrag(&session.local_ice.ufrag, place);
-        self.arm(place);
+        self.arm(place, now);
         Ok(slots)
     }
 
@@ -162,7 +162,7 @@ impl Driver {
                 peer.connection.restart_ice(now, local, remote);
             });
             self.forget_old_names(place);
-            self.arm(place);
+            self.arm(place, now);
         }
         Ok(slots)
     }

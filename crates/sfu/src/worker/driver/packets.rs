@@ -10,7 +10,7 @@ use ringback_transport::ice::request_username;
 use super::super::deadlines::Owner;
 use super::super::peer::Channel;
 use super::super::routes::Place;
-use super::{Deferred, Driver, HANDSHAKES_WAITING};
+use super::{Deferred, Driver, HANDSHAKES_WAITING, HANDSHAKES_WAITING_EACH};
 use crate::events::{DisconnectReason, SfuEvent};
 
 /// Data channels of one participant that are known by their label.
@@ -51,7 +51,7 @@ impl Driver {
             }
             Some(Ok(Incoming::Nothing)) => {
                 if kind == DatagramKind::Stun {
-                    self.learn(place, socket, from);
+                    self.learn(place, now, socket, from);
                 }
                 self.pump(place, now, Some((socket, from)));
             }
@@ -89,7 +89,8 @@ impl Driver {
             self.budget.handshakes -= 1;
             return true;
         }
-        if self.deferred.len() < HANDSHAKES_WAITING {
+        let theirs = self.deferred.iter().filter(|deferred| deferred.from == from).count();
+        if self.deferred.len() < HANDSHAKES_WAITING && theirs < HANDSHAKES_WAITING_EACH {
             self.deferred.push_back(Deferred { socket, from, bytes: datagram.to_vec() });
         } else {
             self.statistics.handshakes_dropped += 1;
@@ -98,9 +99,10 @@ impl Driver {
     }
 
     /// A connection accepted a check from this address: what else comes from there is its.
-    fn learn(&mut self, place: Place, socket: usize, from: SocketAddr) {
+    fn learn(&mut self, place: Place, now: Instant, socket: usize, from: SocketAddr) {
+        let validated = self.in_connection(place, now, |peer| peer.connection.is_validated(from));
         let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
-        if !peer.connection.is_validated(from) {
+        if validated != Some(true) {
             return;
         }
         self.routes.learn(from, place, &mut peer.addresses);
@@ -111,7 +113,7 @@ impl Driver {
 
     /// Carries on what a connection has to send and to say. `arrival` is where the datagram came in that it answers.
     pub(super) fn pump(&mut self, place: Place, now: Instant, arrival: Option<(usize, SocketAddr)>) {
-        self.transmit(place, arrival);
+        self.transmit(place, now, arrival);
         while let Some(event) = self.next_event(place, now) {
             match event {
                 ConnectionEvent::Connected { profile } => {
@@ -153,9 +155,9 @@ impl Driver {
                 }
                 _ => {}
             }
-            self.transmit(place, arrival);
+            self.transmit(place, now, arrival);
         }
-        self.arm(place);
+        self.arm(place, now);
     }
 
     fn next_event(&mut self, place: Place, now: Instant) -> Option<ConnectionEvent> {
@@ -163,13 +165,12 @@ impl Driver {
     }
 
     /// Queues what a connection has to send.
-    pub(super) fn transmit(&mut self, place: Place, arrival: Option<(usize, SocketAddr)>) {
-        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
-        while let Some((to, datagram)) = peer.connection.poll_transmit() {
-            let socket = match arrival {
-                Some((socket, from)) if from == to => socket,
-                _ => peer.socket,
-            };
+    pub(super) fn transmit(&mut self, place: Place, now: Instant, arrival: Option<(usize, SocketAddr)>) {
+        let next = |driver: &mut Self| {
+            driver.in_connection(place, now, |peer| Some((peer.socket, peer.connection.poll_transmit()?))).flatten()
+        };
+        while let Some((socket, (to, datagram))) = next(self) {
+            let socket = arrival.filter(|(_, from)| *from == to).map_or(socket, |(socket, _)| socket);
             if let Some(endpoint) = self.endpoints.get_mut(socket) {
                 endpoint.queue(&datagram, to, &mut self.statistics);
             }
@@ -177,11 +178,13 @@ impl Driver {
     }
 
     /// Notes when a connection is due next.
-    pub(super) fn arm(&mut self, place: Place) {
-        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
-        let Some(due) = peer.connection.poll_timeout() else { return };
-        if peer.armed.is_none_or(|armed| due < armed) {
-            peer.armed = Some(due);
+    pub(super) fn arm(&mut self, place: Place, now: Instant) {
+        let due = self.in_connection(place, now, |peer| {
+            let due = peer.connection.poll_timeout()?;
+            let is_earlier = peer.armed.is_none_or(|armed| due < armed);
+            is_earlier.then(|| *peer.armed.insert(due))
+        });
+        if let Some(due) = due.flatten() {
             self.deadlines.push(due, Owner::Peer(place.0, place.1));
         }
     }
