@@ -48,15 +48,16 @@ async fn sees(page: &Page, person: &Person) {
 }
 
 /// Cleo is no party of the call: she comes into its room by its id, as her token grants.
-async fn cleo_drops_in(ann: &Page, cleo: &Page, sources: &str) {
+async fn cleo_drops_in(ann: &Page, cleo: &Page, video: bool) {
     let room = ann.wait_for("ringback.room?.id", SOON).await.unwrap();
     let room = room.as_str().unwrap();
-    cleo.wait_for("ringback.session?.state === 'open' || ringback.session?.user", SOON).await.unwrap();
+    cleo.wait_for("ringback.session?.user", SOON).await.unwrap();
     cleo.eval(&format!(
         "(async () => {{
-            for (const source of {sources}) await ringback.media.open(source);
+            const stream = await navigator.mediaDevices.getUserMedia({{ audio: true, video: {video} }});
             window.third = ringback.session.join('{room}');
-            ringback.media.attach(third);
+            await third.publish('microphone', stream.getAudioTracks()[0]);
+            if ({video}) await third.publish('camera', stream.getVideoTracks()[0]);
             third.on('participants', () => {{
                 for (const participant of third.participants.values()) {{
                     if (document.querySelector(`[aria-label=${{participant.name}}]`)) continue;
@@ -89,7 +90,7 @@ async fn in_a_voice_call_everyone_hears_everyone_at_the_announced_slot() {
     let (_cleos, cleo) = CLEO.open(&chromium, &server, "").await;
     ann.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     bob.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
-    cleo_drops_in(&ann, &cleo, "['microphone']").await;
+    cleo_drops_in(&ann, &cleo, false).await;
 
     for (page, room, others) in
         [(&ann, "ringback.room", [&BOB, &CLEO]), (&bob, "ringback.room", [&ANN, &CLEO]), (&cleo, "third", [&ANN, &BOB])]
@@ -112,7 +113,7 @@ async fn in_a_video_call_the_right_face_stands_over_every_name() {
     let (_anns, ann) = ANN.open(&chromium, &server, "&call=bob&kind=video").await;
     let (_cleos, cleo) = CLEO.open(&chromium, &server, "").await;
     ann.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
-    cleo_drops_in(&ann, &cleo, "['microphone', 'camera']").await;
+    cleo_drops_in(&ann, &cleo, true).await;
 
     for (page, room, others) in
         [(&ann, "ringback.room", [&BOB, &CLEO]), (&bob, "ringback.room", [&ANN, &CLEO]), (&cleo, "third", [&ANN, &BOB])]
