@@ -37,7 +37,9 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_click_on_accept_the_two_soon_hear_and_see_one_another() {
-    let Some(chromium) = chromium_or_skip("after_the_click_on_accept_the_two_soon_hear_and_see_one_another") else { return };
+    let Some(chromium) = chromium_or_skip("after_the_click_on_accept_the_two_soon_hear_and_see_one_another") else {
+        return;
+    };
     let rounds = std::env::var("RINGBACK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
     let server = Server::start().await.unwrap();
     let bobs = Browser::launch(&chromium, FakeMedia { tone: Some(1_000), colour: Some(Colour::Blue) }).await.unwrap();
@@ -52,8 +54,12 @@ async fn after_the_click_on_accept_the_two_soon_hear_and_see_one_another() {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         ann.eval(WATCH).await.unwrap();
         bob.eval(WATCH).await.unwrap();
-        let clicked: f64 =
-            bob.eval_as("(() => { const at = Date.now(); document.querySelector('#incoming-accept').click(); return at; })()").await.unwrap();
+        let clicked: f64 = bob
+            .eval_as(
+                "(() => { const at = Date.now(); document.querySelector('#incoming-accept').click(); return at; })()",
+            )
+            .await
+            .unwrap();
         for page in [&ann, &bob] {
             page.wait_for("window.first.audio && window.first.video", SOON).await.unwrap();
             audio.push(page.eval_as::<f64>("first.audio").await.unwrap() - clicked);

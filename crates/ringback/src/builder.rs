@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn worker_i_listens_on_the_base_port_plus_i() {
         let base = ["127.0.0.1:8189".parse().unwrap(), "[::1]:0".parse().unwrap()];
-        assert_eq!(ports(&base, 2).unwrap(), ["127.0.0.1:8191".parse().unwrap(), "[::1]:0".parse().unwrap()]);
+        let expected: Vec<SocketAddr> = vec!["127.0.0.1:8191".parse().unwrap(), "[::1]:0".parse().unwrap()];
+        assert_eq!(ports(&base, 2).unwrap(), expected);
     }
 
     #[test]

@@ -20,7 +20,7 @@ struct Mapping {
 }
 
 /// A relay that runs until it is dropped.
-pub struct Relay {
+pub(crate) struct Relay {
     address: SocketAddr,
     mappings: Mappings,
     task: AbortHandle,
@@ -28,7 +28,7 @@ pub struct Relay {
 
 impl Relay {
     /// Starts a relay to `server` on a loopback port of its own.
-    pub async fn start(server: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) async fn start(server: SocketAddr) -> anyhow::Result<Self> {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
         let address = socket.local_addr()?;
         let mappings = Mappings::default();
@@ -37,12 +37,12 @@ impl Relay {
     }
 
     /// Where clients send to.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Forgets every mapping: the next datagram of each client leaves from a new port, and answers to the old ones are lost.
-    pub fn rebind(&self) -> usize {
+    pub(crate) fn rebind(&self) -> usize {
         let mut mappings = self.mappings.lock().expect("no holder panics");
         let forgotten = mappings.len();
         mappings.drain().for_each(|(_, mapping)| mapping.downstream.abort());

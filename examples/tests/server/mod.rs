@@ -1,6 +1,8 @@
 //! The example server as a process of its own, started the way a user starts it, on free loopback ports. It is killed when its
 //! handle is dropped.
 
+#![allow(dead_code, reason = "each test file uses another part of it")]
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,20 +15,20 @@ use tokio::process::{Child, Command};
 const START: Duration = Duration::from_secs(20);
 
 /// A running example server.
-pub struct Server {
+pub(crate) struct Server {
     /// The link it printed, with a slash at the end.
-    pub link: String,
-    process: Child,
+    pub(crate) link: String,
+    _process: Child,
 }
 
 impl Server {
     /// Starts one on free ports of 127.0.0.1.
-    pub async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         Self::start_with(&["--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"]).await
     }
 
     /// Starts one with these arguments.
-    pub async fn start_with(arguments: &[&str]) -> Result<Self> {
+    pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
         let program = program()?;
         let mut process = Command::new(&program)
             .args(arguments)
@@ -48,17 +50,12 @@ impl Server {
         .context("the server printed no link in time")??;
         // Whoever reads no more of a pipe stops whoever writes to it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { link, process })
+        Ok(Self { link, _process: process })
     }
 
     /// The page, entered under this name, with further URL parameters (`&auto=accept`).
-    pub fn page(&self, name: &str, parameters: &str) -> String {
+    pub(crate) fn page(&self, name: &str, parameters: &str) -> String {
         format!("{}?name={name}{parameters}", self.link)
-    }
-
-    /// The process id.
-    pub fn id(&self) -> Option<u32> {
-        self.process.id()
     }
 }
 
