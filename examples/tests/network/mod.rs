@@ -2,6 +2,8 @@
 //! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another. It
 //! neither delays nor drops; the seeded link of the load tools does that.
 
+#![allow(dead_code, reason = "each test file that includes this module uses its own part of it")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -66,7 +68,10 @@ async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
             None => {
                 let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await.map(Arc::new) else { continue };
                 let downstream = tokio::spawn(answer(upstream.clone(), socket.clone(), client)).abort_handle();
-                mappings.lock().expect("no holder panics").insert(client, Mapping { upstream: upstream.clone(), downstream });
+                mappings
+                    .lock()
+                    .expect("no holder panics")
+                    .insert(client, Mapping { upstream: upstream.clone(), downstream });
                 upstream
             }
         };

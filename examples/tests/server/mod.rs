@@ -29,7 +29,7 @@ impl Server {
 
     /// Starts one with these arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
-        let program = program()?;
+        let program = example("sfu")?;
         let mut process = Command::new(&program)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -57,13 +57,18 @@ impl Server {
     pub(crate) fn page(&self, name: &str, parameters: &str) -> String {
         format!("{}?name={name}{parameters}", self.link)
     }
+
+    /// The signaling WebSocket.
+    pub(crate) fn signaling(&self) -> String {
+        format!("{}v1/ws", self.link.replacen("http", "ws", 1))
+    }
 }
 
-/// The `sfu` example that was built with this test: beside it, in `target/<profile>/examples`.
-fn program() -> Result<PathBuf> {
+/// An example that was built with this test: beside it, in `target/<profile>/examples`.
+pub(crate) fn example(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let profile = test.parent().and_then(|deps| deps.parent()).context("a test lives in target/<profile>/deps")?;
-    let program = profile.join("examples").join(format!("sfu{}", std::env::consts::EXE_SUFFIX));
+    let program = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
         bail!("{} is missing; `cargo test -p ringback-examples` builds it", program.display());
     }
