@@ -80,11 +80,12 @@ async fn main() -> anyhow::Result<()> {
             handle.graceful_shutdown(Some(std::time::Duration::from_secs(1)));
         }
     });
-    print_links(&arguments, listen, &announce);
     if arguments.tls {
-        let tls = self_signed(&announce).await?;
+        let tls = self_signed(&announce).await.context("the certificate cannot be made")?;
+        print_links(&arguments, listen, &announce);
         axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(app.into_make_service()).await?;
     } else {
+        print_links(&arguments, listen, &announce);
         axum_server::from_tcp(listener)?.handle(handle).serve(app.into_make_service()).await?;
     }
     Ok(())
@@ -134,6 +135,8 @@ fn interface_addresses(media: &[SocketAddr]) -> anyhow::Result<Vec<IpAddr>> {
 }
 
 async fn self_signed(addresses: &[IpAddr]) -> anyhow::Result<axum_server::tls_rustls::RustlsConfig> {
+    // Fails only where one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut names = vec!["localhost".to_owned()];
     names.extend(addresses.iter().map(IpAddr::to_string));
     let certificate = rcgen::generate_simple_self_signed(names)?;

@@ -70,7 +70,10 @@ pub(crate) fn example(name: &str) -> Result<PathBuf> {
     let profile = test.parent().and_then(|deps| deps.parent()).context("a test lives in target/<profile>/deps")?;
     let program = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
-        bail!("{} is missing; `cargo test -p ringback-examples` builds it", program.display());
+        bail!(
+            "{} is missing; `cargo build -p ringback-examples --example sfu` builds it (with --release for a release test)",
+            program.display()
+        );
     }
     Ok(program)
 }
