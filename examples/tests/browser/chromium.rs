@@ -15,7 +15,7 @@ use super::devtools::DevTools;
 use super::fake_media::{FakeMedia, write_camera, write_microphone};
 
 /// How long a browser may take to start: a second on an idle machine, many on two cores that build and test.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The names Chromium goes by.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -58,14 +58,21 @@ pub(crate) fn chromium_or_skip(test: &str) -> Option<PathBuf> {
     };
     let found = wanted.iter().find_map(|name| find(name));
     if found.is_none() {
-        let message = format!("no browser found (looked for {}; set CHROMIUM to one)", wanted.join(", "));
-        assert!(std::env::var_os("RINGBACK_REQUIRE_BROWSER").is_none_or(|value| value != "1"), "{test}: {message}");
-        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {message}");
+        skip(test, &format!("no browser found (looked for {}; set CHROMIUM to one)", wanted.join(", ")));
     }
     found
 }
 
-fn find(name: &str) -> Option<PathBuf> {
+/// Says past the test runner's capture that a test does not run.
+///
+/// # Panics
+/// When `RINGBACK_REQUIRE_BROWSER` is `1`.
+pub(super) fn skip(test: &str, message: &str) {
+    assert!(std::env::var_os("RINGBACK_REQUIRE_BROWSER").is_none_or(|value| value != "1"), "{test}: {message}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {message}");
+}
+
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());
     }
@@ -147,7 +154,7 @@ impl Drop for Browser {
 }
 
 /// A process whose browser is not up yet.
-struct Started(Option<Child>);
+pub(super) struct Started(pub(super) Option<Child>);
 
 impl Drop for Started {
     fn drop(&mut self) {
@@ -158,7 +165,7 @@ impl Drop for Started {
 }
 
 /// Kills the process group that `launch` made; through the shell, because the system call needs unsafe code.
-fn end(child: &mut Child) {
+pub(super) fn end(child: &mut Child) {
     let _ = Command::new("sh").args(["-c", &format!("kill -KILL -{}", child.id())]).stderr(Stdio::null()).status();
     let _ = child.kill();
     let _ = child.wait();
@@ -185,7 +192,7 @@ async fn devtools_url(started: &mut Started, profile: &Path) -> anyhow::Result<S
 }
 
 /// The last lines of a log.
-fn tail(log: &Path) -> String {
+pub(super) fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();

@@ -20,8 +20,12 @@
 mod chromium;
 mod devtools;
 mod fake_media;
+mod firefox;
+mod namespace;
 mod page;
 
 pub(crate) use chromium::{Browser, chromium_or_skip};
 pub(crate) use fake_media::{Colour, FakeMedia, MICROPHONE_SWITCH};
+pub(crate) use firefox::{Firefox, firefox_or_skip};
+pub(crate) use namespace::{ADDRESS, Namespace, enter_namespace};
 pub(crate) use page::{Page, Tone};

@@ -12,10 +12,10 @@ use super::Colour;
 use super::devtools::{DevTools, exception};
 
 /// How long a document may take to load.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 
 /// Console lines that an error message repeats.
 const CONSOLE_TAIL: usize = 30;
@@ -226,7 +226,7 @@ impl Page {
 }
 
 /// JavaScript's notion, of a value that came as JSON.
-fn truthy(value: &Value) -> bool {
+pub(super) fn truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(yes) => *yes,
@@ -236,7 +236,7 @@ fn truthy(value: &Value) -> bool {
     }
 }
 
-const MEAN_RGB: &str = "(video) => {
+pub(super) const MEAN_RGB: &str = "(video) => {
     if (!video) throw new Error('no such video');
     const { videoWidth: width, videoHeight: height } = video;
     if (!width || video.readyState < 2) throw new Error(`the video shows nothing (readyState ${video.readyState})`);
