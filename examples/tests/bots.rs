@@ -83,6 +83,27 @@ async fn two_bots_ring_each_other_and_each_receives_the_others_tone_and_picture(
     received(&bea.unwrap(), 550.0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_bots_receive_each_other_over_ipv6() {
+    if let Err(error) = std::net::UdpSocket::bind("[::1]:0") {
+        eprintln!("two_bots_receive_each_other_over_ipv6 is skipped: this machine has no IPv6 loopback: {error}");
+        return;
+    }
+    let server = Server::start_with(&["--listen", "[::1]:0", "--media", "[::1]:0"]).await.unwrap();
+    assert!(
+        server.link.starts_with("http://[::1]:"),
+        "the link names the address that is listened on: {}",
+        server.link
+    );
+    let bea = bot(&server, &["--name", "Bea", "--answer", "--tone", "440"]).spawn().unwrap();
+    let ada = bot(&server, &["--name", "Ada", "--call", "bea", "--tone", "550", "--for", "4"]).spawn().unwrap();
+    let (bea, ada) = tokio::time::timeout(SOON, async { tokio::join!(bea.wait_with_output(), ada.wait_with_output()) })
+        .await
+        .expect("both bots end, one after its time, the other because the first has hung up");
+    received(&ada.unwrap(), 440.0);
+    received(&bea.unwrap(), 550.0);
+}
+
 /// How many clearly different colours a video shows; a test card has many, a blank picture one.
 fn colours(video: &str) -> String {
     format!(
