@@ -339,7 +339,7 @@ async fn offers_that_cannot_be_served_are_refused_with_the_reason_and_a_live_cal
     let without =
         |part: &str| -> String { usable.split_inclusive("\r\n").filter(|line| !line.starts_with(part)).collect() };
     let bad = [
-        (offer(&[UNUSABLE]), "no codec that is served"),
+        (offer(&[UNUSABLE]), "m-line \"0\" offers no codec that is served here, expected opus/48000/2"),
         (offer(&[VOICE; 300]), "300 m-lines, at most 64"),
         ("no SDP at all".to_owned(), "not SDP"),
         ("\u{0}\u{ff}v=0".to_owned(), "not SDP"),

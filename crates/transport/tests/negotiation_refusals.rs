@@ -4,7 +4,7 @@
 mod negotiation_text;
 
 use negotiation_text::{fixture, negotiation, offer};
-use ringback_transport::sdp::{NegotiationError, RejectReason};
+use ringback_transport::sdp::NegotiationError;
 
 fn refusal(offer: &str) -> NegotiationError {
     negotiation().accept(offer).expect_err("the offer is refused")
@@ -42,11 +42,13 @@ fn what_is_no_sdp_is_said_to_be_none() {
 }
 
 #[test]
-fn an_offer_without_a_codec_we_know_says_so() {
+fn an_offer_without_a_codec_we_know_is_told_the_line_and_what_was_expected() {
     let offer = two_lines().replace("opus", "speex").replace("VP8", "theora");
     let error = refusal(&offer);
-    assert_eq!(error, NegotiationError::NothingUsable(Some(RejectReason::NoCodec)));
-    assert_eq!(error.to_string(), "nothing in the offer can be used: the line offers no codec that is served here");
+    assert_eq!(error, NegotiationError::NoUsableCodec { mid: "0".into(), expected: "opus/48000/2".into() });
+    let message =
+        "nothing in the offer can be used: m-line \"0\" offers no codec that is served here, expected opus/48000/2";
+    assert_eq!(error.to_string(), message);
 }
 
 #[test]

@@ -68,6 +68,12 @@ impl CodecPreferences {
     pub fn names(&self) -> &[CodecName] {
         &self.names
     }
+
+    /// Those of one kind of media, for a message.
+    pub(super) fn of_kind(&self, kind: MediaKind) -> String {
+        let names = self.names.iter().filter(|name| name.kind() == kind).map(|name| name.rtpmap());
+        names.collect::<Vec<_>>().join(" or ")
+    }
 }
 
 impl Default for CodecPreferences {

@@ -116,6 +116,16 @@ pub enum NegotiationError {
         /// The mid of the later line.
         second: String,
     },
+    /// No line can be served, the first of them for want of a codec.
+    #[error(
+        "nothing in the offer can be used: m-line {mid:?} offers no codec that is served here, expected {expected}"
+    )]
+    NoUsableCodec {
+        /// The line's mid.
+        mid: String,
+        /// The codecs that are served for its kind of media, as in `a=rtpmap`.
+        expected: String,
+    },
     /// Nothing of the offer can be served: every line was removed or rejected. Says why the first was.
     #[error("nothing in the offer can be used{}", .0.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     NothingUsable(Option<RejectReason>),

@@ -153,12 +153,7 @@ impl Negotiation {
             answered.push(answer);
         }
         if answered.iter().all(|answer| matches!(answer, AnswerLine::Rejected(_))) {
-            // The first reason that is not the offerer's own doing.
-            let mut reasons = answered.iter().filter_map(AnswerLine::reason);
-            let removed = RejectReason::Removed;
-            return Err(NegotiationError::NothingUsable(Some(
-                reasons.find(|reason| *reason != removed).unwrap_or(removed),
-            )));
+            return Err(self.nothing_usable(offer, &answered));
         }
         self.name_pairs(&mut lines);
 
@@ -231,6 +226,18 @@ impl Negotiation {
             Ok(agreed.dtls_role)
         } else {
             Err(NegotiationError::DtlsChanged)
+        }
+    }
+
+    /// Why every line was rejected: the first reason that is not the offerer's own doing.
+    fn nothing_usable(&self, offer: &Offer, answered: &[AnswerLine]) -> NegotiationError {
+        let mut reasons =
+            offer.lines.iter().zip(answered).filter_map(|(line, answer)| answer.reason().map(|reason| (line, reason)));
+        match reasons.find(|(_, reason)| *reason != RejectReason::Removed) {
+            Some((OfferedLine { mid, content: Content::Media(media), .. }, RejectReason::NoCodec)) => {
+                NegotiationError::NoUsableCodec { mid: mid.clone(), expected: self.config.codecs.of_kind(media.kind) }
+            }
+            found => NegotiationError::NothingUsable(Some(found.map_or(RejectReason::Removed, |(_, reason)| reason))),
         }
     }
 
