@@ -24,7 +24,7 @@ use crate::forward::Switched;
 use crate::ids::{ParticipantId, RoomId, Source};
 use crate::publisher::{Publisher, TrackClaim};
 use crate::speaking::VoiceLight;
-use crate::stage::{PlainStage, StageChange, StageDetector};
+use crate::stage::{Detector, Preset, StageChange, StageDetector};
 use crate::subscriber::{SlotInfo, SlotView, Subscriber};
 
 /// How often a room with media looks at what is due. Reports to publishers go out on a multiple of this; a lower value reports
@@ -127,7 +127,7 @@ impl Room {
             joins: 0,
             next_store: 0,
             changed: false,
-            stage: Box::new(PlainStage::new()),
+            stage: Box::new(Detector::new(Preset::Balanced)),
             switched: Vec::new(),
             events: VecDeque::new(),
             last_media: None,

@@ -176,7 +176,7 @@ impl MediaPath {
         let _ = choose(&[layer(180), layer(360), layer(720)], (self.number as u16 % 1_000, 400), 500_000, Some(1));
         let level = if (self.number / 500).is_multiple_of(2) { 20 } else { 80 };
         self.light.on_level(now, level, true);
-        self.stage.on_level(now, ParticipantId(self.number / 700 % 4), level, true);
+        self.stage.on_level(now, ParticipantId(self.number / 700 % 4), self.number as u32 * 960, level, true);
         self.stage.handle_timeout(now);
     }
 }

@@ -48,12 +48,13 @@ impl Room {
         fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
         self.tell_switched();
         if let Some(level) = level {
-            self.heard(now, key, level);
+            let rtp_time = received.packet.timestamp;
+            self.heard(now, key, rtp_time, level);
         }
     }
 
     /// A voice packet's level (RFC 6464): a bit that says voice, and 0 (loudest) to 127 (silence) -dBov.
-    fn heard(&mut self, now: Instant, key: usize, level: u8) {
+    fn heard(&mut self, now: Instant, key: usize, rtp_time: u32, level: u8) {
         let Some(member) = self.members.get_mut(key) else { return };
         let Some((level, voice)) = parse_level(&[level]) else { return };
         member.loudness += (-i32::from(level) * 16 - member.loudness) / LOUDNESS_SHARE;
@@ -61,7 +62,7 @@ impl Room {
         if member.speaking || light == Some(true) {
             member.last_active = now.saturating_duration_since(self.origin).as_millis() as u64 + 1;
         }
-        let change = self.stage.on_level(now, member.id, level, voice);
+        let change = self.stage.on_level(now, member.id, rtp_time, level, voice);
         self.voice_changed(key, light);
         self.staged(change);
     }
