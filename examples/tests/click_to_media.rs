@@ -31,6 +31,17 @@ const WATCH: &str = "(() => {
     return true;
 })()";
 
+/// What each side knows, for when nothing arrives.
+const STATE: &str = "(async () => {
+    const { room, call } = ringback;
+    const stats = [...(await room.peer.getStats()).values()].filter(({ type }) => /bound-rtp/.test(type));
+    return {
+        call: call.state, room: room.state, me: room.me, first: window.first,
+        participants: [...room.participants.values()].map(({ name, tracks, audio, video }) => ({ name, tracks, audio: !!audio, video: !!video })),
+        media: stats.map(({ type, mid, rid, packetsSent, packetsReceived }) => `${type} ${mid} ${rid ?? ''} ${packetsSent ?? packetsReceived}`),
+    };
+})()";
+
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
@@ -47,8 +58,10 @@ async fn after_the_click_on_accept_the_two_soon_hear_and_see_one_another() {
     let anns = Browser::launch(&chromium, FakeMedia { tone: Some(440), colour: Some(Colour::Red) }).await.unwrap();
     let ann = anns.open(&server.page("Ann", "")).await.unwrap();
     let (mut audio, mut video) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        ann.goto(&server.page("Ann", "&call=bob&kind=video")).await.unwrap();
+    for round in 0..rounds {
+        // Somebody else each time: nobody may ring the same person this often.
+        let caller = format!("Ann{round}");
+        ann.goto(&server.page(&caller, "&call=bob&kind=video")).await.unwrap();
         bob.wait_for("document.querySelector('#incoming-accept')?.checkVisibility()", SOON).await.unwrap();
         // Nobody picks up in no time; meanwhile the caller's media connects.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -61,7 +74,11 @@ async fn after_the_click_on_accept_the_two_soon_hear_and_see_one_another() {
             .await
             .unwrap();
         for page in [&ann, &bob] {
-            page.wait_for("window.first.audio && window.first.video", SOON).await.unwrap();
+            let arrived = page.wait_for("window.first.audio && window.first.video", SOON).await;
+            if let Err(error) = arrived {
+                let (ann, bob) = (ann.eval(STATE).await.unwrap(), bob.eval(STATE).await.unwrap());
+                panic!("round {round}: {error}\nAnn: {ann:#}\nBob: {bob:#}");
+            }
             audio.push(page.eval_as::<f64>("first.audio").await.unwrap() - clicked);
             video.push(page.eval_as::<f64>("first.video").await.unwrap() - clicked);
         }
