@@ -12,7 +12,7 @@ use ringback_sfu::retransmission::{PacketStore, RtxSequencer, SentLog, SentPacke
 use ringback_sfu::rewrite::{MediaClock, Rewriter, Rewritten};
 use ringback_sfu::sender_report::{SlotReporter, SourceClock};
 use ringback_sfu::speaking::VoiceLight;
-use ringback_sfu::stage::{PlainStage, StageDetector};
+use ringback_sfu::stage::{Detector, Preset, StageDetector};
 use ringback_sfu::vp8::{Vp8Descriptor, Vp8Rewriter};
 
 const SOURCES: [u32; 2] = [0xA, 0xB];
@@ -34,7 +34,7 @@ struct MediaPath {
     clock: SourceClock,
     reporter: SlotReporter,
     light: VoiceLight,
-    stage: PlainStage,
+    stage: Detector,
     /// What has been done, so that the test cannot pass by doing nothing.
     forwarded: u32,
     left_out: u32,
@@ -46,7 +46,7 @@ struct MediaPath {
 impl MediaPath {
     fn new() -> Self {
         let now = Instant::now();
-        let mut stage = PlainStage::new();
+        let mut stage = Detector::new(Preset::Balanced);
         for id in 0..4 {
             stage.join(now, ParticipantId(id), false);
         }
