@@ -48,7 +48,7 @@ struct Member {
 /// A participant costs no more than this, in bytes.
 const _: () = assert!(size_of::<Member>() <= 512, "the state of a participant has outgrown its budget");
 
-/// See the [module](self). One per room.
+/// The learned detector: who is on the stage of one room, and who speaks. One per room.
 #[derive(Debug)]
 pub struct Detector {
     parameters: Parameters,
