@@ -1,0 +1,1 @@
+//! Live reactions and raised hands.
