@@ -3,9 +3,12 @@
 mod error;
 mod file;
 mod loudness;
+mod note;
 mod ogg;
 mod packet;
 mod poster;
+mod spool;
+mod store;
 mod timeline;
 mod trim;
 mod vp8;
@@ -13,5 +16,8 @@ mod webm;
 
 pub use error::RecorderError;
 pub use file::{FileOptions, NoteFile, VIDEO_TYPE, VOICE_TYPE, make_file};
+pub use note::{NotNow, Note, NoteInput, NoteLimits, NoteOutput, NoteState, TakeReason};
 pub use packet::{Codec, NoteKind, TakeEvent, TakePacket, TrackKind};
 pub use poster::Poster;
+pub use spool::{SpoolHeader, SpoolWriter, read_spool};
+pub use store::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, Store, ThreadEntry};

@@ -31,6 +31,7 @@ mod slots;
 pub mod speaking;
 pub mod stage;
 mod subscriber;
+mod tap;
 pub mod vp8;
 mod worker;
 
@@ -42,4 +43,5 @@ pub use ringback_transport::sdp::MediaKind;
 pub use room::RoomConfig;
 pub use stage::StageReason;
 pub use subscriber::{SlotInfo, SlotView};
+pub use tap::{Tap, TapEnd, TapEvent, TapPacket};
 pub use worker::{JoinOffer, Joined, Limits, Worker, WorkerConfig, WorkerHandle, WorkerStatistics};

@@ -304,6 +304,12 @@ impl Publisher {
         Some((layer, latched.repair))
     }
 
+    /// The track and the layer, as places in the lists, that an SSRC carries first-hand.
+    pub(crate) fn place_of(&self, ssrc: u32) -> Option<(usize, usize)> {
+        let latched = self.find(ssrc).filter(|latched| !latched.repair)?;
+        Some((usize::from(latched.track), usize::from(latched.layer)))
+    }
+
     /// The key of a layer, for whoever forwards it.
     pub(crate) fn key(&self, track: usize, layer: usize) -> LayerKey {
         LayerKey { member: self.member, track: track as u8, layer: layer as u8 }

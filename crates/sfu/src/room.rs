@@ -7,6 +7,7 @@
 
 mod flows;
 mod media;
+mod taps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::publisher::{Publisher, TrackClaim};
 use crate::speaking::VoiceLight;
 use crate::stage::{Detector, Preset, StageChange, StageDetector};
 use crate::subscriber::{SlotInfo, SlotView, Subscriber};
+use crate::tap::{TapEnd, TapPort};
 
 /// How often a room with media looks at what is due. Reports to publishers go out on a multiple of this; a lower value reports
 /// earlier and wakes a worker with many quiet rooms more often.
@@ -106,6 +108,7 @@ pub(crate) struct Room {
     changed: bool,
     stage: Box<dyn StageDetector>,
     switched: Vec<Switched>,
+    taps: Vec<TapPort>,
     events: VecDeque<SfuEvent>,
     last_media: Option<Instant>,
     next_tick: Instant,
@@ -129,6 +132,7 @@ impl Room {
             changed: false,
             stage: Box::new(Detector::new(Preset::Balanced)),
             switched: Vec::new(),
+            taps: Vec::new(),
             events: VecDeque::new(),
             last_media: None,
             next_tick: now + IDLE_TICK,
@@ -212,6 +216,7 @@ impl Room {
     /// Somebody is gone, with everything they sent.
     pub(crate) fn leave(&mut self, now: Instant, key: usize) {
         let Some(member) = self.members.try_remove(key) else { return };
+        self.end_taps(key, TapEnd::Left);
         self.publishers.try_remove(key);
         self.subscribers.try_remove(key);
         for (_, subscriber) in &mut self.subscribers {
@@ -252,6 +257,7 @@ impl Room {
         for track in publisher.tracks.iter_mut().filter(|track| track.source == source) {
             track.muted = muted;
         }
+        self.tap_muted(now, key, source, muted);
         self.sync_voice(now, key);
         self.changed = true;
     }

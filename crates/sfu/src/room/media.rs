@@ -38,7 +38,13 @@ impl Room {
         self.last_media = Some(now);
         let Some(track) = publisher.tracks.get(received.track) else { return };
         let Some(member) = self.members.get_mut(key) else { return };
-        if track.muted || !member.admitted {
+        if track.muted {
+            return;
+        }
+        if !self.taps.is_empty() {
+            super::taps::feed(&mut self.taps, now, key, track, received.layer, &received.packet);
+        }
+        if !member.admitted {
             return;
         }
         let level = received.packet.level.filter(|_| track.source == Source::Microphone);
@@ -75,6 +81,7 @@ impl Room {
                     if let Some(publisher) = self.publishers.get_mut(key) {
                         publisher.on_sender_report(now, report.ssrc, &report.info);
                     }
+                    self.tap_report(now, key, report.ssrc, &report.info);
                     self.on_reports(now, key, report.reports());
                 }
                 RtcpPacket::ReceiverReport(report) => self.on_reports(now, key, report.reports()),

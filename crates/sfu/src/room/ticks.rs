@@ -35,6 +35,7 @@ impl Room {
         self.tick_voices(now);
         self.report_slots(now, sink);
         self.repeat_keyframe_requests(now, sink);
+        self.tick_taps(now, sink);
         self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && self.has_simulcast();
         self.settle(now, sink);
         let feedback =

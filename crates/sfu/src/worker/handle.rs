@@ -18,6 +18,7 @@ use crate::ids::{ParticipantId, RoomId, Source};
 use crate::publisher::TrackClaim;
 use crate::room::RoomConfig;
 use crate::subscriber::{SlotInfo, SlotView};
+use crate::tap::Tap;
 
 /// A participant's offer.
 #[derive(Debug, Clone)]
@@ -96,6 +97,11 @@ pub(super) enum Command {
         binary: bool,
         data: Bytes,
         reply: Reply<()>,
+    },
+    Tap {
+        participant: ParticipantId,
+        sources: Vec<Source>,
+        reply: Reply<Tap>,
     },
     Statistics {
         reply: Reply<WorkerStatistics>,
@@ -282,6 +288,16 @@ impl WorkerHandle {
     ) -> Result<(), SfuError> {
         let label = label.to_owned();
         self.ask(|reply| Command::SendData { participant, label, binary, data, reply }).await
+    }
+
+    /// Taps some tracks of a participant, admitted or not: their decrypted packets come out of the [`Tap`] as well, from now on. A camera is asked for a
+    /// keyframe at once and every 3 s.
+    ///
+    /// # Errors
+    /// When there is no such participant.
+    pub async fn tap(&self, participant: ParticipantId, sources: &[Source]) -> Result<Tap, SfuError> {
+        let sources = sources.to_vec();
+        self.ask(|reply| Command::Tap { participant, sources, reply }).await
     }
 
     /// What the worker has counted.

@@ -53,6 +53,14 @@ impl Driver {
             Command::SendData { participant, label, binary, data, reply } => {
                 answer(reply, self.send_data(participant, label, binary, &data, now));
             }
+            Command::Tap { participant, sources, reply } => {
+                let place = self.place(participant);
+                let tapped = place.and_then(|place| {
+                    let tapped = self.in_room(place.0, |room, sink| room.tap(now, place.1, sources, sink), now);
+                    tapped.ok_or(SfuError::NoSuchParticipant(participant))
+                });
+                answer(reply, tapped);
+            }
             Command::Statistics { reply } => {
                 let mut statistics = self.statistics;
                 statistics.rooms = self.rooms.len();

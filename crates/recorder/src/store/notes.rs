@@ -1,0 +1,355 @@
+//! Notes, who has heard them, and inboxes. A change of state says in SQL from which states it may come, so that of two at once one wins.
+
+use sqlx::{AnyConnection, Row};
+
+use super::rows::{integer, kind_name, optional, text};
+use super::{Cursor, Draft, NoteRow, Page, Recipient, Store, failed};
+use crate::error::RecorderError;
+use crate::note::NoteState;
+
+impl Store {
+    /// Keeps a new note. Where its call has one already, that one is returned.
+    ///
+    /// # Errors
+    /// Where the database fails, or there is no such call.
+    pub async fn put_note(&self, note: &NoteRow) -> Result<NoteRow, RecorderError> {
+        let failed = failed("keeping a note");
+        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let inserted = sqlx::query(
+            "INSERT INTO notes (id, call_id, thread, kind, state, sender, created_at, expires_at, limits, take, size, duration_ms, peaks)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, '[]') ON CONFLICT (call_id) DO NOTHING",
+        )
+        .bind(&note.id)
+        .bind(&note.call)
+        .bind(&note.thread)
+        .bind(kind_name(note.kind))
+        .bind(note.state.as_str())
+        .bind(&note.from)
+        .bind(integer(note.created_at))
+        .bind(note.expires_at.map(integer))
+        .bind(serde_json::to_string(&note.limits).unwrap_or_default())
+        .execute(&mut *work)
+        .await
+        .map_err(&failed)?;
+        if inserted.rows_affected() > 0 {
+            for to in &note.to {
+                sqlx::query("INSERT INTO note_recipients (note_id, user_id) VALUES ($1, $2)")
+                    .bind(&note.id)
+                    .bind(&to.user)
+                    .execute(&mut *work)
+                    .await
+                    .map_err(&failed)?;
+            }
+        }
+        let row = sqlx::query("SELECT * FROM notes WHERE call_id = $1").bind(&note.call).fetch_one(&mut *work);
+        let kept = with_recipients(NoteRow::of(&row.await.map_err(&failed)?)?, &mut work).await?;
+        work.commit().await.map_err(&failed)?;
+        Ok(kept)
+    }
+
+    /// Keeps where an unfinished note stands. A note that is over stays as it is; false then.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn put_state(&self, note: &NoteRow) -> Result<bool, RecorderError> {
+        let changed = sqlx::query(
+            "UPDATE notes SET state = $2, take = $3, reason = $4, expires_at = $5
+             WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired')",
+        )
+        .bind(&note.id)
+        .bind(note.state.as_str())
+        .bind(i64::from(note.take))
+        .bind(&note.reason)
+        .bind(note.expires_at.map(integer))
+        .execute(&self.pool)
+        .await
+        .map_err(failed("keeping a note's state"))?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// Keeps a take whose bytes are there. The keys of the one it replaces are returned, to be deleted.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn put_draft(&self, note: &str, draft: &Draft) -> Result<Vec<String>, RecorderError> {
+        let failed = failed("keeping a draft");
+        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let before = keys(note, &mut work).await?;
+        let peaks = serde_json::to_string(&draft.peaks).unwrap_or_default();
+        let kept = sqlx::query(
+            "UPDATE notes SET file_key = $2, poster_key = $3, content_type = $4, size = $5, duration_ms = $6, peaks = $7, width = $8, height = $9
+             WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired')",
+        )
+        .bind(note)
+        .bind(&draft.file_key)
+        .bind(&draft.poster_key)
+        .bind(&draft.content_type)
+        .bind(integer(draft.size))
+        .bind(integer(draft.duration_ms))
+        .bind(peaks)
+        .bind(draft.picture.map(|(width, _)| i64::from(width)))
+        .bind(draft.picture.map(|(_, height)| i64::from(height)))
+        .execute(&mut *work)
+        .await
+        .map_err(&failed)?;
+        work.commit().await.map_err(&failed)?;
+        if kept.rows_affected() == 0 {
+            // Too late: nobody refers to the new bytes.
+            return Ok([Some(draft.file_key.clone()), draft.poster_key.clone()].into_iter().flatten().collect());
+        }
+        Ok(before)
+    }
+
+    /// Sends a draft; false where it is none (any more).
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn send(&self, note: &str, at: u64) -> Result<bool, RecorderError> {
+        let sent = sqlx::query(
+            "UPDATE notes SET state = 'sent', sent_at = $2, expires_at = NULL
+             WHERE id = $1 AND state = 'draft' AND file_key IS NOT NULL",
+        )
+        .bind(note)
+        .bind(integer(at))
+        .execute(&self.pool)
+        .await
+        .map_err(failed("sending a note"))?;
+        Ok(sent.rows_affected() > 0)
+    }
+
+    /// Takes a note that is not sent to its end, and forgets its take, whose keys are returned, to be deleted.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn give_up(&self, note: &str, state: NoteState) -> Result<Vec<String>, RecorderError> {
+        let failed = failed("giving up a note");
+        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let before = keys(note, &mut work).await?;
+        let ended = sqlx::query(
+            "UPDATE notes SET state = $2, expires_at = NULL, file_key = NULL, poster_key = NULL, size = 0
+             WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired')",
+        )
+        .bind(note)
+        .bind(state.as_str())
+        .execute(&mut *work)
+        .await
+        .map_err(&failed)?;
+        work.commit().await.map_err(&failed)?;
+        Ok(if ended.rows_affected() > 0 { before } else { Vec::new() })
+    }
+
+    /// One note, whoever asks.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn note(&self, id: &str) -> Result<Option<NoteRow>, RecorderError> {
+        let failed = failed("reading a note");
+        let mut connection = self.pool.acquire().await.map_err(&failed)?;
+        let row = sqlx::query("SELECT * FROM notes WHERE id = $1").bind(id).fetch_optional(&mut *connection);
+        match row.await.map_err(&failed)? {
+            None => Ok(None),
+            Some(row) => Ok(Some(with_recipients(NoteRow::of(&row)?, &mut connection).await?)),
+        }
+    }
+
+    /// Notes that are not over, of one caller or of all.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn open_notes(&self, from: Option<&str>) -> Result<Vec<NoteRow>, RecorderError> {
+        let failed = failed("looking for open notes");
+        let mut connection = self.pool.acquire().await.map_err(&failed)?;
+        let rows = sqlx::query(
+            "SELECT * FROM notes WHERE state NOT IN ('sent', 'discarded', 'expired') AND ($1 = '' OR sender = $1)
+             ORDER BY created_at",
+        )
+        .bind(from.unwrap_or_default())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(&failed)?;
+        all(&rows, &mut connection).await
+    }
+
+    /// A user's inbox: notes that were sent to them, newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn inbox(
+        &self,
+        user: &str,
+        before: Option<&Cursor>,
+        limit: u32,
+        unheard_only: bool,
+    ) -> Result<Page<NoteRow>, RecorderError> {
+        let failed = failed("listing an inbox");
+        let mut connection = self.pool.acquire().await.map_err(&failed)?;
+        let (at, id) = before.map_or((i64::MAX, ""), |cursor| (integer(cursor.at), cursor.id.as_str()));
+        let rows = sqlx::query(
+            "SELECT notes.* FROM notes JOIN note_recipients ON note_recipients.note_id = notes.id
+             WHERE note_recipients.user_id = $1 AND note_recipients.deleted = 0 AND notes.state = 'sent'
+               AND ($2 = 0 OR note_recipients.heard_at IS NULL)
+               AND (sent_at < $3 OR (sent_at = $3 AND id < $4))
+             ORDER BY sent_at DESC, id DESC LIMIT $5",
+        )
+        .bind(user)
+        .bind(i64::from(unheard_only))
+        .bind(at)
+        .bind(id)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(&failed)?;
+        let more = rows.len() > limit as usize;
+        let notes = all(rows.get(..limit as usize).unwrap_or(&rows), &mut connection).await?;
+        let last = notes.last().filter(|_| more);
+        let next = last.map(|note| Cursor { at: note.sent_at.unwrap_or(0), id: note.id.clone() });
+        Ok(Page { rows: notes, next })
+    }
+
+    /// How many notes wait for a user to hear them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn unheard(&self, user: &str) -> Result<u64, RecorderError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM note_recipients JOIN notes ON notes.id = note_recipients.note_id
+             WHERE user_id = $1 AND deleted = 0 AND heard_at IS NULL AND state = 'sent'",
+        )
+        .bind(user)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failed("counting unheard notes"))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// A recipient has heard a note, or wants it to count as unheard. False where nothing changed: it is not theirs, or was so already.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn put_heard(&self, note: &str, user: &str, heard_at: Option<u64>) -> Result<bool, RecorderError> {
+        let changed = sqlx::query(
+            "UPDATE note_recipients SET heard_at = $3
+             WHERE note_id = $1 AND user_id = $2 AND deleted = 0 AND (heard_at IS NULL) = ($4 = 1)
+               AND EXISTS (SELECT 1 FROM notes WHERE id = $1 AND state = 'sent')",
+        )
+        .bind(note)
+        .bind(user)
+        .bind(heard_at.map(integer))
+        .bind(i64::from(heard_at.is_some()))
+        .execute(&self.pool)
+        .await
+        .map_err(failed("marking a note as heard"))?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// Takes a sent note away from one of those it concerns. Once nobody has it any more its row goes, and the keys of its bytes are returned, to be
+    /// deleted. `None` where it was not theirs.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_for(&self, note: &str, user: &str) -> Result<Option<Vec<String>>, RecorderError> {
+        let failed = failed("deleting a note");
+        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let recipient = sqlx::query(
+            "UPDATE note_recipients SET deleted = 1 WHERE note_id = $1 AND user_id = $2 AND deleted = 0
+               AND EXISTS (SELECT 1 FROM notes WHERE id = $1 AND state = 'sent')",
+        );
+        let mut taken = recipient.bind(note).bind(user).execute(&mut *work).await.map_err(&failed)?.rows_affected();
+        let sender = sqlx::query(
+            "UPDATE notes SET deleted_by_sender = 1 WHERE id = $1 AND sender = $2 AND deleted_by_sender = 0 AND state = 'sent'",
+        );
+        taken += sender.bind(note).bind(user).execute(&mut *work).await.map_err(&failed)?.rows_affected();
+        if taken == 0 {
+            return Ok(None);
+        }
+        let before = keys(note, &mut work).await?;
+        let gone = sqlx::query(
+            "DELETE FROM notes WHERE id = $1 AND deleted_by_sender = 1
+               AND NOT EXISTS (SELECT 1 FROM note_recipients WHERE note_id = $1 AND deleted = 0)",
+        );
+        let gone = gone.bind(note).execute(&mut *work).await.map_err(&failed)?.rows_affected();
+        work.commit().await.map_err(&failed)?;
+        Ok(Some(if gone > 0 { before } else { Vec::new() }))
+    }
+
+    /// How many bytes the notes take up that were sent to a user.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn used_by(&self, user: &str) -> Result<u64, RecorderError> {
+        // SUM of BIGINT is NUMERIC in PostgreSQL.
+        let sum: i64 = sqlx::query_scalar(
+            "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM notes JOIN note_recipients ON note_recipients.note_id = notes.id
+             WHERE user_id = $1 AND deleted = 0 AND state = 'sent'",
+        )
+        .bind(user)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failed("adding up a user's notes"))?;
+        Ok(u64::try_from(sum).unwrap_or(0))
+    }
+
+    /// Deletes notes and calls that ended before a time, in Unix milliseconds. The keys of their bytes are returned, to be deleted.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn forget_before(&self, time: u64) -> Result<Vec<String>, RecorderError> {
+        let failed = failed("forgetting what is old");
+        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let old = "SELECT id FROM calls WHERE ended_at < $1 AND hook_done = 1
+                   AND NOT EXISTS (SELECT 1 FROM notes WHERE call_id = calls.id AND (state NOT IN ('sent', 'discarded', 'expired') OR sent_at >= $1))";
+        let select = format!("SELECT file_key, poster_key FROM notes WHERE call_id IN ({old})");
+        let rows = sqlx::query(&select).bind(integer(time)).fetch_all(&mut *work).await.map_err(&failed)?;
+        let delete = format!("DELETE FROM calls WHERE id IN ({old})");
+        sqlx::query(&delete).bind(integer(time)).execute(&mut *work).await.map_err(&failed)?;
+        work.commit().await.map_err(&failed)?;
+        let mut keys = Vec::new();
+        for row in &rows {
+            for column in ["file_key", "poster_key"] {
+                keys.extend(row.try_get::<Option<String>, _>(column).map_err(&failed)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// All keys that some row refers to.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn keys_in_use(&self) -> Result<std::collections::HashSet<String>, RecorderError> {
+        let failed = failed("listing the keys in use");
+        let rows = sqlx::query("SELECT file_key, poster_key FROM notes WHERE file_key IS NOT NULL");
+        let mut keys = std::collections::HashSet::new();
+        for row in &rows.fetch_all(&self.pool).await.map_err(&failed)? {
+            for column in ["file_key", "poster_key"] {
+                keys.extend(row.try_get::<Option<String>, _>(column).map_err(&failed)?);
+            }
+        }
+        Ok(keys)
+    }
+}
+
+async fn keys(note: &str, connection: &mut AnyConnection) -> Result<Vec<String>, RecorderError> {
+    let failed = failed("reading a note's keys");
+    let row = sqlx::query("SELECT file_key, poster_key FROM notes WHERE id = $1").bind(note);
+    let Some(row) = row.fetch_optional(connection).await.map_err(&failed)? else { return Ok(Vec::new()) };
+    let key = |column| row.try_get::<Option<String>, _>(column).map_err(&failed);
+    Ok([key("file_key")?, key("poster_key")?].into_iter().flatten().collect())
+}
+
+async fn all(rows: &[sqlx::any::AnyRow], connection: &mut AnyConnection) -> Result<Vec<NoteRow>, RecorderError> {
+    let mut notes = Vec::with_capacity(rows.len());
+    for row in rows {
+        notes.push(with_recipients(NoteRow::of(row)?, connection).await?);
+    }
+    Ok(notes)
+}
+
+pub(super) async fn with_recipients(note: NoteRow, connection: &mut AnyConnection) -> Result<NoteRow, RecorderError> {
+    let rows = sqlx::query(
+        "SELECT user_id, heard_at FROM note_recipients WHERE note_id = $1 AND deleted = 0 ORDER BY user_id",
+    );
+    let rows = rows.bind(&note.id).fetch_all(connection).await.map_err(failed("reading a note's recipients"))?;
+    let to = rows.iter().map(|row| Ok(Recipient { user: text(row, "user_id")?, heard_at: optional(row, "heard_at")? }));
+    Ok(NoteRow { to: to.collect::<Result<_, RecorderError>>()?, ..note })
+}
