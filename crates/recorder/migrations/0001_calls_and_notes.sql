@@ -29,6 +29,7 @@ CREATE TABLE notes (
     kind TEXT NOT NULL,
     state TEXT NOT NULL,
     sender TEXT NOT NULL,
+    sender_name TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     sent_at BIGINT,
     expires_at BIGINT,

@@ -1,23 +1,37 @@
-//! Notes: what an unanswered caller leaves, from decrypted packets to a file in an inbox. The crate knows neither signaling nor the SFU.
+//! Notes: what an unanswered caller leaves, from decrypted packets to a file in an inbox. [`Recorder`] is the service; inside it are a
+//! [state machine](Note) for each note, an append-only [spool](SpoolWriter) for each take, [files](make_file) of voice (Ogg/Opus) and video (WebM), and a
+//! [store](Store) of calls and notes. The crate knows neither signaling nor the SFU: whoever holds the recorder feeds takes, and carries its events on.
 
+mod bytes;
 mod error;
 mod file;
+mod info;
+mod link;
 mod loudness;
 mod note;
 mod ogg;
 mod packet;
 mod poster;
+mod recorder;
 mod spool;
 mod store;
+mod take;
 mod timeline;
 mod trim;
 mod vp8;
 mod webm;
 
+pub use bytes::ByteStore;
 pub use error::RecorderError;
 pub use file::{FileOptions, NoteFile, VIDEO_TYPE, VOICE_TYPE, make_file};
+pub use info::{Addressee, NoteInfo, Sender};
+pub use link::{LINK_HOLDS, Links, MediaPart};
 pub use note::{NotNow, Note, NoteInput, NoteLimits, NoteOutput, NoteState, TakeReason};
 pub use packet::{Codec, NoteKind, TakeEvent, TakePacket, TrackKind};
 pub use poster::Poster;
+pub use recorder::{
+    BoxFuture, Media, Moderate, NewNote, NoModeration, NoteEvent, Recorder, RecorderConfig, RecorderEvent,
+};
 pub use spool::{SpoolHeader, SpoolWriter, read_spool};
 pub use store::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, Store, ThreadEntry};
+pub use take::TakeWriter;

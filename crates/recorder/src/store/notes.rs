@@ -16,8 +16,8 @@ impl Store {
         let failed = failed("keeping a note");
         let mut work = self.pool.begin().await.map_err(&failed)?;
         let inserted = sqlx::query(
-            "INSERT INTO notes (id, call_id, thread, kind, state, sender, created_at, expires_at, limits, take, size, duration_ms, peaks)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, '[]') ON CONFLICT (call_id) DO NOTHING",
+            "INSERT INTO notes (id, call_id, thread, kind, state, sender, sender_name, created_at, expires_at, limits, take, size, duration_ms, peaks)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, '[]') ON CONFLICT (call_id) DO NOTHING",
         )
         .bind(&note.id)
         .bind(&note.call)
@@ -25,6 +25,7 @@ impl Store {
         .bind(kind_name(note.kind))
         .bind(note.state.as_str())
         .bind(&note.from)
+        .bind(&note.from_name)
         .bind(integer(note.created_at))
         .bind(note.expires_at.map(integer))
         .bind(serde_json::to_string(&note.limits).unwrap_or_default())

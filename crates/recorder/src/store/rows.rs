@@ -55,6 +55,8 @@ pub struct NoteRow {
     pub state: NoteState,
     /// Who leaves it.
     pub from: String,
+    /// Their name at the time.
+    pub from_name: String,
     /// When it was offered, in Unix milliseconds.
     pub created_at: u64,
     /// When it was sent.
@@ -225,6 +227,7 @@ impl NoteRow {
             kind: kind(&text(row, "kind")?)?,
             state,
             from: text(row, "sender")?,
+            from_name: text(row, "sender_name")?,
             created_at: natural(row, "created_at")?,
             sent_at: optional(row, "sent_at")?,
             expires_at: optional(row, "expires_at")?,
