@@ -1,0 +1,119 @@
+//! The frozen limit loop: decrypt once, then N times copy, rewrite, seal with an own key and send in trains, with nothing around it. It runs
+//! as a process of its own, pinned and measured as the server is, under the same traffic. It is not to be improved: figures of
+//! different days are compared by it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ringback_transport::socket::{ReceiveBatch, SendArena, SocketOptions, UdpSocket};
+use ringback_transport::srtp::{MAX_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
+
+use crate::process::Process;
+use crate::publishers::Shape;
+
+fn keys(salt: u8) -> anyhow::Result<SrtpKeys> {
+    Ok(SrtpKeys::new(SrtpProfile::AeadAes128Gcm, &[7; 16], &[salt; 12])?)
+}
+
+/// The loop itself: reads its destinations from standard input, says where it listens, and forwards until it is killed.
+pub(crate) async fn forward() -> anyhow::Result<()> {
+    let destinations: Vec<SocketAddr> =
+        std::io::stdin().lines().map(|line| Ok(line?.trim().parse()?)).collect::<anyhow::Result<_>>()?;
+    let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into())?;
+    println!("Limit: {}", socket.local_addr());
+    let mut receiver = SrtpReceiver::new(&keys(0)?)?;
+    let mut senders = Vec::new();
+    for _ in &destinations {
+        senders.push(SrtpSender::new(keys(1)?)?);
+    }
+    let (mut batch, mut arena) = (ReceiveBatch::new(), SendArena::default());
+    loop {
+        socket.readable().await?;
+        while socket.try_receive(&mut batch)? > 0 {
+            for (_, datagram) in batch.datagrams() {
+                let len = receiver.unprotect_rtp(datagram)?;
+                for (at, (sender, to)) in senders.iter_mut().zip(&destinations).enumerate() {
+                    if arena.reserve(len + MAX_OVERHEAD).is_none() {
+                        socket.send(&mut arena);
+                    }
+                    let space = arena.reserve(len + MAX_OVERHEAD).context("the arena was just emptied")?;
+                    space[..len].copy_from_slice(&datagram[..len]);
+                    space[8..12].copy_from_slice(&(at as u32 + 1).to_be_bytes());
+                    let sealed = sender.protect_rtp(space, len)?;
+                    arena.commit(sealed, *to);
+                }
+            }
+            socket.send(&mut arena);
+        }
+    }
+}
+
+/// What the loop carried.
+pub(crate) struct Outcome {
+    pub(crate) per_cpu_second: f64,
+    pub(crate) delivered: f64,
+}
+
+/// Runs the loop under one stream of this shape, to so many receivers, for some time.
+pub(crate) fn measure(shape: Shape, receivers: usize, time: Duration) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async move {
+        let counter = Rc::new(std::cell::Cell::new(0_u64));
+        let batch = Rc::new(std::cell::RefCell::new(ReceiveBatch::new()));
+        let options = SocketOptions::default().with_receive_buffer(1 << 20);
+        let mut addresses = String::new();
+        for _ in 0..receivers {
+            let socket = UdpSocket::bind_with(([127, 0, 0, 1], 0).into(), &options)?;
+            addresses += &format!("{}\n", socket.local_addr());
+            let (counter, batch) = (counter.clone(), batch.clone());
+            tokio::task::spawn_local(async move {
+                while socket.readable().await.is_ok() {
+                    while let Ok(count @ 1..) = socket.try_receive(&mut batch.borrow_mut()) {
+                        counter.set(counter.get() + count as u64);
+                    }
+                }
+            });
+        }
+        let process = Process::start(std::env::current_exe()?, &["limit-loop"], &addresses, "Limit: ").await?;
+        let to: SocketAddr = process.said.parse()?;
+        let cpu = process.cpu()?;
+        let sender = std::thread::spawn(move || send(shape, to, time));
+        while !sender.is_finished() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let offered = sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let cpu = process.cpu()? - cpu;
+        process.stop().await;
+        let arrived = counter.get() as f64;
+        Ok(Outcome {
+            per_cpu_second: arrived / cpu.as_secs_f64().max(0.01),
+            delivered: arrived / (offered * receivers as u64) as f64,
+        })
+    })
+}
+
+fn send(shape: Shape, to: SocketAddr, time: Duration) -> anyhow::Result<u64> {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    let mut sender = SrtpSender::new(keys(0)?)?;
+    let every = Duration::from_secs_f64(shape.burst as f64 / shape.rate);
+    let (began, mut number) = (Instant::now(), 0_u64);
+    let mut due = began;
+    while due < began + time {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        for _ in 0..shape.burst {
+            let mut packet = vec![0xA5; 12 + shape.payload + MAX_OVERHEAD];
+            packet[0] = 0x80;
+            packet[1] = 96;
+            packet[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+            packet[8..12].copy_from_slice(&2001_u32.to_be_bytes());
+            let sealed = sender.protect_rtp(&mut packet, 12 + shape.payload)?;
+            socket.send_to(&packet[..sealed], to)?;
+            number += 1;
+        }
+        due += every;
+    }
+    Ok(number)
+}

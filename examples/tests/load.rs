@@ -1,0 +1,53 @@
+//! The load generator runs through against the real server, and what it offers arrives.
+#![allow(clippy::unwrap_used)]
+
+mod server;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use server::example;
+use tokio::process::Command;
+
+const SOON: Duration = Duration::from_secs(60);
+
+async fn load(arguments: &[&str]) -> Value {
+    let load = Command::new(example("load").unwrap())
+        .args(arguments)
+        .args(["--seconds", "2", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let output = tokio::time::timeout(SOON, load.wait_with_output()).await.expect("it ends").unwrap();
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}\n{errors}", output.status);
+    println!("{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[tokio::test]
+async fn a_livestream_of_ten_is_delivered_whole_to_both_stacks_and_held_against_the_limit() {
+    let report = load(&["livestream", "--subscribers", "10", "--limit"]).await;
+    assert!(report["delivered"].as_f64().unwrap() >= 0.999);
+    assert!(report["other_stack"]["arrived"].as_u64().unwrap() > 400);
+    assert_eq!((report["sampled_wrong"].as_u64(), report["other_stack"]["wrong"].as_u64()), (Some(0), Some(0)));
+    assert_eq!(report["failures"].as_array().unwrap().len(), 0);
+    for figure in ["forwarded_per_cpu_second", "limit_per_cpu_second", "ratio_to_limit", "rss_bytes", "offered"] {
+        assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
+    }
+    for percentile in ["p50", "p99", "p999"] {
+        assert!(report["added_delay_us"][percentile].is_number(), "{percentile}");
+    }
+}
+
+#[tokio::test]
+async fn over_a_link_that_loses_a_tenth_about_a_tenth_is_missing() {
+    let report = load(&["livestream", "--subscribers", "3", "--link", "loss-10", "--seed", "7"]).await;
+    let delivered = report["delivered"].as_f64().unwrap();
+    assert!((0.7..0.95).contains(&delivered), "{delivered}");
+    assert_eq!(report["sampled_wrong"].as_u64(), Some(0));
+}
