@@ -7,6 +7,7 @@ import { RingbackError, asRingbackError } from "./errors.js";
 import { Room } from "./room.js";
 
 /** @typedef {import("./protocol.js").CallKind} CallKind */
+/** @typedef {import("./note.js").Note} Note */
 /** @typedef {import("./protocol.js").CallRecord} CallRecord */
 /** @typedef {import("./protocol.js").Leg} Leg */
 /** @typedef {import("./protocol.js").Outcome} Outcome */
@@ -15,15 +16,18 @@ import { Room } from "./room.js";
 /**
  * `placing`: on its way to the server. `ringing`: at theirs or at ours. `active`: answered. `ended`: see `outcome`.
  * @typedef {"placing"|"ringing"|"active"|"ended"} CallState
- * @typedef {Outcome|"answered_elsewhere"|"declined_elsewhere"|"ignored"|"superseded"} EndReason
+ * @typedef {Outcome|"answered_elsewhere"|"declined_elsewhere"|"ignored"|"superseded"|"called_back"} EndReason
  */
 
 /** How long the server's word that the call is over is waited for after hanging up. */
 const END_TIMEOUT_MS = 2_000;
+/** How long the microphone stays open for a note that was announced and not offered: the embedder's hook may be slow. */
+const OFFER_TIMEOUT_MS = 20_000;
 
 /**
- * `state`: changed, see the property. `leg`: somebody's device rings, declined, … (caller only).
- * @extends {Emitter<{state: CallState, leg: Leg}>}
+ * `state`: changed, see the property. `leg`: somebody's device rings, declined, … (caller only). `note`: nobody
+ * answered, and the caller may leave a note; the room stays open for it.
+ * @extends {Emitter<{state: CallState, leg: Leg, note: Note}>}
  */
 export class Call extends Emitter {
   /** @type {string|undefined} */
@@ -44,6 +48,12 @@ export class Call extends Emitter {
   talkMs = 0;
   /** `performance.now()` of the answer. @type {number|undefined} */
   activeAt;
+  /** The thread it belongs to, once known. @type {string|undefined} */
+  thread;
+  /** Whether the room outlives the call, since a note may be left. */
+  roomKept = false;
+  /** The note that may be left, where nobody answered. @type {Note|undefined} */
+  note;
   /** When it stops ringing, Unix milliseconds by this device's clock. @type {number|undefined} */
   expiresAt;
   /** The room in which its media meets. @readonly @type {Room} */
@@ -51,15 +61,17 @@ export class Call extends Emitter {
   /** Placing is under way. @type {Promise<void>|undefined} */
   #placed;
   #socket;
+  #callBack;
 
   /**
    * Made by `Session`.
    * @param {SignalingSocket} socket
-   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], room?: {iceServers?: RTCIceServer[], slots?: number}}} what
+   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], room?: {iceServers?: RTCIceServer[], slots?: number}, callBack?: (record: CallRecord) => Call}} what `callBack` makes the call that a late answer places
    */
-  constructor(socket, { direction, kind, from, to, room }) {
+  constructor(socket, { direction, kind, from, to, room, callBack }) {
     super();
     this.#socket = socket;
+    this.#callBack = callBack;
     this.direction = direction;
     this.kind = kind;
     this.from = from;
@@ -91,30 +103,54 @@ export class Call extends Emitter {
         preparing.catch(() => {});
         this.update((await placed).call);
         await preparing;
-        if (this.isOver) return;
-        await this.room.join(/** @type {string} */ (this.room.id));
+        await this.#join();
       } catch (thrown) {
-        if (!this.isOver) this.fail(asRingbackError(thrown));
+        if (this.isOver) this.room.leave();
+        else this.fail(asRingbackError(thrown));
       }
     })();
     return this.#placed;
+  }
+
+  /** Goes on with a call that the server has placed already, for a late answer. @param {CallRecord} record */
+  async placed(record) {
+    this.update(record);
+    try {
+      await this.#join();
+    } catch (thrown) {
+      if (!this.isOver) this.fail(asRingbackError(thrown));
+    }
+  }
+
+  async #join() {
+    // A call that was declined at once may still have its room, for a note.
+    if (this.room.state !== "closed") await this.room.join(/** @type {string} */ (this.room.id));
   }
 
   get isOver() {
     return this.state === "ended";
   }
 
-  /** Answers an incoming call. */
+  /**
+   * Answers an incoming call.
+   * @returns {Promise<Call>} this call; or, where it had just ended while its caller still leaves a note, an outgoing one
+   * that rings the caller back
+   */
   async accept() {
     this.#expect("incoming", "ringing");
     try {
       const { call } = await this.#socket.request("call.accept", { call: this.id });
+      if (call.id !== this.id && this.#callBack) {
+        this.settle("no_answer", "called_back");
+        return this.#callBack(call);
+      }
       this.update(call);
       if (!this.isOver) await this.room.join(call.room);
+      return this;
     } catch (thrown) {
       const error = asRingbackError(thrown);
       // It ended under the finger; the event that says how is on its way or was here already.
-      if (this.isOver) return;
+      if (this.isOver) return this;
       this.fail(error);
       throw error;
     }
@@ -200,6 +236,7 @@ export class Call extends Emitter {
     if (this.isOver) return;
     this.id = record.id;
     this.kind = record.kind;
+    this.thread = record.thread;
     this.to = record.to.length > 0 ? record.to : this.to;
     this.legs = record.legs;
     this.room.id = record.room;
@@ -232,16 +269,30 @@ export class Call extends Emitter {
    * It is over; only the first word counts.
    * @param {Outcome|undefined} outcome
    * @param {EndReason} reason
-   * @param {{talkMs?: number, by?: string}} [more]
+   * @param {{talkMs?: number, by?: string, roomKept?: boolean}} [more]
    */
-  settle(outcome, reason, { talkMs, by } = {}) {
+  settle(outcome, reason, { talkMs, by, roomKept = false } = {}) {
     if (this.isOver) return;
     this.outcome = outcome;
     this.reason = reason;
     this.by = by;
     this.talkMs = talkMs ?? (this.activeAt === undefined ? 0 : performance.now() - this.activeAt);
+    this.roomKept = roomKept && this.room.state !== "closed";
     this.#setState("ended");
-    this.room.leave({ tell: false });
+    if (!this.roomKept) return this.room.leave({ tell: false });
+    const timer = setTimeout(() => this.note ?? this.room.leave(), OFFER_TIMEOUT_MS);
+    this.room.on("closed", () => {
+      clearTimeout(timer);
+      this.roomKept = false;
+    });
+  }
+
+  /** Nobody answered, and a note may be left. @param {Note} note */
+  offer(note) {
+    if (this.note) return;
+    this.note = note;
+    if (this.roomKept) note.keep(this.room);
+    this.emit("note", note);
   }
 
   /**

@@ -11,7 +11,7 @@
  * @typedef {{user: string, name?: string}} Party
  * @typedef {{user: string, device?: string, state: LegState}} Leg
  * @typedef {{id: string, kind: CallKind, thread: string, room: string, from: Party, to: Party[], state: "ringing"|"active"|"ended", placed_at: number, ring_ms: number, outcome?: Outcome, legs: Leg[]}} CallRecord
- * @typedef {{version: number, user: string, name: string, device: string, heartbeat_ms: number, ice_servers: RTCIceServer[], people: Person[], calls: CallRecord[]}} Hello
+ * @typedef {{version: number, user: string, name: string, device: string, heartbeat_ms: number, ice_servers: RTCIceServer[], people: Person[], calls: CallRecord[], rooms?: {room: string, participant: string}[], notes?: NoteInfo[], unheard?: number}} Hello
  *
  * @typedef {{mid: string, source: Source, muted?: boolean}} TrackClaim
  * @typedef {{mid: string, kind: MediaKind, pair: number|null}} SlotInfo
@@ -20,6 +20,13 @@
  * @typedef {{participant: string, user: string, name: string, tracks: TrackRecord[], connected: boolean}} ParticipantRecord
  * @typedef {{participant: string, answer: string, slots: SlotInfo[], roster: ParticipantRecord[], stage: string|null, speaking: string[]}} JoinAnswer
  * @typedef {{mid: string, width: number, height: number}} SlotView
+ *
+ * @typedef {"voice"|"video"} NoteKind
+ * @typedef {"offered"|"countdown"|"recording"|"saving"|"draft"|"sent"|"discarded"|"expired"} NoteState
+ * @typedef {NoteState|"heard"|"unheard"|"deleted"} NoteEventName
+ * @typedef {"silent"|"too_short"|"disk"|"overrun"|"failed"|"no_media"|"maximum"|"silence"|"caller_gone"|"callee_came"} NoteReason
+ * @typedef {{id: string, call: string, thread: string, kind: NoteKind, state: NoteState, from: {user: string, name: string}, to: {user: string, heard_at: number|null}[], created_at: number, sent_at: number|null, expires_at: number|null, max_ms: number, countdown_ms: number, take: number, reason: NoteReason|null, duration_ms: number, size: number, content_type: string|null, peaks: number[], width: number|null, height: number|null, room: string|null, url: string|null, poster_url: string|null}} NoteInfo
+ * @typedef {{call: CallRecord, outcome: Outcome, placed_at: number, ended_at: number, talk_ms: number, note: NoteInfo|null}} ThreadRecord
  *
  * @typedef {{seq: number, event: string, [field: string]: any}} ServerEvent
  */

@@ -1,5 +1,6 @@
 /**
- * Ringback's client library: ring people, answer, see and hear them. An ES module without a build step.
+ * Ringback's client library: ring people, answer, see and hear them, and leave a note where nobody picks up. An ES module
+ * without a build step.
  *
  * ```js
  * import { Ringback, LocalMedia } from "/ringback/ringback.js";
@@ -19,6 +20,15 @@
  *   });
  *   await call.accept();
  * });
+ *
+ * call.on("note", async (note) => {
+ *   await note.record();                       // counts down, then records what `media` sends already
+ *   note.on("change", () => {
+ *     if (note.state === "draft") player.src = note.url;   // listen; then note.send(), or note.record() again
+ *   });
+ *   setTimeout(() => note.stop(), 10_000);
+ * });
+ * const { notes } = await session.notes.inbox();
  * ```
  *
  * Media is encrypted between each browser and the server, which forwards it; it is not end-to-end encrypted.
@@ -29,6 +39,8 @@ export { Call } from "./call.js";
 export { DEFAULT_SLOTS, MediaConnection } from "./connection.js";
 export { RingbackError } from "./errors.js";
 export { LocalMedia } from "./media.js";
+export { Note } from "./note.js";
+export { Notes } from "./notes.js";
 export { Participant } from "./participant.js";
 export { Room } from "./room.js";
 export { Session } from "./session.js";

@@ -140,6 +140,31 @@ export class Room extends Emitter {
     this.#tiles.report({ again: true });
   }
 
+  /**
+   * When media flows.
+   * @param {number} timeoutMs
+   * @returns {Promise<void>}
+   * @throws {RingbackError} `timeout`; `closed`
+   */
+  connected(timeoutMs) {
+    return new Promise((resolve, reject) => {
+      const check = () => {
+        if (this.state === "connected") return done(resolve);
+        if (this.state === "closed") done(() => reject(new RingbackError("closed", "the room was left")));
+      };
+      /** @param {() => void} settle */
+      const done = (settle) => {
+        clearTimeout(timer);
+        off();
+        settle();
+      };
+      const late = new RingbackError("timeout", `no media connection within ${timeoutMs} ms`);
+      const timer = setTimeout(() => done(() => reject(late)), timeoutMs);
+      const off = this.on("state", check);
+      check();
+    });
+  }
+
   /** Leaves, and tells the server where the room goes on without us. @param {{tell?: boolean}} [options] */
   leave({ tell = true } = {}) {
     if (tell && this.id && this.me && this.#socket.state !== "closed") {
@@ -280,7 +305,7 @@ export class Room extends Emitter {
       case "room.stage":
         return this.#setStage(event.participant);
       case "room.connected":
-        return this.#connected(event.participant);
+        return this.#isConnected(event.participant);
       case "room.closed":
         return this.#close(event.reason);
     }
@@ -299,7 +324,7 @@ export class Room extends Emitter {
   }
 
   /** @param {string} id */
-  #connected(id) {
+  #isConnected(id) {
     const participant = this.participants.get(id);
     if (!participant) return;
     participant.connected = true;

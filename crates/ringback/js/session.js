@@ -4,6 +4,9 @@
  */
 import { Call } from "./call.js";
 import { Emitter } from "./emitter.js";
+import { asRingbackError } from "./errors.js";
+import { Http } from "./http.js";
+import { Notes } from "./notes.js";
 import { Room } from "./room.js";
 import { SignalingSocket } from "./socket.js";
 
@@ -15,6 +18,10 @@ import { SignalingSocket } from "./socket.js";
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** @typedef {import("./socket.js").SocketState} SocketState */
 
+/** What the server answers where a room is no longer there for us. @type {Set<string>} */
+const GONE = new Set(["not_found", "forbidden", "conflict"]);
+
+/** @typedef {import("./note.js").Note} Note */
 /**
  * @typedef {object} SessionOptions
  * @property {string} url of the WebSocket, e.g. `/v1/ws`
@@ -33,6 +40,8 @@ export class Session extends Emitter {
   people = [];
   /** Calls that are not over. @type {Set<Call>} */
   calls = new Set();
+  /** What callers left where nobody picked up, ours and for us. @readonly @type {Notes} */
+  notes;
   user = "";
   name = "";
   device = "";
@@ -40,14 +49,22 @@ export class Session extends Emitter {
   #slots;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
-  /** Rooms joined without a call. @type {Set<Room>} */
+  /** Rooms without a call that goes on: joined by their id, or kept for a note. @type {Set<Room>} */
   #rooms = new Set();
+  /** Our own call that ended unanswered last: a note may be offered for it. @type {Call|undefined} */
+  #unanswered;
 
   /** Use `Ringback.connect`. @param {SessionOptions} options */
   constructor({ url, token, device, slots }) {
     super();
     this.#slots = slots;
     this.#socket = new SignalingSocket(url, token, device);
+    const http = new Http(this.#socket);
+    const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
+    const host = { socket: this.#socket, http, user: () => this.user, makeRoom };
+    this.notes = new Notes(host, (note) => {
+      if (this.#unanswered?.id === note.call) this.#unanswered.offer(note);
+    });
     this.#socket.on("state", (state) => this.emit("state", state));
     this.#socket.on("hello", (hello) => this.#welcomed(hello));
     this.#socket.on("event", (event) => this.#handle(event));
@@ -94,10 +111,15 @@ export class Session extends Emitter {
    * @returns {Room} joining; a failure closes it
    */
   join(id) {
-    const room = new Room(this.#socket, this.#roomOptions());
+    const room = this.#own(new Room(this.#socket, this.#roomOptions()));
+    room.join(id).catch(() => room.leave());
+    return room;
+  }
+
+  /** @param {Room} room */
+  #own(room) {
     this.#rooms.add(room);
     room.on("closed", () => this.#rooms.delete(room));
-    room.join(id).catch(() => room.leave());
     return room;
   }
 
@@ -110,6 +132,8 @@ export class Session extends Emitter {
     this.calls.add(call);
     call.on("state", () => {
       if (call.isOver) this.calls.delete(call);
+      if (call.isOver && call.direction === "outgoing" && call.activeAt === undefined) this.#unanswered = call;
+      if (call.roomKept) this.#own(call.room);
       // Both rang each other at once: the server made one call of it, and ours is the one that goes on.
       if (call.direction === "outgoing" && call.id) {
         for (const other of [...this.calls]) {
@@ -128,6 +152,7 @@ export class Session extends Emitter {
     this.device = hello.device;
     this.#iceServers = hello.ice_servers;
     this.#setPeople(hello.people);
+    this.notes.welcomed(hello, again);
     if (again) this.#reconcile(hello.calls);
     for (const record of hello.calls) {
       if (record.state === "ringing" && record.from.user !== this.user) this.#incoming(record, undefined);
@@ -149,7 +174,11 @@ export class Session extends Emitter {
         call.settle(call.state === "active" ? "answered" : "failed", "failed");
       }
     }
-    for (const room of this.#rooms) room.restart().catch(() => {});
+    for (const room of this.#rooms) {
+      room.restart().catch((thrown) => {
+        if (GONE.has(asRingbackError(thrown).code)) room.leave({ tell: false });
+      });
+    }
   }
 
   /** @param {Person[]} people */
@@ -170,7 +199,8 @@ export class Session extends Emitter {
   #incoming(record, expiresMs) {
     const { id, kind, from, to, ring_ms: ringMs } = record;
     if (this.#find(id)) return;
-    const call = new Call(this.#socket, { direction: "incoming", kind, from, to, room: this.#roomOptions() });
+    const callBack = (/** @type {CallRecord} */ placed) => this.#placed(placed);
+    const call = new Call(this.#socket, { direction: "incoming", kind, from, to, room: this.#roomOptions(), callBack });
     call.expiresAt = Date.now() + (expiresMs ?? ringMs);
     call.update(record);
     this.#keep(call);
@@ -180,8 +210,20 @@ export class Session extends Emitter {
     call.room.prepare().catch(() => {});
   }
 
+  /**
+   * A call of ours that the server has placed for us.
+   * @param {CallRecord} record
+   */
+  #placed(record) {
+    const { kind, from, to } = record;
+    const call = this.#keep(new Call(this.#socket, { direction: "outgoing", kind, from, to, room: this.#roomOptions() }));
+    void call.placed(record);
+    return call;
+  }
+
   /** @param {ServerEvent} event */
   #handle(event) {
+    if (event.event.startsWith("note.")) return this.notes.handle(event);
     if (event.event.startsWith("room.")) {
       for (const room of [...[...this.calls].map((call) => call.room), ...this.#rooms]) {
         if (room.id === event.room) room.handle(event);
@@ -198,7 +240,11 @@ export class Session extends Emitter {
       case "call.active":
         return this.#find(event.call.id)?.update(event.call);
       case "call.ended":
-        return this.#find(event.call.id)?.settle(event.outcome, event.reason, { talkMs: event.talk_ms, by: event.by });
+        return this.#find(event.call.id)?.settle(event.outcome, event.reason, {
+          talkMs: event.talk_ms,
+          by: event.by,
+          roomKept: event.room_kept,
+        });
     }
   }
 }

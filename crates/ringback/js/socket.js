@@ -51,6 +51,8 @@ export class SignalingSocket extends Emitter {
   /** @type {(() => void)|undefined} */
   #stopHeartbeat;
   #welcomed = false;
+  /** What the latest hello was said with. */
+  #bearer = "";
   #online = () => this.#reconnectNow();
 
   /**
@@ -65,6 +67,22 @@ export class SignalingSocket extends Emitter {
     this.#url = absolute.href;
     this.#token = token;
     this.#device = device;
+  }
+
+  /** Where the server's paths start: the address of the WebSocket, as HTTP, without its `v1/ws`. */
+  get base() {
+    return new URL("..", this.#url.replace(/^ws/, "http")).href;
+  }
+
+  /**
+   * The token, for a request over HTTP.
+   * @param {{renew?: boolean}} [options] whether the last one was refused
+   * @returns {Promise<string>}
+   */
+  async bearer({ renew = false } = {}) {
+    if (typeof this.#token === "string") return this.#token;
+    if (renew || !this.#bearer) this.#bearer = await this.#token();
+    return this.#bearer;
   }
 
   /**
@@ -138,7 +156,7 @@ export class SignalingSocket extends Emitter {
 
   /** @returns {Promise<Hello>} */
   async #connect() {
-    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
+    const token = await this.bearer({ renew: true });
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(this.#url);
       this.#socket = socket;
