@@ -1,39 +1,57 @@
 /**
- * The page: enter, see who is here, ring and be rung. It uses nothing but ringback.js.
+ * The page: enter, see who is here, ring and be rung, leave and hear notes. It uses nothing but ringback.js.
  *
  * For tests and links, the address may carry
  *   ?name=Ann           enters as Ann without a click (sound then waits for the first gesture)
  *   &auto=accept        accepts whatever rings
  *   &call=bob,chloe     rings them as soon as they are here
  *   &kind=video         what `call` rings with; "voice" where absent
- * and `window.ringback` has what is live: `{session, media, call, room}`.
+ * and `window.ringback` has what is live: `{session, media, call, room, note}`.
  */
 import { CallView } from "./call-view.js";
 import { Devices } from "./devices.js";
 import { byId, notice } from "./dom.js";
+import { Drafts } from "./drafts.js";
+import { Inbox } from "./inbox.js";
 import { isRinging, setUpIncoming, showIncoming } from "./incoming.js";
 import { Lobby } from "./lobby.js";
+import { meet } from "./names.js";
+import { NoteView } from "./note-view.js";
+import { kindName } from "./note-words.js";
+import { Pages } from "./pages.js";
+import { silence } from "./player.js";
 import { LocalMedia, Ringback } from "./ringback/ringback.js";
+import { ThreadView } from "./thread.js";
 import * as tones from "./tones.js";
 import { endText, errorText, nameOf } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
+/** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {"voice"|"video"} CallKind */
 
 /** How long the microphone stays open after entering: long enough for the browser to remember the permission. */
 const WARM_MS = 1500;
+/** The server writes a call down just after it has told of its end. */
+const WRITTEN_MS = 500;
 
 const parameters = new URLSearchParams(location.search);
 const media = new LocalMedia();
 const devices = new Devices(media, (deviceId) => view.call?.room.setSpeaker(deviceId));
-const lobby = new Lobby({ ring });
+const lobby = new Lobby({ ring, threadLink });
+const thread = new ThreadView(ring);
+const inbox = new Inbox({ ring, threadLink: (note) => pages.threadLink(note.thread, [note.from.user]) });
+const pages = new Pages({
+  openThread: (id, users) => thread.open(id, users),
+  closeThread: () => thread.close(),
+  openInbox: () => void inbox.open(),
+});
 const view = new CallView(media, devices, {
-  done: () => {
-    document.body.dataset.view = "lobby";
-  },
+  done: showLobby,
   again: (call) => ring((call.direction === "incoming" ? [call.from] : call.to).map(({ user }) => user), call.kind),
 });
+const noteView = new NoteView(media, { done: noteDone, again: callAgain });
+const drafts = new Drafts(() => noteView.note);
 /** @type {Session|null} */
 let session = null;
 
@@ -47,6 +65,9 @@ Object.defineProperty(window, "ringback", {
     },
     get room() {
       return view.call?.room ?? null;
+    },
+    get note() {
+      return noteView.note;
     },
     media,
   },
@@ -132,9 +153,13 @@ function deviceId() {
 /** @param {Session} opened */
 function welcome(opened) {
   document.body.dataset.view = "lobby";
+  document.body.toggleAttribute("data-notes", opened.notes.available);
   lobby.setMe(opened.name);
+  meet(opened.people);
   lobby.setPeople(opened.people);
+  if (opened.notes.available) followNotes(opened);
   opened.on("people", (people) => {
+    meet(people);
     lobby.setPeople(people);
     autoCall(opened);
   });
@@ -144,9 +169,15 @@ function welcome(opened) {
     const pill = byId("link-state");
     pill.textContent = "Reconnecting to the server…";
     pill.hidden = state !== "reconnecting";
+    // What came meanwhile was not told.
+    if (state === "open") void refresh();
   });
   opened.on("fatal", (error) => {
     session = null;
+    noteView.close();
+    drafts.clear();
+    inbox.clear();
+    thread.close();
     document.body.dataset.view = "enter";
     byId("enter-error").textContent = errorText(error);
   });
@@ -155,12 +186,57 @@ function welcome(opened) {
   autoCall(opened);
 }
 
+/** @param {Session} opened */
+function followNotes({ notes, user }) {
+  thread.follow(/** @type {Session} */ (session));
+  inbox.follow(/** @type {Session} */ (session));
+  drafts.follow(/** @type {Session} */ (session));
+  pages.apply();
+  notes.on("sent", (note) => {
+    if (note.from.user === user || document.body.dataset.view !== "lobby") return;
+    const link = { href: "#notes", text: "Listen" };
+    notice(`${note.from.name} left you a ${kindName(note)}.`, location.hash === "#notes" ? {} : { link });
+  });
+}
+
+async function refresh() {
+  drafts.show();
+  await thread.reload();
+  if (location.hash === "#notes") await inbox.open();
+}
+
+/** @param {string[]} users @returns {string|null} where this server keeps no calls, there is nothing to see */
+function threadLink(users) {
+  const [user] = users;
+  if (!session?.notes.available || user === undefined || users.length > 1) return null;
+  return pages.threadLink(session.notes.threadWith(user), users);
+}
+
+function showLobby() {
+  document.body.dataset.view = "lobby";
+  drafts.show();
+  void thread.reload();
+}
+
+/** A note was left, or not. @param {Note} note */
+function noteDone(note) {
+  showLobby();
+  if (note.state === "sent") location.hash = pages.threadLink(note.thread, note.to.map(({ user }) => user));
+}
+
+/** @param {Note} note */
+function callAgain(note) {
+  if (note.state === "offered") note.discard().catch(() => {});
+  noteView.close({ keepMedia: true });
+  ring(note.to.map(({ user }) => user), note.kind);
+}
+
 /** Asks for the microphone once, so that no permission prompt stands between a ring and its answer. */
 async function warm() {
   try {
     await media.open("microphone");
     setTimeout(() => {
-      if (!view.call && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
+      if (!view.call && !noteView.note && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
     }, WARM_MS);
   } catch (error) {
     notice(errorText(error), { stay: true });
@@ -182,7 +258,8 @@ function autoCall(opened) {
  * @param {CallKind} kind
  */
 function ring(users, kind) {
-  if (!session || (view.call && !view.call.isOver)) return;
+  if (!session || users.length === 0 || (view.call && !view.call.isOver)) return;
+  silence();
   const call = session.call(users, { kind });
   follow(call);
   view.show(call, session.name, { camera: kind === "video" });
@@ -196,9 +273,11 @@ function incoming(call) {
     return;
   }
   const current = view.call && !view.call.isOver ? view.call : null;
+  silence();
   // One ring at a time; the second waits in the list of missed calls unless the first is answered.
   if (isRinging()) return void call.decline({ reason: "busy" }).catch(() => {});
-  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : "");
+  const note = noteView.note?.hasTake || noteView.note?.state === "recording" ? "your note is kept as a draft" : "";
+  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : note);
   void openIfGranted();
 }
 
@@ -220,20 +299,44 @@ function accept(call, options) {
   if (!session) return;
   const current = view.call;
   if (current && !current.isOver) void current.end().catch(() => {});
-  call.accept().catch((error) => notice(errorText(error)));
+  noteView.close({ keepMedia: true });
+  call.accept().then(
+    (answered) => {
+      if (answered === call || !session) return;
+      // It had just ended, and rings them back now.
+      follow(answered);
+      if (view.call === call) view.show(answered, session.name, options);
+    },
+    (error) => notice(errorText(error)),
+  );
   view.show(call, session.name, options);
 }
 
 /** Notes what becomes of a call, on the screen or not. @param {Call} call */
 function follow(call) {
+  call.on("note", (note) => offered(call, note));
+  call.room.on("closed", () => {
+    // It was kept for a note that was not offered after all.
+    if (view.call === call && call.isOver && !call.note) media.closeAll();
+  });
   call.on("state", (state) => {
-    if (state !== "ended" || call.reason === "superseded") return;
+    if (state !== "ended" || call.reason === "superseded" || call.reason === "called_back") return;
     lobby.remember(call);
+    setTimeout(() => void thread.reload(), WRITTEN_MS);
     if (view.call === call) return;
-    if (!view.call || view.call.isOver) media.closeAll();
+    if ((!view.call || view.call.isOver) && !noteView.note) media.closeAll();
     if (call.reason !== "ignored" && call.reason !== "declined") {
       const { title, detail } = endText(call);
       notice(`${title}. ${detail}`);
     }
   });
+}
+
+/** @param {Call} call @param {Note} note */
+function offered(call, note) {
+  meet(call.to);
+  // Whoever went on to something else does not want to leave one.
+  if (view.call !== call) return void note.discard().catch(() => note.leave());
+  view.leave();
+  noteView.show(note, call.outcome);
 }

@@ -61,7 +61,7 @@ export class CallView {
    * @param {{camera: boolean}} options
    */
   show(call, me, options) {
-    this.#leave();
+    this.leave();
     this.call = call;
     const name = nameOf(call);
     document.body.dataset.view = "call";
@@ -143,6 +143,8 @@ export class CallView {
   /** @param {Call} call */
   #ended(call) {
     tones.stop();
+    // The call that was answered too late goes on as one of our own.
+    if (call.reason === "called_back") return;
     const talked = call.activeAt !== undefined;
     tones.ended(!talked && call.outcome !== "cancelled");
     const { title, detail } = endText(call);
@@ -165,18 +167,21 @@ export class CallView {
     this.#stage = undefined;
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
-    this.#media.closeAll();
+    // A note may be left for it: the devices stay open until that is known.
+    if (!call.roomKept) this.#media.closeAll();
     if (talked && call.reason === "answered") this.#farewell = setTimeout(() => this.#finish(), FAREWELL_MS);
   }
 
   #finish() {
     if (!this.call?.isOver) return;
-    this.#leave();
+    this.leave();
+    this.#media.closeAll();
     this.#actions.done();
   }
 
-  /** Takes the call off the screen. */
-  #leave() {
+  /** Takes the call off the screen. A room that was kept for a note which is not on the screen yet is left. */
+  leave() {
+    if (this.call?.isOver && !this.call.note) this.call.room.leave();
     clearTimeout(this.#farewell);
     clearInterval(this.#timer);
     this.#stage?.close();

@@ -1,5 +1,6 @@
 /** Which microphone, camera and speaker: a dialog with a level meter and a preview, and what is remembered of it. */
 import { byId, element } from "./dom.js";
+import { watchLevel } from "./level.js";
 import { showLocal } from "./tile.js";
 import { errorText } from "./words.js";
 
@@ -134,20 +135,12 @@ function fillSelect(select, devices, chosen, kind) {
  * @returns {() => void} stops it
  */
 function meter(track) {
-  const context = new AudioContext();
-  const analyser = new AnalyserNode(context, { fftSize: 512 });
-  context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
-  const timer = setInterval(() => {
-    analyser.getFloatTimeDomainData(samples);
-    const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
-    // −60 dBFS is a quiet room, 0 the limit.
-    const level = Math.max(0, Math.min(1, 1 + Math.log10(power + 1e-9) / 6));
+  const show = (/** @type {number} */ level) => {
     byId("meter").style.transform = `scaleX(${level.toFixed(3)})`;
-  }, 60);
+  };
+  const stop = watchLevel(track, show);
   return () => {
-    clearInterval(timer);
-    byId("meter").style.transform = "scaleX(0)";
-    void context.close();
+    stop();
+    show(0);
   };
 }

@@ -79,13 +79,14 @@ export function announce(text) {
 /**
  * A message that does not stop anybody.
  * @param {string} text
- * @param {{stay?: boolean}} [options] `stay` until it is dismissed
+ * @param {{stay?: boolean, link?: {href: string, text: string}}} [options] `stay` until it is dismissed; `link`: where it leads
  */
-export function notice(text, { stay = false } = {}) {
+export function notice(text, { stay = false, link } = {}) {
   const notices = byId("notices");
   for (const old of notices.children) if (old.firstChild?.textContent === text) old.remove();
   const close = element("button", { type: "button", class: "icon-button", "aria-label": "Dismiss" }, icon("close"));
-  const made = element("div", { class: "notice" }, element("p", {}, text), close);
+  const made = element("div", { class: "notice" }, element("p", {}, text), link && element("a", { href: link.href }, link.text), close);
+  made.querySelector("a")?.addEventListener("click", () => made.remove());
   close.addEventListener("click", () => made.remove());
   if (!stay) setTimeout(() => made.remove(), 6000);
   notices.append(made);

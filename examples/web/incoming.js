@@ -1,12 +1,12 @@
 /** The ring: a sheet on phones, a card on desktops, until it is accepted, declined, silenced or over. */
 import { announce, avatar, byId, setIcon } from "./dom.js";
+import { showCalling } from "./title.js";
 import * as tones from "./tones.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {{accept: (call: Call, options: {camera: boolean}) => void}} Answers */
 
 const dialog = /** @type {HTMLDialogElement} */ (byId("incoming"));
-const title = document.title;
 /** How long a phone shakes, pauses, shakes … in ms. */
 const SHAKE = [300, 200, 300];
 
@@ -60,7 +60,7 @@ export function showIncoming(call, hint = "") {
   byId("incoming-kind").textContent = hint ? `${kind} · ${hint}` : kind;
   byId("incoming-voice").hidden = call.kind !== "video";
   setIcon(byId("incoming-accept"), call.kind === "video" ? "camera" : "call");
-  document.title = `${name} is calling`;
+  showCalling(name);
   announce(`${name} is calling. ${kind}. Press A to accept, D to decline.`);
   if (!dialog.open) dialog.showModal();
   byId("incoming-name").focus();
@@ -78,6 +78,6 @@ function hide() {
   clearInterval(shaking);
   tones.stop();
   announce("");
-  document.title = title;
+  showCalling("");
   if (dialog.open) dialog.close();
 }

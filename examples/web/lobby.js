@@ -5,7 +5,7 @@ import { ago, clock, endText, listed, nameOf } from "./words.js";
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {{user: string, name: string, state: "available"|"in_call"}} Person */
 /** @typedef {"voice"|"video"} CallKind */
-/** @typedef {{ring: (users: string[], kind: CallKind) => void}} LobbyActions */
+/** @typedef {{ring: (users: string[], kind: CallKind) => void, threadLink: (users: string[]) => string|null}} LobbyActions */
 /** @typedef {{users: string[], name: string, kind: CallKind, incoming: boolean, missed: boolean, title: string, talkMs: number, at: number}} Recent */
 
 /** A screenful; this is a convenience, not a call log. */
@@ -90,14 +90,23 @@ export class Lobby {
       "li",
       { class: "row", "data-state": state, "data-user": user },
       choose,
-      element(
-        "div",
-        { class: "row-text" },
-        element("strong", {}, name),
-        element("span", { class: "presence" }, busy ? "On a call" : "Available"),
-      ),
+      this.#text([user], name, element("span", { class: "presence" }, busy ? "On a call" : "Available"), `thread ${user}`),
       element("div", { class: "row-actions" }, button("voice", "call"), button("video", "camera")),
     );
+  }
+
+  /**
+   * A row's text, which leads to the calls with them.
+   * @param {string[]} users
+   * @param {string} name
+   * @param {Node} below
+   * @param {string} key
+   */
+  #text(users, name, below, key) {
+    const href = this.#actions.threadLink(users);
+    const inner = [element("strong", {}, name), below];
+    if (href === null) return element("div", { class: "row-text" }, ...inner);
+    return element("a", { class: "row-text", href, title: `All calls with ${name}`, "data-key": key }, ...inner);
   }
 
   /** @param {string|null} user toggled; null chooses nobody */
@@ -144,12 +153,7 @@ export class Lobby {
       "li",
       { class: "row", ...(missed && { "data-missed": "" }) },
       avatar(name),
-      element(
-        "div",
-        { class: "row-text" },
-        element("strong", {}, name),
-        element("span", {}, `${what} · ${ago(at)}`),
-      ),
+      this.#text(users, name, element("span", {}, `${what} · ${ago(at)}`), `recent ${at}`),
       element(
         "button",
         {

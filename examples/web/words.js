@@ -36,6 +36,7 @@ export function ago(at) {
  * @param {Call} call
  */
 export function ringingText(call) {
+  if (call.callsBack) return "Calling back…";
   if (call.state === "placing") return "Calling…";
   const states = call.legs.map(({ state }) => state);
   if (states.includes("ring_acked") || states.includes("ignored")) return "Ringing…";

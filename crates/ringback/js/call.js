@@ -52,6 +52,8 @@ export class Call extends Emitter {
   thread;
   /** Whether the room outlives the call, since a note may be left. */
   roomKept = false;
+  /** Whether it answers, too late, a call of theirs that had ended. */
+  callsBack = false;
   /** The note that may be left, where nobody answered. @type {Note|undefined} */
   note;
   /** When it stops ringing, Unix milliseconds by this device's clock. @type {number|undefined} */
@@ -114,6 +116,7 @@ export class Call extends Emitter {
 
   /** Goes on with a call that the server has placed already, for a late answer. @param {CallRecord} record */
   async placed(record) {
+    this.callsBack = true;
     this.update(record);
     try {
       await this.#join();

@@ -1,0 +1,190 @@
+/**
+ * The calls with somebody, oldest first as in a chat: one row for each call, however many devices rang, with the note that
+ * was left in it.
+ */
+import { avatar, byId, element, icon, notice } from "./dom.js";
+import { meet, nameFor } from "./names.js";
+import { NoteCard } from "./note-card.js";
+import { dayOf, entryText, timeOf } from "./note-words.js";
+import { errorText, listed } from "./words.js";
+
+/** @typedef {import("./ringback/ringback.js").Session} Session */
+/** @typedef {import("./ringback/notes.js").ThreadEntry} ThreadEntry */
+/** @typedef {"voice"|"video"} CallKind */
+/** @typedef {{entry: ThreadEntry, root: HTMLElement, card?: NoteCard}} Row */
+
+/** A screenful or two. */
+const PAGE = 20;
+
+const root = byId("thread");
+const rows = byId("thread-rows");
+const earlier = /** @type {HTMLButtonElement} */ (byId("thread-earlier"));
+const scroller = byId("thread-scroll");
+
+export class ThreadView {
+  /** The thread that is open. */
+  thread = "";
+  /** The others in it. @type {string[]} */
+  users = [];
+  /** @type {Session|undefined} */
+  #session;
+  /** By call. @type {Map<string, Row>} */
+  #rows = new Map();
+  /** @type {string|null} */
+  #next = null;
+  #ring;
+
+  /** @param {(users: string[], kind: CallKind) => void} ring */
+  constructor(ring) {
+    this.#ring = ring;
+    byId("thread-voice").addEventListener("click", () => this.#ring(this.users, "voice"));
+    byId("thread-video").addEventListener("click", () => this.#ring(this.users, "video"));
+    earlier.addEventListener("click", () => void this.#load(this.#next));
+  }
+
+  /** @param {Session} session */
+  follow(session) {
+    this.#session = session;
+    for (const what of /** @type {const} */ (["sent", "draft", "discarded", "expired", "deleted"])) {
+      session.notes.on(what, (note) => {
+        if (note.thread === this.thread) void this.reload();
+      });
+    }
+    session.on("people", () => this.#showHead());
+  }
+
+  /**
+   * @param {string} thread
+   * @param {string[]} users the others, as far as they are known already
+   */
+  open(thread, users) {
+    if (this.thread === thread) return void this.reload();
+    this.close();
+    this.thread = thread;
+    this.users = users;
+    root.hidden = false;
+    this.#showHead();
+    root.setAttribute("aria-busy", "true");
+    void this.#load(null);
+    byId("thread-name").focus();
+  }
+
+  close() {
+    this.thread = "";
+    root.hidden = true;
+    for (const { card } of this.#rows.values()) card?.close();
+    this.#rows.clear();
+    rows.replaceChildren();
+    byId("thread-none").hidden = true;
+  }
+
+  /** The newest calls again: one has ended, a note has come. */
+  async reload() {
+    if (this.thread && this.#session?.state === "open") await this.#load(null);
+  }
+
+  #showHead() {
+    if (!this.thread) return;
+    const names = this.users.map(nameFor);
+    const name = listed(names) || "Calls";
+    byId("thread-name").textContent = name;
+    byId("thread-face").replaceChildren(avatar(name));
+    const there = this.#session?.people.find(({ user }) => user === this.users[0]);
+    const state = this.users.length !== 1 ? "" : there ? (there.state === "in_call" ? "On a call" : "Available") : "Not here now";
+    const presence = byId("thread-presence");
+    presence.textContent = state;
+    presence.dataset.state = there?.state ?? "away";
+    for (const id of ["thread-voice", "thread-video"]) /** @type {HTMLButtonElement} */ (byId(id)).disabled = this.users.length === 0;
+  }
+
+  /** @param {string|null} before */
+  async #load(before) {
+    const { thread } = this;
+    const session = this.#session;
+    if (!session) return;
+    try {
+      earlier.disabled = true;
+      const first = this.#rows.size === 0;
+      const { entries, next } = await session.notes.thread(thread, { before, limit: PAGE });
+      if (this.thread !== thread) return;
+      for (const { call } of entries) meet([call.from, ...call.to]);
+      const [latest] = entries;
+      if (this.users.length === 0 && latest) {
+        const { from, to } = latest.call;
+        this.users = [from, ...to].map(({ user }) => user).filter((user) => user !== session.user);
+      }
+      // A reload reaches back as far as the first page; what is older stays as it is.
+      if (before !== null || first) this.#next = next;
+      const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+      const height = scroller.scrollHeight;
+      this.#merge(entries);
+      if (before !== null) scroller.scrollTop += scroller.scrollHeight - height;
+      else if (atEnd || first) scroller.scrollTop = scroller.scrollHeight;
+      this.#showHead();
+    } catch (error) {
+      if (this.thread === thread) notice(errorText(error));
+    } finally {
+      root.removeAttribute("aria-busy");
+      earlier.disabled = false;
+      earlier.hidden = this.#next === null;
+      byId("thread-none").hidden = this.#rows.size > 0;
+    }
+  }
+
+  /** @param {ThreadEntry[]} entries */
+  #merge(entries) {
+    for (const entry of entries) {
+      const old = this.#rows.get(entry.call.id);
+      // What plays goes on playing: a row is made anew only where its note is another.
+      if (old && shownNote(old.entry) === shownNote(entry) && old.entry.outcome === entry.outcome) continue;
+      old?.card?.close();
+      this.#rows.set(entry.call.id, this.#row(entry));
+    }
+    const sorted = [...this.#rows.values()].sort((a, b) => a.entry.placedAt - b.entry.placedAt);
+    /** @type {Node[]} */
+    const shown = [];
+    let day = "";
+    for (const { entry, root: row } of sorted) {
+      const its = dayOf(entry.placedAt);
+      if (its !== day) shown.push(element("li", { class: "thread-day" }, its.charAt(0).toUpperCase() + its.slice(1)));
+      day = its;
+      shown.push(row);
+    }
+    // Nodes that stay are not touched: moving one would stop what plays in it.
+    shown.forEach((node, at) => {
+      if (rows.childNodes[at] !== node) rows.insertBefore(node, rows.childNodes[at] ?? null);
+    });
+    while (rows.childNodes.length > shown.length) rows.lastChild?.remove();
+  }
+
+  /** @param {ThreadEntry} entry @returns {Row} */
+  #row(entry) {
+    const { title, missed, outgoing } = entryText(entry, this.#session?.user ?? "");
+    const { kind } = entry.call;
+    const note = shownNote(entry);
+    const card = note ? new NoteCard(note) : undefined;
+    const back = element(
+      "button",
+      { class: "icon-button", type: "button", "aria-label": `${outgoing ? "Call again" : "Call back"}, ${kind} call`, title: outgoing ? "Call again" : "Call back", onclick: () => this.#ring(this.users, kind) },
+      icon(kind === "video" ? "camera" : "call"),
+    );
+    const made = element(
+      "li",
+      { class: "entry", "data-call": entry.call.id, "data-side": outgoing ? "right" : "left", ...(missed && { "data-missed": true }) },
+      element(
+        "div",
+        { class: "entry-head" },
+        element("span", { class: "entry-icon", "aria-hidden": "true" }, icon(kind === "video" ? "camera" : missed ? "missed" : "call")),
+        element("p", {}, element("strong", {}, title), element("span", { class: "entry-time" }, timeOf(entry.placedAt))),
+        back,
+      ),
+      card?.root,
+    );
+    return { entry, root: made, ...(card && { card }) };
+  }
+}
+
+/** What of an entry's note is shown: one that can be played. @param {ThreadEntry} entry */
+function shownNote({ note }) {
+  return note && !note.deleted && note.hasTake && (note.state === "sent" || note.state === "draft") ? note : null;
+}
