@@ -50,7 +50,7 @@ const view = new CallView(media, devices, {
   done: showLobby,
   again: (call) => ring((call.direction === "incoming" ? [call.from] : call.to).map(({ user }) => user), call.kind),
 });
-const noteView = new NoteView(media, { done: noteDone, again: callAgain });
+const noteView = new NoteView(media, devices, { done: noteDone, again: callAgain });
 const drafts = new Drafts(() => noteView.note);
 /** @type {Session|null} */
 let session = null;
@@ -214,6 +214,7 @@ function threadLink(users) {
 
 function showLobby() {
   document.body.dataset.view = "lobby";
+  byId(thread.thread ? "thread-name" : "lobby-title").focus();
   drafts.show();
   void thread.reload();
 }

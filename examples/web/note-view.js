@@ -11,6 +11,7 @@ import { showLocal } from "./tile.js";
 import { LiveWaveform } from "./waveform.js";
 import { clock } from "./words.js";
 
+/** @typedef {import("./devices.js").Devices} Devices */
 /** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {{done: (note: Note) => void, again: (note: Note) => void}} NoteActions */
@@ -20,6 +21,7 @@ const stage = byId("note-stage");
 const hint = byId("note-hint");
 const actions = byId("note-actions");
 const keep = byId("note-keep");
+const choose = byId("note-devices");
 /** How long "Sent" stays. */
 const SENT_MS = 1600;
 /** A microphone that brings less than this for so long is likely muted or the wrong one. */
@@ -34,6 +36,7 @@ export class NoteView {
   /** @type {Note|null} */
   note = null;
   #media;
+  #devices;
   #actions;
   #outcome = "";
   /** @type {(() => void)[]} */
@@ -50,11 +53,14 @@ export class NoteView {
 
   /**
    * @param {LocalMedia} media
+   * @param {Devices} devices
    * @param {NoteActions} given
    */
-  constructor(media, given) {
+  constructor(media, devices, given) {
     this.#media = media;
+    this.#devices = devices;
     this.#actions = given;
+    choose.addEventListener("click", () => devices.open());
     keep.addEventListener("click", () => this.leave());
     document.addEventListener("keydown", (event) => this.#key(event));
   }
@@ -80,6 +86,7 @@ export class NoteView {
     ];
     const timer = setInterval(() => this.#tick(), 100);
     this.#off.push(() => clearInterval(timer));
+    this.#devices.inCall = true;
     if (note.state === "offered") note.enter();
     this.#attach();
     this.#render();
@@ -119,6 +126,7 @@ export class NoteView {
     hint.textContent = this.#error || texts.hint;
     hint.toggleAttribute("data-error", this.#error !== "");
     keep.hidden = note.state !== "draft";
+    choose.hidden = !["offered", "countdown", "recording"].includes(note.state) || !this.#media.tracks.microphone;
     actions.replaceChildren(...this.#actionsOf(note));
     const primary = /** @type {HTMLElement|null} */ (actions.querySelector("[data-primary]:not(:disabled)"));
     (primary ?? byId("note-title")).focus();
@@ -312,11 +320,16 @@ export class NoteView {
       if (last && !root.hasAttribute("data-last")) announce("Ten seconds left");
       root.toggleAttribute("data-last", last);
       const unheard = performance.now() - this.#heardAt > UNHEARD_MS;
-      if (!this.#error) hint.textContent = unheard ? "Nothing comes from your microphone. Is it the right one?" : "";
-    } else if (note.state === "offered" && !note.reason && !this.#error && note.canRecord) {
-      hint.textContent = expiryText(note);
+      this.#hint(unheard ? "Nothing comes from your microphone. Is it the right one?" : "");
+    } else if (note.state === "offered" && !note.reason && note.canRecord) {
+      this.#hint(expiryText(note));
     }
     if (note.state !== "recording") root.removeAttribute("data-last");
+  }
+
+  /** Said once, however often it is true. @param {string} text */
+  #hint(text) {
+    if (!this.#error && hint.textContent !== text) hint.textContent = text;
   }
 
   /** Back to the page: an offer is declined, a take becomes a draft, a draft stays one. */
@@ -348,6 +361,7 @@ export class NoteView {
     this.#offRoom?.();
     this.#offRoom = undefined;
     note.leave();
+    this.#devices.inCall = false;
     stage.replaceChildren();
     delete root.dataset.state;
     if (!keepMedia) this.#media.closeAll();

@@ -5,8 +5,9 @@ import { clock, errorText, listed } from "./words.js";
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/notes.js").ThreadEntry} ThreadEntry */
 
-/** Less than this before an offer ends, the page counts down. */
+/** Less than this before an offer ends, the page says so, in steps that a screen reader can bear. */
 const OFFER_WARNING_MS = 45_000;
+const OFFER_STEP_S = 15;
 
 /** @param {Note} note */
 export const kindName = (note) => (note.kind === "video" ? "video note" : "voice note");
@@ -78,8 +79,8 @@ export function expiryText(note) {
   if (note.expiresAt === null) return "";
   const left = note.expiresAt - Date.now();
   if (note.state === "draft") return `Kept as a draft until ${dayAndTime(note.expiresAt)}.`;
-  if (note.state === "offered" && left > 0 && left < OFFER_WARNING_MS) return `You can start for another ${Math.ceil(left / 1000)} s.`;
-  return "";
+  if (note.state !== "offered" || left <= 0 || left >= OFFER_WARNING_MS) return "";
+  return `You can start for another ${Math.ceil(left / 1000 / OFFER_STEP_S) * OFFER_STEP_S} s.`;
 }
 
 /** @param {unknown} error while a note is recorded, sent, … */
