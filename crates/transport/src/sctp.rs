@@ -21,7 +21,7 @@ use rtc_datachannel::message::message_channel_ack::DataChannelAck;
 use rtc_datachannel::message::message_channel_open::{CHANNEL_PRIORITY_NORMAL, ChannelType, DataChannelOpen};
 use rtc_sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
-    PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TransportConfig,
+    PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent, StreamId, TransportConfig,
 };
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error as RtcError;
@@ -41,6 +41,10 @@ const RECEIVE_BUFFER: u32 = 2 * MAX_MESSAGE as u32;
 
 /// Bytes queued for sending over all channels before [`SctpAssociation::send`] refuses more.
 const SEND_BUFFER: usize = 128 * 1024;
+
+/// … of it for channels that may lose messages. What is late there is useless, and must not stand in the way of what has to arrive; the
+/// caller sends something newer instead.
+const LOSSY_SEND_BUFFER: usize = 32 * 1024;
 
 /// Channels at a time. Applications use a handful.
 const MAX_CHANNELS: usize = 16;
@@ -111,6 +115,8 @@ struct Channel {
     label: String,
     protocol: String,
     open: bool,
+    /// Whether messages may be lost on it.
+    lossy: bool,
 }
 
 /// The association and its channels. See the module's documentation.
@@ -221,7 +227,8 @@ impl SctpAssociation {
         let _ = association.open_stream(id, PayloadProtocolIdentifier::Binary);
         write_dcep(association, now, id, &request).map_err(failed)?;
         set_delivery(association, id, channel_type, reliability_parameter).map_err(failed)?;
-        self.channels.push(Channel { id, label: label.to_owned(), protocol: protocol.to_owned(), open: false });
+        let lossy = delivery.reliability != Reliability::Full;
+        self.channels.push(Channel { id, label: label.to_owned(), protocol: protocol.to_owned(), open: false, lossy });
         self.collect(now);
         Ok(id)
     }
@@ -234,17 +241,19 @@ impl SctpAssociation {
         if data.len() > MAX_MESSAGE {
             return Err(SctpError::MessageTooLarge { channel, len: data.len(), max: MAX_MESSAGE });
         }
-        if self.ended || !self.channels.iter().any(|open| open.id == channel && open.open) {
-            return Err(SctpError::NotOpen(channel));
-        }
+        let known = self.channels.iter().find(|known| known.id == channel && known.open && !self.ended);
+        let max = match known.ok_or(SctpError::NotOpen(channel))?.lossy {
+            true => LOSSY_SEND_BUFFER,
+            false => SEND_BUFFER,
+        };
         let (_, association) = self.association.as_mut().ok_or(SctpError::NotEstablished)?;
         let queued = self
             .channels
             .iter()
             .filter_map(|channel| association.stream(channel.id).and_then(|stream| stream.buffered_amount()).ok());
         let queued: usize = queued.sum();
-        if queued + data.len() > SEND_BUFFER {
-            return Err(SctpError::SendBufferFull { queued, max: SEND_BUFFER });
+        if queued + data.len() > max {
+            return Err(SctpError::SendBufferFull { queued, max });
         }
         // An empty message travels as one zero byte (RFC 8831, section 6.6).
         let message = DataChannel::get_data_channel_message(!binary, BytesMut::from(data));
@@ -405,7 +414,9 @@ impl SctpAssociation {
         write_dcep(association, now, id, &acknowledgement)
             .and_then(|()| set_delivery(association, id, request.channel_type, request.reliability_parameter))
             .map_err(|_| bad("its stream is gone"))?;
-        self.channels.push(Channel { id, label: label.clone(), protocol: protocol.clone(), open: true });
+        let (_, reliability) = DataChannel::get_reliability_params(request.channel_type);
+        let lossy = reliability != ReliabilityType::Reliable;
+        self.channels.push(Channel { id, label: label.clone(), protocol: protocol.clone(), open: true, lossy });
         Ok(SctpEvent::Open { channel: id, label, protocol })
     }
 
@@ -485,7 +496,13 @@ mod tests {
     fn a_panic_in_the_library_ends_the_association_and_closes_its_channels() {
         let now = Instant::now();
         let mut association = SctpAssociation::new(true, now).unwrap();
-        association.channels.push(Channel { id: 2, label: String::new(), protocol: String::new(), open: true });
+        association.channels.push(Channel {
+            id: 2,
+            label: String::new(),
+            protocol: String::new(),
+            open: true,
+            lossy: false,
+        });
         let mut events = Vec::new();
         let error = association.guarded(now, &mut events, |_, _| panic!("out of bounds")).unwrap_err();
         assert_eq!(error, SctpError::Panicked("out of bounds".to_owned()));

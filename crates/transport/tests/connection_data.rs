@@ -370,6 +370,86 @@ fn hostile_chunks_cost_the_data_channels_at_most() {
 }
 
 #[test]
+fn messages_whose_acknowledgements_are_lost_arrive_once() {
+    let mut call = data_call(Setup::seeded(15));
+    let channel = open(&mut call, "a", Delivery::RELIABLE);
+    call.run_for(SECOND);
+    call.link.silenced = Some(call.server);
+    for number in 0..5_u32 {
+        send_from_far(&mut call, channel, &number.to_be_bytes()).unwrap();
+        call.run_for(SECOND);
+    }
+    call.link.silenced = None;
+    call.run_for(20 * SECOND);
+    send_from_far(&mut call, channel, &5_u32.to_be_bytes()).unwrap();
+    call.run_for(SECOND);
+    let expected: Vec<Vec<u8>> = (0..6_u32).map(|number| number.to_be_bytes().to_vec()).collect();
+    assert_eq!(received(&call, channel), expected);
+}
+
+#[test]
+fn what_may_be_lost_does_not_stand_in_the_way_of_what_has_to_arrive() {
+    let mut call = data_call(Setup::seeded(16));
+    let lossy = Delivery { ordered: false, reliability: Reliability::Retransmissions(0) };
+    let (ticks, hands) = (open(&mut call, "reactions", lossy), open(&mut call, "hands", Delivery::RELIABLE));
+    call.link.loss = 1.0;
+    let sent =
+        (0..1000).take_while(|_| call.connection.send_data(call.now, ticks, false, &[b'x'; 1000]).is_ok()).count();
+    assert!((10..=40).contains(&sent), "{sent} kB of ticks wait");
+    call.connection.send_data(call.now, hands, false, b"up").unwrap();
+    call.link.loss = 0.0;
+    call.run_for(20 * SECOND);
+    assert_eq!(received_at_far(&call, hands), [&b"up"[..]]);
+    call.connection.send_data(call.now, ticks, false, b"now").unwrap();
+    call.run_for(SECOND);
+    assert_eq!(received_at_far(&call, ticks).last().unwrap(), &b"now"[..]);
+}
+
+/// The sequence numbers of the DATA chunks that came, whoever handles packets by themselves.
+fn sequence_numbers(call: &Call) -> Vec<u32> {
+    let first_chunk = |packet: &Vec<u8>| match packet.get(12) {
+        Some(0) => Some(u32::from_be_bytes(packet[16..20].try_into().unwrap())),
+        _ => None,
+    };
+    call.far.packets.iter().filter_map(first_chunk).collect()
+}
+
+fn acknowledge(call: &mut Call, tag: [u8; 4], tsn: u32, window: u32) {
+    let mut value = tsn.to_be_bytes().to_vec();
+    value.extend(window.to_be_bytes());
+    value.extend([0; 4]);
+    attack(call, &packet(tag, &chunk(3, 0, &value)));
+}
+
+#[test]
+fn a_peer_that_closes_its_window_is_probed_seldom_and_gets_everything_once_it_opens() {
+    let (mut call, tag, _) = hostile_call(17);
+    call.connection.send_data(call.now, 0, true, b"the number of this").unwrap();
+    call.run_for(Duration::from_millis(100));
+    let last = *sequence_numbers(&call).last().unwrap();
+    acknowledge(&mut call, tag, last, 0);
+    call.far.packets.clear();
+    for _ in 0..20 {
+        call.connection.send_data(call.now, 0, true, &[7; 1000]).unwrap();
+    }
+    for _ in 0..30 {
+        call.run_for(SECOND);
+        acknowledge(&mut call, tag, last, 0);
+    }
+    let probes = sequence_numbers(&call);
+    assert!((2..=40).contains(&probes.len()), "{} probes in half a minute", probes.len());
+    assert!(probes.iter().all(|tsn| *tsn == last.wrapping_add(1)), "only the first of what waits");
+    assert!(data_failure(&call).is_none() && media_flows(&mut call));
+    for _ in 0..100 {
+        let come = sequence_numbers(&call);
+        let next = (1..).map(|ahead| last.wrapping_add(ahead)).find(|tsn| !come.contains(tsn)).unwrap();
+        acknowledge(&mut call, tag, next.wrapping_sub(1), 100_000);
+    }
+    let come = sequence_numbers(&call);
+    assert!((1..=20).all(|ahead| come.contains(&last.wrapping_add(ahead))), "{come:?}");
+}
+
+#[test]
 fn memory_held_for_a_hostile_peer_is_bounded() {
     let (mut call, tag, first) = hostile_call(12);
     let info = allocation_counter::measure(|| {

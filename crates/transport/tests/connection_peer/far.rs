@@ -34,6 +34,8 @@ pub struct FarEnd {
     pub wants_sctp: bool,
     pub data_events: Vec<SctpEvent>,
     pub data_error: Option<String>,
+    /// SCTP packets that came while there was no association to take them.
+    pub packets: Vec<Vec<u8>>,
     pub closed: bool,
     out: VecDeque<Vec<u8>>,
 }
@@ -64,6 +66,7 @@ impl FarEnd {
             wants_sctp: false,
             data_events: Vec::new(),
             data_error: None,
+            packets: Vec::new(),
             closed: false,
             out: VecDeque::new(),
         }
@@ -94,7 +97,10 @@ impl FarEnd {
                             }
                         }
                         DtlsEvent::Data(data) => {
-                            let Some(sctp) = &mut self.sctp else { continue };
+                            let Some(sctp) = &mut self.sctp else {
+                                self.packets.push(data.to_vec());
+                                continue;
+                            };
                             if let Err(error) = sctp.handle(now, data.freeze(), &mut self.data_events) {
                                 self.data_error.get_or_insert(error.to_string());
                             }

@@ -18,6 +18,8 @@ pub struct Link {
     pub loss: f64,
     pub delay: Duration,
     pub jitter: Duration,
+    /// Whose datagrams are all lost.
+    pub silenced: Option<SocketAddr>,
     in_flight: Vec<(Instant, u64, Datagram)>,
     sent: u64,
 }
@@ -29,6 +31,7 @@ impl Link {
             loss: 0.0,
             delay: Duration::from_millis(10),
             jitter: Duration::from_millis(1),
+            silenced: None,
             in_flight: Vec::new(),
             sent: 0,
         }
@@ -40,7 +43,7 @@ impl Link {
     }
 
     pub fn send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let lost = self.rng.random::<f64>() < self.loss;
+        let lost = self.rng.random::<f64>() < self.loss || self.silenced == Some(from);
         let delay = self.delay + self.jitter.mul_f64(self.rng.random());
         self.sent += 1;
         if !lost {
