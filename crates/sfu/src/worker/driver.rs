@@ -1,8 +1,9 @@
 //! The worker's loop: commands, what is due, then a bounded drain of the sockets, then everything out at once. `driver/packets.rs`
-//! takes datagrams to their connections and rooms, `driver/control.rs` carries commands out.
+//! takes datagrams to their connections and rooms, `driver/control.rs` carries commands out, `driver/broadcast.rs` those that take several rounds.
 //!
 //! Whatever a room or a connection does happens inside a guard: a panic there ends that room or that connection.
 
+mod broadcast;
 mod control;
 mod packets;
 
@@ -26,6 +27,7 @@ use super::{Limits, WorkerConfig, WorkerStatistics};
 use crate::events::{DisconnectReason, EventQueue, RoomCloseReason, SfuEvent};
 use crate::ids::{ParticipantId, RoomId};
 use crate::room::Room;
+use broadcast::Broadcast;
 
 /// Batches read from one socket before commands and timers get their turn. Each is up to 32 receive calls' worth; more lets bursts through
 /// at a lower cost, less keeps timers on time.
@@ -79,6 +81,7 @@ pub(super) struct Driver {
     routes: Routes,
     deadlines: Deadlines,
     deferred: VecDeque<Deferred>,
+    broadcasts: VecDeque<Broadcast>,
     budget: Budget,
     commands: mpsc::Receiver<Command>,
     events: EventQueue,
@@ -102,6 +105,7 @@ impl Driver {
             routes: Routes::default(),
             deadlines: Deadlines::default(),
             deferred: VecDeque::new(),
+            broadcasts: VecDeque::new(),
             budget: Budget { handshakes: 0, checks: 0 },
             commands,
             events,
@@ -116,7 +120,7 @@ impl Driver {
             if let Some(stop) = self.round() {
                 break stop;
             }
-            if self.deferred.is_empty() {
+            if self.deferred.is_empty() && self.broadcasts.is_empty() {
                 match self.wait().await {
                     Some(command) => {
                         if let Some(stop) = self.carry_out(command, Instant::now()) {
@@ -155,6 +159,7 @@ impl Driver {
         self.do_what_is_due(now);
         self.drain_sockets();
         self.handle_deferred();
+        self.carry_on_broadcast();
         self.flush();
         self.events.flush();
         None

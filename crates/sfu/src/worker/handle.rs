@@ -98,6 +98,13 @@ pub(super) enum Command {
         data: Bytes,
         reply: Reply<()>,
     },
+    Broadcast {
+        room: RoomId,
+        label: String,
+        binary: bool,
+        data: Bytes,
+        reply: Reply<Vec<ParticipantId>>,
+    },
     Tap {
         participant: ParticipantId,
         sources: Vec<Source>,
@@ -288,6 +295,23 @@ impl WorkerHandle {
     ) -> Result<(), SfuError> {
         let label = label.to_owned();
         self.ask(|reply| Command::SendData { participant, label, binary, data, reply }).await
+    }
+
+    /// Sends a message to everybody in a room, on each one's data channel of this label. A few at a time, so that nobody's media waits
+    /// for all of them; the order of two messages is kept for who waits for the first to be done. A receiver whose channel takes no more
+    /// goes without. Returns who has no such channel.
+    ///
+    /// # Errors
+    /// When there is no such room.
+    pub async fn broadcast_data(
+        &self,
+        room: RoomId,
+        label: &str,
+        binary: bool,
+        data: Bytes,
+    ) -> Result<Vec<ParticipantId>, SfuError> {
+        let label = label.to_owned();
+        self.ask(|reply| Command::Broadcast { room, label, binary, data, reply }).await
     }
 
     /// Taps some tracks of a participant, admitted or not: their decrypted packets come out of the [`Tap`] as well, from now on. A camera is asked for a

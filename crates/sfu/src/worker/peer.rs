@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringback_transport::connection::Connection;
 use ringback_transport::sdp::Negotiation;
@@ -20,6 +20,34 @@ pub(super) struct Channel {
     pub(super) label: String,
 }
 
+/// Data-channel messages of one participant that reach the engine: at once, and after that each so long after the one before. More than any
+/// use of ours needs, and little enough that nobody's flood fills the queue in which everybody's messages wait.
+const MESSAGES_AT_ONCE: u32 = 120;
+const MESSAGE_EVERY: Duration = Duration::from_millis(10);
+
+/// How many more messages of a participant are taken; a token bucket.
+#[derive(Debug)]
+pub(super) struct MessageBudget {
+    /// When it is, or was, full.
+    full_at: Instant,
+}
+
+impl MessageBudget {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { full_at: now }
+    }
+
+    /// Whether one more is taken.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let full_at = self.full_at.max(now) + MESSAGE_EVERY;
+        let fits = full_at.saturating_duration_since(now) <= MESSAGE_EVERY * MESSAGES_AT_ONCE;
+        if fits {
+            self.full_at = full_at;
+        }
+        fits
+    }
+}
+
 /// A member's connection.
 pub(super) struct Peer {
     pub(super) participant: ParticipantId,
@@ -32,8 +60,24 @@ pub(super) struct Peer {
     /// Names by which STUN requests are routed to it.
     pub(super) ufrags: Vec<String>,
     pub(super) channels: Vec<Channel>,
+    pub(super) messages: MessageBudget,
     /// Whether it has ever been up.
     pub(super) was_connected: bool,
     /// The deadline that stands for it.
     pub(super) armed: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_messages_is_cut_to_its_burst_and_rate() {
+        let start = Instant::now();
+        let mut budget = MessageBudget::new(start);
+        let at_once = (0..1000).filter(|_| budget.take(start)).count();
+        assert_eq!(at_once, MESSAGES_AT_ONCE as usize);
+        let later = (1..=1000).filter(|ms| budget.take(start + Duration::from_millis(*ms))).count();
+        assert_eq!(later, 100);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::handle::{Command, Join, Offer, Reply};
 use super::super::outbox::Outbox;
-use super::super::peer::Peer;
+use super::super::peer::{MessageBudget, Peer};
 use super::super::routes::Place;
 use super::{Driver, Home};
 use crate::error::SfuError;
@@ -51,8 +51,12 @@ impl Driver {
                 answer(reply, self.with_room(participant, now, |room, key| room.set_admitted(now, key, admitted)));
             }
             Command::SendData { participant, label, binary, data, reply } => {
-                answer(reply, self.send_data(participant, label, binary, &data, now));
+                answer(reply, self.send_data(participant, &label, binary, &data, now));
             }
+            Command::Broadcast { room, label, binary, data, reply } => match self.room_place(room) {
+                Ok(at) => self.begin_broadcast(at, label, binary, data, reply),
+                Err(error) => answer(reply, Err(error)),
+            },
             Command::Tap { participant, sources, reply } => {
                 let place = self.place(participant);
                 let tapped = place.and_then(|place| {
@@ -65,7 +69,7 @@ impl Driver {
                 let mut statistics = self.statistics;
                 statistics.rooms = self.rooms.len();
                 statistics.participants = self.participants.len();
-                statistics.data_dropped = self.events.dropped_data;
+                statistics.data_dropped += self.events.dropped_data;
                 answer(reply, Ok(statistics));
             }
             Command::Shutdown { reply } => return Some(Some(reply)),
@@ -144,6 +148,7 @@ impl Driver {
             addresses: Vec::new(),
             ufrags: vec![session.local_ice.ufrag.clone()],
             channels: Vec::new(),
+            messages: MessageBudget::new(now),
             was_connected: false,
             armed: None,
         };
@@ -184,10 +189,10 @@ impl Driver {
         }
     }
 
-    fn send_data(
+    pub(super) fn send_data(
         &mut self,
         participant: ParticipantId,
-        label: String,
+        label: &str,
         binary: bool,
         data: &[u8],
         now: Instant,
@@ -196,7 +201,7 @@ impl Driver {
         let peer = self.rooms.get(place.0).and_then(|home| home.peers.get(place.1));
         let channel = peer.and_then(|peer| peer.channels.iter().find(|channel| channel.label == label));
         let Some(number) = channel.map(|channel| channel.number) else {
-            return Err(SfuError::NoSuchChannel { participant, label });
+            return Err(SfuError::NoSuchChannel { participant, label: label.to_owned() });
         };
         let sent = self.in_connection(place, now, |peer| peer.connection.send_data(now, number, binary, data));
         sent.ok_or(SfuError::NoSuchParticipant(participant))??;
@@ -205,6 +210,6 @@ impl Driver {
     }
 }
 
-fn answer<T>(reply: Reply<T>, result: Result<T, SfuError>) {
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, SfuError>) {
     let _ = reply.send(result);
 }

@@ -206,11 +206,14 @@ impl Driver {
         else {
             return;
         };
+        let fits = label == ECHO || peer.messages.take(now);
         if label == ECHO {
             self.in_connection(place, now, |peer| {
                 // An echo that does not fit any more is lost, as on any full channel.
                 let _ = peer.connection.send_data(now, number, binary, &data);
             });
+        } else if !fits {
+            self.statistics.data_dropped += 1;
         } else {
             self.events.push(SfuEvent::Data { room, participant, label, binary, data });
         }
