@@ -1,5 +1,6 @@
 /** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
+import { ReactionsView } from "./reactions.js";
 import { Stage } from "./stage.js";
 import * as tones from "./tones.js";
 import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
@@ -23,6 +24,7 @@ export class CallView {
   #media;
   #devices;
   #actions;
+  #reactions = new ReactionsView();
   /** @type {Stage|undefined} */
   #stage;
   /** @type {(() => void)[]} */
@@ -75,6 +77,7 @@ export class CallView {
     this.#devices.inCall = true;
     const { room } = call;
     this.#stage = new Stage(byId("stage"), room, this.#media, me);
+    this.#reactions.show(room);
     this.#off = [
       this.#media.attach(room),
       call.on("state", () => this.#changed()),
@@ -165,6 +168,7 @@ export class CallView {
     clearInterval(this.#timer);
     this.#stage?.close();
     this.#stage = undefined;
+    this.#reactions.hide();
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
@@ -186,6 +190,7 @@ export class CallView {
     clearInterval(this.#timer);
     this.#stage?.close();
     this.#stage = undefined;
+    this.#reactions.hide();
     for (const off of this.#off.splice(0)) off();
     delete root.dataset.state;
     this.call = null;

@@ -42,6 +42,7 @@ export { LocalMedia } from "./media.js";
 export { Note } from "./note.js";
 export { Notes } from "./notes.js";
 export { Participant } from "./participant.js";
+export { Reactions } from "./reactions.js";
 export { Room } from "./room.js";
 export { Session } from "./session.js";
 export { Slot, SlotBoard, rtpReached } from "./slots.js";

@@ -6,6 +6,7 @@ import { MediaConnection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { RingbackError, asRingbackError } from "./errors.js";
 import { Participant } from "./participant.js";
+import { Reactions } from "./reactions.js";
 import { SlotBoard } from "./slots.js";
 import { TileBoard } from "./tiles.js";
 
@@ -50,6 +51,8 @@ export class Room extends Emitter {
   stage = null;
   /** @readonly */
   slots = new SlotBoard();
+  /** Emoji, hands and statuses. @readonly @type {Reactions} */
+  reactions;
   /** @type {MediaConnection|undefined} */
   connection;
   #socket;
@@ -80,6 +83,7 @@ export class Room extends Emitter {
     super();
     this.#socket = socket;
     this.#options = options;
+    this.reactions = new Reactions(socket, () => (this.me ? this.id : undefined));
     this.#tiles = new TileBoard(this.slots, (view) => this.setView(view).catch(() => {}));
     this.slots.on("label", () => this.emit("label", undefined));
     this.slots.on("blocked", () => this.emit("blocked", undefined));
@@ -104,6 +108,7 @@ export class Room extends Emitter {
     });
     connection.on("track", (received) => this.slots.attach(received));
     for (const source of SOURCES) void connection.send(source, this.#tracks[source]);
+    this.reactions.attach(connection);
     this.#offer = connection.offer();
     await this.#offer;
   }
@@ -133,6 +138,7 @@ export class Room extends Emitter {
     const early = this.#early.splice(0);
     for (const event of early) this.handle(event);
     this.#claim();
+    this.reactions.joined();
 
     if (connection.peer.signalingState === "closed") return;
     await connection.answered(answer.answer);
@@ -180,6 +186,7 @@ export class Room extends Emitter {
     removeEventListener("online", this.#networkChanged);
     this.#tiles.close();
     this.slots.reset();
+    this.reactions.close();
     this.#setState("closed");
     this.connection?.close();
     this.emit("closed", reason);
@@ -306,6 +313,8 @@ export class Room extends Emitter {
         return this.#setStage(event.participant);
       case "room.connected":
         return this.#isConnected(event.participant);
+      case "reaction":
+        return this.reactions.receive(event.message);
       case "room.closed":
         return this.#close(event.reason);
     }

@@ -224,7 +224,7 @@ export class Session extends Emitter {
   /** @param {ServerEvent} event */
   #handle(event) {
     if (event.event.startsWith("note.")) return this.notes.handle(event);
-    if (event.event.startsWith("room.")) {
+    if (event.event.startsWith("room.") || event.event === "reaction") {
       for (const room of [...[...this.calls].map((call) => call.room), ...this.#rooms]) {
         if (room.id === event.room) room.handle(event);
       }

@@ -25,6 +25,7 @@ const MODULES: &[(&str, &str)] = modules![
     "notes.js",
     "participant.js",
     "protocol.js",
+    "reactions.js",
     "room.js",
     "session.js",
     "slots.js",
