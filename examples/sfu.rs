@@ -2,6 +2,7 @@
 //! page, a login), not a product's backend: its login hands a token to whoever types a name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use ringback::{Claims, Engine, Grants, TokenIssuer, TokenVerifier};
+use ringback::{Claims, Engine, Grants, RecorderConfig, TokenIssuer, TokenVerifier};
 use serde_json::{Value, json};
 
 /// Starts a Ringback server and prints the link of its page.
@@ -32,6 +33,15 @@ struct Arguments {
     /// Seconds that a call rings before it counts as not answered
     #[arg(long, default_value_t = 45)]
     ring: u64,
+    /// Where notes and the log of calls are kept: SQLite and files
+    #[arg(long, default_value = "ringback-data")]
+    data: PathBuf,
+    /// Another database for their rows: sqlite://… or postgres://…
+    #[arg(long)]
+    database: Option<String>,
+    /// Another store for their bytes: a folder or s3://bucket/prefix
+    #[arg(long)]
+    bytes: Option<String>,
 }
 
 #[tokio::main]
@@ -59,7 +69,10 @@ async fn main() -> anyhow::Result<()> {
     // Tokens outlive no restart: whoever is logged in takes a new one, by the same name, when the page reconnects.
     let secret: [u8; 32] = rand::random();
     let issuer = TokenIssuer::hs256(&secret)?;
+    let mut notes = RecorderConfig::new(&arguments.data);
+    (notes.database, notes.bytes) = (arguments.database.clone(), arguments.bytes.clone());
     let engine = Engine::builder()
+        .notes(notes)
         .media(&media)
         .announce(&announce)
         .tokens(TokenVerifier::hs256(&secret)?)

@@ -1,22 +1,24 @@
 //! How an engine is put together before it starts: where media listens, who is let in, what the embedder decides. Each setting has a
 //! default but one: without the key of its tokens an engine lets nobody in, so it does not start.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringback_recorder::{Moderate, NoModeration, Recorder, RecorderConfig};
 use ringback_sfu::{Worker, WorkerConfig};
 use ringback_signaling::SignalingConfig;
-use ringback_signaling::hooks::{Authorize, Hooks, MissedCall, Notify};
+use ringback_signaling::hooks::{Authorize, Hooks, Notify};
 use ringback_signaling::protocol::IceServer;
 use ringback_signaling::token::TokenVerifier;
 use ringback_transport::Certificate;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::missed_call::{MissedCall, OfferNotes};
 
 /// Settings of an [`Engine`].
-#[derive(Debug)]
 #[must_use = "an engine starts with `start`"]
 pub struct EngineBuilder {
     media: Vec<SocketAddr>,
@@ -27,6 +29,20 @@ pub struct EngineBuilder {
     ring_time: Option<Duration>,
     unreachable_after: Option<Duration>,
     hooks: Hooks,
+    notes: Option<RecorderConfig>,
+    missed_call: Arc<dyn MissedCall>,
+    moderate: Arc<dyn Moderate>,
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("media", &self.media)
+            .field("announce", &self.announce)
+            .field("workers", &self.workers)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EngineBuilder {
@@ -40,6 +56,9 @@ impl EngineBuilder {
             ring_time: None,
             unreachable_after: None,
             hooks: Hooks::default(),
+            notes: None,
+            missed_call: Arc::new(OfferNotes),
+            moderate: Arc::new(NoModeration),
         }
     }
 
@@ -99,9 +118,21 @@ impl EngineBuilder {
         self
     }
 
-    /// Is told of calls that ended unanswered.
+    /// Keeps the log of calls, and notes that callers leave whom nobody answers. Without it there are neither.
+    pub fn notes(mut self, config: RecorderConfig) -> Self {
+        self.notes = Some(config);
+        self
+    }
+
+    /// Is told of calls that ended unanswered, and decides whether a note may be left; by default [`OfferNotes`].
     pub fn missed_call(mut self, hook: impl MissedCall) -> Self {
-        self.hooks.missed_call = Arc::new(hook);
+        self.missed_call = Arc::new(hook);
+        self
+    }
+
+    /// Sees each note before it is delivered; by default nobody does.
+    pub fn moderate(mut self, hook: impl Moderate) -> Self {
+        self.moderate = Arc::new(hook);
         self
     }
 
@@ -129,7 +160,11 @@ impl EngineBuilder {
         if let Some(time) = self.unreachable_after {
             signaling = signaling.ring_ack(time);
         }
-        Ok(Engine::assemble(workers, events, signaling, self.hooks))
+        let recorder = match self.notes {
+            Some(config) => Some(Recorder::open(config, self.moderate).await.map_err(EngineError::Recorder)?),
+            None => None,
+        };
+        Ok(Engine::assemble(workers, events, signaling, self.hooks, self.missed_call, recorder))
     }
 }
 

@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use ringback_recorder::Recorder;
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
 use ringback_signaling::hooks::Hooks;
+use ringback_signaling::notes::Notes;
 use ringback_signaling::{Signaling, SignalingConfig, SignalingEvent};
 use tokio::sync::mpsc;
 
 use crate::builder::EngineBuilder;
+use crate::call_log::Log;
 use crate::library;
 use crate::media::{Workers, carry_events};
+use crate::missed_call::MissedCall;
+use crate::notes::{self, NoteDesk};
 
 /// What happens in an engine, ordered per call. A reader that falls behind costs nobody a call: see [`Engine::events`].
 pub type Events = mpsc::Receiver<SignalingEvent>;
@@ -23,6 +28,7 @@ pub type Events = mpsc::Receiver<SignalingEvent>;
 pub struct Engine {
     signaling: Arc<Signaling>,
     workers: Arc<Workers>,
+    notes: Option<Arc<NoteDesk>>,
 }
 
 impl Engine {
@@ -35,19 +41,39 @@ impl Engine {
         handles: Vec<WorkerHandle>,
         events: Vec<mpsc::Receiver<SfuEvent>>,
         config: SignalingConfig,
-        hooks: Hooks,
+        mut hooks: Hooks,
+        missed_call: Arc<dyn MissedCall>,
+        recorder: Option<Recorder>,
     ) -> Self {
         let workers = Workers::new(handles);
+        let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone()));
+        let log = Arc::new(Log::new(missed_call, notes.clone()));
+        hooks.call_log = log.clone();
+        hooks.notes = notes.clone().map(|desk| desk as Arc<dyn Notes>);
         let signaling = Arc::new(Signaling::start(config, workers.clone(), hooks));
+        if let Some(desk) = &notes {
+            desk.start(&signaling);
+            tokio::spawn(log.tell_what_is_due());
+        }
         for events in events {
             tokio::spawn(carry_events(Arc::downgrade(&workers), events, Arc::downgrade(&signaling)));
         }
-        Self { signaling, workers }
+        Self { signaling, workers, notes }
     }
 
-    /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}` and `ringback/…` (the client library).
+    /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, `ringback/…` (the client library) and, where notes
+    /// are kept, `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`.
     pub fn router(&self) -> Router {
-        self.signaling.router().merge(library::router())
+        let router = self.signaling.router().merge(library::router());
+        match &self.notes {
+            Some(desk) => router.merge(notes::router(desk.clone(), self.signaling.clone())),
+            None => router,
+        }
+    }
+
+    /// The recorder: notes and the log of calls, for programs that list, count or delete them themselves.
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.notes.as_ref().map(|desk| desk.recorder())
     }
 
     /// What happens, from the start on; `None` if it was taken before. The channel is bounded.

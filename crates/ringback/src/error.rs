@@ -1,5 +1,6 @@
 //! Why an engine could not be started.
 
+use ringback_recorder::RecorderError;
 use ringback_sfu::SfuError;
 use ringback_transport::TransportError;
 
@@ -32,4 +33,7 @@ pub enum EngineError {
         /// Why.
         source: SfuError,
     },
+    /// What keeps notes and the log of calls could not be opened.
+    #[error("notes and the log of calls: {0}")]
+    Recorder(#[source] RecorderError),
 }

@@ -1,5 +1,5 @@
 //! **Ringback** is a call engine to embed: it rings people, relays their audio and video through its own SFU, and highlights
-//! whoever is speaking, on the tokio runtime of the program that it is part of. [`Engine::builder`] starts it, [`Engine::router`]
+//! whoever is speaking, and takes a note where nobody picks up, on the tokio runtime of the program that it is part of. [`Engine::builder`] starts it, [`Engine::router`]
 //! is an axum router to nest beside the program's own routes, [`Engine::events`] tells what happens, and hooks ([`Authorize`],
 //! [`Notify`], [`MissedCall`]) let the program decide. It is not a server by itself (`examples/sfu.rs` is the smallest one), and
 //! it keeps no user accounts: tokens say who somebody is.
@@ -8,16 +8,24 @@
 //! themselves are passed through as they are.
 
 mod builder;
+mod call_log;
 mod engine;
 mod error;
 mod library;
 mod media;
+mod missed_call;
+mod notes;
 
 pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};
 pub use error::EngineError;
-pub use ringback_signaling::hooks::{Authorize, HookError, MissedCall, Notice, Notify, Permission, UnansweredCall};
+pub use missed_call::{MissedCall, NoteDecision, OfferNotes};
+pub use ringback_recorder::{
+    Moderate, NoteInfo, NoteKind, NoteLimits, NoteState, Recorder, RecorderConfig, RecorderError,
+};
+pub use ringback_signaling::hooks::{Authorize, EndedCall, HookError, Notice, Notify, Permission};
 pub use ringback_signaling::media::BoxFuture;
+pub use ringback_signaling::notes::NoteNotice;
 pub use ringback_signaling::protocol::{CallInfo, CallKind, CallState, IceServer, Leg, LegState, Outcome, Party};
 pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
 pub use ringback_signaling::{SignalingError, SignalingEvent};

@@ -18,9 +18,17 @@ pub(crate) struct Workers {
     workers: Vec<WorkerHandle>,
     next_id: AtomicU64,
     rooms: DashMap<Arc<str>, (RoomId, usize)>,
-    participants: DashMap<Arc<str>, (ParticipantId, usize)>,
+    participants: DashMap<Arc<str>, Place>,
     room_names: DashMap<RoomId, Arc<str>>,
     participant_names: DashMap<ParticipantId, Arc<str>>,
+}
+
+/// Where a participant is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    id: ParticipantId,
+    room: RoomId,
+    worker: usize,
 }
 
 impl Workers {
@@ -51,14 +59,27 @@ impl Workers {
     }
 
     fn participant(&self, participant: &str) -> Result<(ParticipantId, &WorkerHandle), MediaError> {
-        let (id, worker) = *self.participants.get(participant).ok_or_else(|| not_open("participant", participant))?;
-        Ok((id, &self.workers[worker]))
+        let place = *self.participants.get(participant).ok_or_else(|| not_open("participant", participant))?;
+        Ok((place.id, &self.workers[place.worker]))
     }
 
-    fn forget_participant(&self, participant: &str) -> Option<(ParticipantId, usize)> {
-        let (_, (id, worker)) = self.participants.remove(participant)?;
-        self.participant_names.remove(&id);
-        Some((id, worker))
+    /// Whether there is such a room.
+    pub(crate) fn has_room(&self, room: &str) -> bool {
+        self.rooms.contains_key(room)
+    }
+
+    /// Taps the one participant of a room; `None` where there is none. Of several it is the one who came last.
+    pub(crate) async fn tap_room(&self, room: &str, sources: &[sfu::Source]) -> Option<sfu::Tap> {
+        let (room, worker) = *self.rooms.get(room)?;
+        let here = self.participants.iter().filter(|place| place.room == room).map(|place| place.id);
+        let last = here.max_by_key(|id| id.0)?;
+        self.workers[worker].tap(last, sources).await.ok()
+    }
+
+    fn forget_participant(&self, participant: &str) -> Option<Place> {
+        let (_, place) = self.participants.remove(participant)?;
+        self.participant_names.remove(&place.id);
+        Some(place)
     }
 
     fn forget_room(&self, room: &str) -> Option<(RoomId, usize)> {
@@ -160,7 +181,7 @@ impl Media for Workers {
             let (room, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
             let (id, name) = (ParticipantId(self.id()), Arc::<str>::from(participant));
             // Known before the worker is asked: its first events may overtake its answer.
-            self.participants.insert(name.clone(), (id, worker));
+            self.participants.insert(name.clone(), Place { id, room, worker });
             self.participant_names.insert(id, name);
             match self.workers[worker].join(room, id, join_offer(offer)).await {
                 Ok(joined) => Ok(answer(joined)),
@@ -186,8 +207,8 @@ impl Media for Workers {
 
     fn leave<'a>(&'a self, _room: &'a str, participant: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
         Box::pin(async move {
-            let Some((id, worker)) = self.forget_participant(participant) else { return Ok(()) };
-            match self.workers[worker].leave(id).await {
+            let Some(place) = self.forget_participant(participant) else { return Ok(()) };
+            match self.workers[place.worker].leave(place.id).await {
                 Ok(()) | Err(SfuError::NoSuchParticipant(_)) => Ok(()),
                 Err(error) => Err(refused(error)),
             }

@@ -492,6 +492,11 @@ impl Call {
         }
     }
 
+    /// Whether any device of a callee said that it shows the ring, or did something with it.
+    pub fn acknowledged(&self) -> bool {
+        self.callees.iter().any(|callee| callee.reached)
+    }
+
     /// How much longer it rings at the most.
     pub fn rings_for(&self, now: Instant) -> Duration {
         (self.placed + self.timing.ring).saturating_duration_since(now)

@@ -1,4 +1,4 @@
-//! Runs the embedder's hooks: each in a task of its own under a time limit, the notices of one call in order, the missed-call hook
+//! Runs the embedder's hooks: each in a task of its own under a time limit, the notices of one call in order, the call log
 //! again after it failed. A hook that panics or hangs is logged, and nobody else waits for it.
 
 use std::collections::HashMap;
@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::hooks::{Hooks, Notice, Permission, UnansweredCall};
-use crate::protocol::{CallKind, ErrorCode, WireError};
+use crate::hooks::{AfterCall, EndedCall, Hooks, Notice, Permission};
+use crate::hub::WeakHub;
+use crate::notes::NoteNotice;
+use crate::protocol::{CallInfo, CallKind, ErrorCode, WireError};
 
-/// When the missed-call hook is called again after it has failed. Long enough for a database to restart; a failure that lasts longer is
-/// for the call store to bridge.
+/// When the call log is called again after it has failed. Long enough for a database to restart; a failure that lasts longer costs the
+/// record of a call.
 const RETRIES: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30)];
 
@@ -31,12 +33,28 @@ pub(crate) struct HookRunner {
     /// A clone of it lives in each task, so that it tells when none runs any more.
     running: mpsc::Sender<()>,
     finished: Option<mpsc::Receiver<()>>,
+    hub: WeakHub,
 }
 
 impl HookRunner {
-    pub(crate) fn new(hooks: Hooks, limit: Duration) -> Self {
+    pub(crate) fn new(hooks: Hooks, limit: Duration, hub: WeakHub) -> Self {
         let (running, finished) = mpsc::channel(1);
-        Self { hooks, limit, queues: HashMap::new(), running, finished: Some(finished) }
+        Self { hooks, limit, queues: HashMap::new(), running, finished: Some(finished), hub }
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// Tells of a note, at once.
+    pub(crate) fn notify_note(&self, notice: NoteNotice) {
+        let (notify, limit, running) = (self.hooks.notify.clone(), self.limit, self.running.clone());
+        tokio::spawn(async move {
+            if let Err(fault) = run(limit, async move { notify.note(&notice).await }).await {
+                tracing::error!(fault, "the notify hook failed");
+            }
+            drop(running);
+        });
     }
 
     /// Queues a notice behind the earlier ones of its call.
@@ -71,24 +89,33 @@ impl HookRunner {
         self.queues.remove(call);
     }
 
-    /// Calls the missed-call hook until it succeeds, a limited number of times.
-    pub(crate) fn missed_call(&self, call: UnansweredCall) {
-        let (hook, limit, running) = (self.hooks.missed_call.clone(), self.limit, self.running.clone());
+    /// Tells the call log of a call that was placed.
+    pub(crate) fn placed(&self, call: &CallInfo) {
+        self.hooks.call_log.placed(call);
+    }
+
+    /// Tells the call log until it succeeds, a limited number of times, and then the hub what becomes of the room.
+    pub(crate) fn call_ended(&self, call: EndedCall) {
+        let (hook, limit, running) = (self.hooks.call_log.clone(), self.limit, self.running.clone());
+        let hub = self.hub.clone();
         tokio::spawn(async move {
             let mut waits = RETRIES.iter();
-            loop {
-                let (hook, unanswered) = (hook.clone(), call.clone());
-                let fault = match run(limit, async move { hook.missed_call(&unanswered).await }).await {
-                    Ok(Ok(())) => break,
+            let after = loop {
+                let (hook, ended) = (hook.clone(), call.clone());
+                let fault = match run(limit, async move { hook.ended(&ended).await }).await {
+                    Ok(Ok(after)) => break after,
                     Ok(Err(error)) => error.to_string(),
                     Err(fault) => fault.to_owned(),
                 };
                 let Some(wait) = waits.next() else {
-                    tracing::error!(call = call.call.id, fault, "the missed-call hook failed for good");
-                    break;
+                    tracing::error!(call = call.call.id, fault, "the call log failed for good");
+                    break AfterCall::CloseRoom;
                 };
-                tracing::warn!(call = call.call.id, fault, again_in = ?wait, "the missed-call hook failed");
+                tracing::warn!(call = call.call.id, fault, again_in = ?wait, "the call log failed");
                 tokio::time::sleep(*wait).await;
+            };
+            if after == AfterCall::CloseRoom {
+                hub.tell(move |hub, _| hub.release_room(&call.call.room)).await;
             }
             drop(running);
         });
@@ -126,6 +153,12 @@ pub(crate) async fn may_join(hooks: &Hooks, limit: Duration, user: &str, room: &
     permitted(run(limit, async move { hook.may_join(&user, &room).await }).await)
 }
 
+/// Asks the authorize hook whether a note may be left.
+pub(crate) async fn may_leave_note(hooks: &Hooks, limit: Duration, from: &str, to: &str) -> Result<(), WireError> {
+    let (hook, from, to) = (hooks.authorize.clone(), from.to_owned(), to.to_owned());
+    permitted(run(limit, async move { hook.may_leave_note(&from, &to).await }).await)
+}
+
 fn permitted(answer: Result<Permission, &'static str>) -> Result<(), WireError> {
     match answer {
         Ok(Permission::Granted) => Ok(()),
@@ -138,7 +171,7 @@ fn permitted(answer: Result<Permission, &'static str>) -> Result<(), WireError> 
     }
 }
 
-async fn run<T: Send + 'static>(
+pub(crate) async fn run<T: Send + 'static>(
     limit: Duration,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, &'static str> {

@@ -1,6 +1,6 @@
 //! What the embedder may decide and wants to be told: who may call whom and join what ([`Authorize`]), waking devices that are
-//! asleep ([`Notify`]), and calls that nobody answered ([`MissedCall`]). Hooks run in tasks of their own under a time limit;
-//! one that panics or hangs is logged and costs nobody else anything.
+//! asleep ([`Notify`]), calls that are over ([`CallLog`]), and what clients ask about notes ([`Notes`](crate::notes::Notes)). Hooks run in tasks of
+//! their own under a time limit; one that panics or hangs is logged and costs nobody else anything.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::media::BoxFuture;
+use crate::notes::{NoteNotice, Notes};
 use crate::protocol::{CallInfo, CallKind, Outcome, Party};
 
 /// An answer of [`Authorize`].
@@ -32,6 +33,12 @@ pub trait Authorize: Send + Sync + 'static {
     /// May `user` join `room`? Asked only where the token grants the room; a party of a call joins its room unasked.
     fn may_join<'a>(&'a self, user: &'a str, room: &'a str) -> BoxFuture<'a, Permission> {
         let _ = (user, room);
+        Box::pin(async { Permission::Granted })
+    }
+
+    /// May `from`, whose call `to` has not answered, leave them a note? Whoever may call may, unless told.
+    fn may_leave_note<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, Permission> {
+        let _ = (from, to);
         Box::pin(async { Permission::Granted })
     }
 }
@@ -60,17 +67,28 @@ pub trait Notify: Send + Sync + 'static {
     fn cancelled<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
     /// The user has missed the call: show it. Comes after `cancelled`.
     fn missed<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
+    /// Somebody has left the user a note: its collapse key is that of the call, so that it takes the place of what `missed` showed.
+    fn note<'a>(&'a self, notice: &'a NoteNotice) -> BoxFuture<'a, ()> {
+        let _ = notice;
+        Box::pin(async {})
+    }
 }
 
-/// Everything known about a call that nobody answered.
+/// Everything known about a call that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnansweredCall {
+pub struct EndedCall {
     /// The call in its final state, with all legs; `call.id` is the key to be idempotent by.
     pub call: CallInfo,
-    /// How it ended; never [`Outcome::Answered`].
+    /// How it ended.
     pub outcome: Outcome,
     /// When it ended, in Unix milliseconds.
     pub ended_at: u64,
+    /// How long it rang, in milliseconds: until it was answered or over.
+    pub rang_ms: u64,
+    /// How long people talked, in milliseconds.
+    pub talk_ms: u64,
+    /// Whether any device of a callee said that it shows the ring.
+    pub acknowledged: bool,
     /// The caller's device.
     pub caller: Party,
     /// The caller as a participant of `call.room`, if their media was there at the end.
@@ -79,17 +97,45 @@ pub struct UnansweredCall {
     pub by: Option<String>,
 }
 
+impl EndedCall {
+    /// Whether nobody answered it.
+    pub fn is_unanswered(&self) -> bool {
+        self.outcome != Outcome::Answered
+    }
+}
+
+/// What becomes of an unanswered call's room, in which the caller's media still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterCall {
+    /// Nobody needs it.
+    CloseRoom,
+    /// It stays open to the caller alone, until [`Signaling::release_room`](crate::Signaling::release_room), at most 15 minutes.
+    KeepRoom,
+}
+
 /// Why a hook could not do its work, for the log.
 pub type HookError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Told of each call that ended unanswered, whatever the outcome (choose by it). At least once: a call of this hook that fails, panics or
-/// runs out of time is made again, so be idempotent by the call's id. (Over a restart of the process only once calls are stored.)
-pub trait MissedCall: Send + Sync + 'static {
-    /// A call has ended unanswered.
+/// Told of calls. Of each that is over at least once: a hook that fails, panics or runs out of time is called again, so be idempotent by
+/// the call's id.
+pub trait CallLog: Send + Sync + 'static {
+    /// A call was placed. Must return at once.
+    fn placed(&self, call: &CallInfo) {
+        let _ = call;
+    }
+
+    /// Whether the room of a call that ended like this may be needed: then it stays open until [`ended`](Self::ended) has said so, and the
+    /// caller is told. Must return at once.
+    fn may_keep_room(&self, call: &CallInfo, outcome: Outcome) -> bool {
+        let _ = (call, outcome);
+        false
+    }
+
+    /// A call is over.
     ///
     /// # Errors
     /// To be called again a little later, a limited number of times.
-    fn missed_call<'a>(&'a self, call: &'a UnansweredCall) -> BoxFuture<'a, Result<(), HookError>>;
+    fn ended<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>>;
 }
 
 /// The embedder's hooks. The [default](Self::default) permits what tokens grant, and tells nobody.
@@ -99,13 +145,15 @@ pub struct Hooks {
     pub authorize: Arc<dyn Authorize>,
     /// Reaches devices that are asleep.
     pub notify: Arc<dyn Notify>,
-    /// Told of unanswered calls.
-    pub missed_call: Arc<dyn MissedCall>,
+    /// Told of calls that are over.
+    pub call_log: Arc<dyn CallLog>,
+    /// Answers what clients ask about notes; `None`: there are no notes.
+    pub notes: Option<Arc<dyn Notes>>,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { authorize: Arc::new(NoHooks), notify: Arc::new(NoHooks), missed_call: Arc::new(NoHooks) }
+        Self { authorize: Arc::new(NoHooks), notify: Arc::new(NoHooks), call_log: Arc::new(NoHooks), notes: None }
     }
 }
 
@@ -135,8 +183,8 @@ impl Notify for NoHooks {
     }
 }
 
-impl MissedCall for NoHooks {
-    fn missed_call<'a>(&'a self, _call: &'a UnansweredCall) -> BoxFuture<'a, Result<(), HookError>> {
-        Box::pin(async { Ok(()) })
+impl CallLog for NoHooks {
+    fn ended<'a>(&'a self, _call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>> {
+        Box::pin(async { Ok(AfterCall::CloseRoom) })
     }
 }

@@ -3,6 +3,7 @@
 //! media calls in `drain`, in order.
 
 pub(crate) mod calls;
+mod kept;
 pub(crate) mod rooms;
 mod sessions;
 
@@ -21,6 +22,7 @@ use crate::protocol::{ErrorCode, Party, WireError};
 use crate::rooms::Rooms;
 use crate::signaling_event::{EventSink, SignalingEvent};
 use crate::switchboard::Switchboard;
+use kept::Kept;
 pub(crate) use sessions::Session;
 
 type Job = Box<dyn FnOnce(&mut Hub, Instant) + Send>;
@@ -78,6 +80,8 @@ pub(crate) struct Hub {
     sessions: u64,
     /// Rooms of calls that are over, to be closed once everybody has been told.
     rooms_over: Vec<String>,
+    /// Rooms of calls that nobody answered, in which a note may be left.
+    kept: HashMap<String, Kept>,
     people_due: Option<Instant>,
     /// Shutting down: nothing new begins. Told once nothing is left.
     draining: bool,
@@ -97,11 +101,12 @@ pub(crate) fn start(
         switchboard: Switchboard::new(config.switchboard),
         rooms: Rooms::new(config.rooms),
         media_rooms: MediaRooms::new(media, WeakHub(jobs.downgrade())),
-        hooks: HookRunner::new(hooks, config.hook_limit),
+        hooks: HookRunner::new(hooks, config.hook_limit, WeakHub(jobs.downgrade())),
         events,
         devices: HashMap::new(),
         sessions: 0,
         rooms_over: Vec::new(),
+        kept: HashMap::new(),
         people_due: None,
         draining: false,
         idle: None,
@@ -145,12 +150,14 @@ impl Hub {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.switchboard.poll_timeout(), self.rooms.poll_timeout(), self.people_due].into_iter().flatten().min()
+        let due = [self.switchboard.poll_timeout(), self.rooms.poll_timeout(), self.people_due, self.kept_until()];
+        due.into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.switchboard.handle_timeout(now);
         self.rooms.handle_timeout(now);
+        self.release_old_rooms(now);
         if self.people_due.is_some_and(|due| due <= now) {
             self.people_due = None;
             self.tell_people();

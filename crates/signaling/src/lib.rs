@@ -13,6 +13,7 @@ pub mod hooks;
 mod hub;
 pub mod media;
 mod media_rooms;
+pub mod notes;
 mod outbox;
 pub mod protocol;
 pub mod rate;

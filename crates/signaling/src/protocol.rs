@@ -5,6 +5,7 @@
 mod call;
 mod error;
 mod event;
+mod note;
 mod request;
 mod room;
 mod session;
@@ -13,6 +14,7 @@ pub use call::{CallInfo, CallKind, CallState, DoneReason, Leg, LegState, Outcome
 pub use error::{Answer, AnswerResult, ErrorCode, WireError};
 pub(crate) use event::numbered;
 pub use event::{Event, EventFrame};
+pub use note::NoteRequest;
 pub use request::{
     CallDecline, CallPlace, CallRef, DeclineReason, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer,
     RoomPin, RoomView,

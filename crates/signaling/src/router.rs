@@ -11,6 +11,7 @@ use crate::protocol::{ErrorCode, MAX_FRAME, WireError};
 use crate::serve::WithCall;
 use crate::session;
 use crate::signaling::Signaling;
+use crate::token::{Claims, TokenVerifier};
 
 pub(crate) fn router(signaling: Signaling) -> Router {
     Router::new().route("/v1/ws", get(open_socket)).route("/v1/calls/{id}", get(call_status)).with_state(signaling)
@@ -36,15 +37,19 @@ async fn call_status(State(signaling): State<Signaling>, Path(id): Path<String>,
 }
 
 async fn authorized_status(signaling: &Signaling, id: String, headers: &HeaderMap) -> Result<WithCall, WireError> {
+    let claims = signaling.authenticate(headers)?;
+    let call = signaling.services().hub.ask(move |hub, now| hub.call_status(now, &claims.sub, &id)).await??;
+    Ok(WithCall { call })
+}
+
+/// Who a request is from, by its `Authorization: Bearer`.
+pub(crate) fn authenticate(verifier: &TokenVerifier, headers: &HeaderMap) -> Result<Claims, WireError> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
         bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let (_, token) =
         token.ok_or_else(|| WireError::new(ErrorCode::Unauthorized, "Authorization: Bearer <token> is required"))?;
-    let services = signaling.services();
-    let claims = services.config.verifier.verify(token.trim())?;
-    let call = services.hub.ask(move |hub, now| hub.call_status(now, &claims.sub, &id)).await??;
-    Ok(WithCall { call })
+    verifier.verify(token.trim())
 }
 
 fn refuse(error: &WireError) -> Response {

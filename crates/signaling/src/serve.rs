@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use crate::call::CallInput;
 use crate::config::SignalingConfig;
-use crate::hook_runner::{may_call, may_join};
+use crate::hook_runner::{may_call, may_join, run};
 use crate::hooks::Hooks;
 use crate::hub::calls::random_id;
 use crate::hub::rooms::Access;
 use crate::hub::{HubHandle, Session};
 use crate::media::MediaOffer;
 use crate::media_rooms::GuardedMedia;
+use crate::notes::OpenNotes;
 use crate::protocol::{
-    CallPlace, ErrorCode, Offered, Request, RoomJoin, RoomMute, RoomOffer, RoomPin, RoomView, WireError,
+    CallPlace, ErrorCode, NoteRequest, Offered, Request, RoomJoin, RoomMute, RoomOffer, RoomPin, RoomView, WireError,
 };
 use crate::rooms::Newcomer;
 
@@ -36,6 +37,12 @@ pub(crate) struct WithCall {
     pub(crate) call: crate::protocol::CallInfo,
 }
 
+/// `{note}`
+#[derive(serde::Serialize)]
+struct WithNote {
+    note: serde_json::Value,
+}
+
 /// Serves one request and answers it.
 pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, request: Request) {
     let failed = match request {
@@ -47,10 +54,7 @@ pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, re
             let status = services.hub.ask(move |hub, now| hub.call_status(now, &user, &about.call)).await;
             answer(&session, re, flat(status).map(|call| WithCall { call }))
         }
-        Request::CallAccept(about) => {
-            let party = session.party.clone();
-            services.call(&session, re, about.call, CallInput::Accept(party), true).await
-        }
+        Request::CallAccept(about) => services.accept(&session, re, about.call).await,
         Request::CallRingAck(about) => {
             let party = session.party.clone();
             services.call(&session, re, about.call, CallInput::RingAck(party), false).await
@@ -84,6 +88,10 @@ pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, re
         Request::RoomMute(mute) => services.mute(&session, re, mute).await,
         Request::RoomView(view) => services.view(&session, re, view).await,
         Request::RoomPin(pin) => services.pin(&session, re, pin).await,
+        Request::Note(request) => services
+            .note(&session.party.user, request)
+            .await
+            .and_then(|note| answer(&session, re, Ok(WithNote { note }))),
     };
     if let Err(error) = failed {
         session.outbox.answer::<Nothing>(re, &Err(error));
@@ -123,6 +131,36 @@ impl Services {
             asking.outbox.answer(re, &call);
         });
         placed.await
+    }
+
+    /// Accepts a call; one that has ended just now, while its caller is leaving a note, is called back.
+    async fn accept(&self, session: &Arc<Session>, re: u64, call: String) -> Result<(), WireError> {
+        require_call_grant(session)?;
+        let (user, late) = (session.party.user.clone(), call.clone());
+        match self.hub.ask(move |hub, _| hub.call_back(&user, &late)).await? {
+            Some(back) => self.place(session, re, back).await,
+            None => self.call(session, re, call, CallInput::Accept(session.party.clone()), true).await,
+        }
+    }
+
+    /// What there is of notes for a user whose session begins. A hook that fails costs them the list, not the session.
+    pub(crate) async fn open_notes(&self, user: &str) -> Option<OpenNotes> {
+        let (notes, user) = (self.hooks.notes.clone()?, user.to_owned());
+        match run(self.config.hook_limit, async move { notes.open(&user).await }).await {
+            Ok(open) => Some(open),
+            Err(fault) => {
+                tracing::error!(fault, "the notes of a user cannot be listed");
+                None
+            }
+        }
+    }
+
+    async fn note(&self, user: &str, request: NoteRequest) -> Result<serde_json::Value, WireError> {
+        let no_notes = || WireError::new(ErrorCode::NotFound, "this server keeps no notes");
+        let (notes, user) = (self.hooks.notes.clone().ok_or_else(no_notes)?, user.to_owned());
+        // Not ended where it takes long: a note that is being sent is sent.
+        let done = tokio::spawn(async move { notes.handle(&user, request).await }).await;
+        done.map_err(|_| WireError::new(ErrorCode::Internal, "the request failed"))?
     }
 
     async fn call(

@@ -134,7 +134,8 @@ impl Reader {
             grants: claims.grants,
             outbox: self.outbox.clone(),
         };
-        let opened = self.services.hub.ask(move |hub, now| hub.open_session(now, re, session)).await;
+        let notes = self.services.open_notes(&session.party.user).await;
+        let opened = self.services.hub.ask(move |hub, now| hub.open_session(now, re, session, notes)).await;
         match opened.and_then(|opened| opened) {
             Ok(session) => Ok((session, expires)),
             Err(error) => Err(refuse(&self.outbox, error, (close::GOING_AWAY, "not available"))),

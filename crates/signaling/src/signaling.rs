@@ -5,17 +5,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::SignalingConfig;
+use crate::hook_runner::may_leave_note;
 use crate::hooks::Hooks;
 use crate::hub;
 use crate::media::{Media, MediaEvent};
 use crate::media_rooms::GuardedMedia;
+use crate::notes::NoteNews;
+use crate::protocol::WireError;
 use crate::router;
 use crate::serve::Services;
 use crate::signaling_event::SignalingEvent;
+use crate::token::Claims;
 
 /// How long the last close frames and hooks may take at shutdown, beyond the drain.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -66,6 +71,35 @@ impl Signaling {
     pub async fn media_event(&self, event: MediaEvent) {
         // After shutdown nobody is left to be told.
         let _ = self.services.hub.ask(move |hub, now| hub.media_event(now, event)).await;
+    }
+
+    /// Nobody needs the room of an unanswered call any more, which was [kept](crate::hooks::AfterCall::KeepRoom).
+    pub async fn release_room(&self, room: &str) {
+        let room = room.to_owned();
+        // After shutdown there is no room left.
+        let _ = self.services.hub.ask(move |hub, _| hub.release_room(&room)).await;
+    }
+
+    /// Tells what happened to a note: to devices, to the notify hook and on the stream of events.
+    pub async fn note_news(&self, news: NoteNews) {
+        // After shutdown nobody is left to be told.
+        let _ = self.services.hub.ask(move |hub, _| hub.note_news(news)).await;
+    }
+
+    /// Asks the authorize hook whether a note may be left, under the time limit of hooks.
+    ///
+    /// # Errors
+    /// Where it refuses or fails.
+    pub async fn may_leave_note(&self, from: &str, to: &str) -> Result<(), WireError> {
+        may_leave_note(&self.services.hooks, self.services.config.hook_limit, from, to).await
+    }
+
+    /// Who an HTTP request is from, by its `Authorization: Bearer`.
+    ///
+    /// # Errors
+    /// `unauthorized` or `token_expired`.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Claims, WireError> {
+        router::authenticate(&self.services.config.verifier, headers)
     }
 
     /// What happens to calls and rooms, in order. The first call gets it, later ones get `None`. Up to 16,384 events wait for a slow

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::protocol::{CallInfo, Leg, Outcome, Participant, Party};
 
 /// Something that happened. The events of one call come in the order in which it happened, and so do those of one room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SignalingEvent {
@@ -82,6 +82,15 @@ pub enum SignalingEvent {
         room: String,
         /// Why.
         reason: String,
+    },
+    /// Something happened to a note.
+    Note {
+        /// In Unix milliseconds.
+        at: u64,
+        /// `note.offered`, `note.sent`, `note.heard` …
+        what: String,
+        /// The note, as on the wire, without links.
+        note: serde_json::Value,
     },
     /// The receiver was too slow, and this many events before this one are lost.
     Lost {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringback_signaling::hooks::{Authorize, HookError, Hooks, MissedCall, Notice, Notify, Permission, UnansweredCall};
+use ringback_signaling::hooks::{
+    AfterCall, Authorize, CallLog, EndedCall, HookError, Hooks, Notice, Notify, Permission,
+};
 use ringback_signaling::media::BoxFuture;
 use ringback_signaling::protocol::{CallKind, Outcome};
 use serde_json::json;
@@ -16,13 +18,13 @@ use support::{PATIENCE, Server, config};
 #[derive(Default)]
 struct Recorder {
     notes: Mutex<Vec<String>>,
-    unanswered: Mutex<Vec<UnansweredCall>>,
+    ended: Mutex<Vec<EndedCall>>,
     failures: AtomicUsize,
 }
 
 impl Recorder {
     fn hooks(self: &Arc<Self>) -> Hooks {
-        Hooks { notify: self.clone(), missed_call: self.clone(), ..Hooks::default() }
+        Hooks { notify: self.clone(), call_log: self.clone(), ..Hooks::default() }
     }
 
     async fn wait_for(&self, wanted: &[&str]) {
@@ -56,14 +58,14 @@ impl Notify for Recorder {
     }
 }
 
-impl MissedCall for Recorder {
-    fn missed_call<'a>(&'a self, call: &'a UnansweredCall) -> BoxFuture<'a, Result<(), HookError>> {
+impl CallLog for Recorder {
+    fn ended<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>> {
         Box::pin(async {
-            self.unanswered.lock().unwrap().push(call.clone());
-            match self.failures.fetch_sub(1, Ordering::SeqCst) {
-                2 => panic!("as the test wants it"),
-                1 => Err("not now".into()),
-                _ => Ok(()),
+            self.ended.lock().unwrap().push(call.clone());
+            match self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                Ok(2) => panic!("as the test wants it"),
+                Ok(_) => Err("not now".into()),
+                Err(_) => Ok(AfterCall::CloseRoom),
             }
         })
     }
@@ -80,16 +82,16 @@ async fn a_sleeping_callee_is_woken_and_told_that_the_call_was_missed() {
     recorder.wait_for(&["incoming ben []", "cancelled ben []", "missed ben []"]).await;
     // The hook panics the first time and fails the second; at least once means that it is called again.
     let called = async {
-        while recorder.unanswered.lock().unwrap().len() < 3 {
+        while recorder.ended.lock().unwrap().len() < 3 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(PATIENCE, called).await.unwrap();
-    let unanswered = recorder.unanswered.lock().unwrap();
-    assert_eq!(unanswered[0], unanswered[2]);
-    assert_eq!(unanswered[0].outcome, Outcome::Unreachable);
-    assert_eq!(unanswered[0].call.id, call["id"].as_str().unwrap());
-    assert_eq!(unanswered[0].caller_participant.as_deref(), joined["participant"].as_str());
+    let ended = recorder.ended.lock().unwrap();
+    assert_eq!(ended[0], ended[2]);
+    assert_eq!(ended[0].outcome, Outcome::Unreachable);
+    assert_eq!(ended[0].call.id, call["id"].as_str().unwrap());
+    assert_eq!(ended[0].caller_participant.as_deref(), joined["participant"].as_str());
 }
 
 #[tokio::test]
@@ -104,7 +106,10 @@ async fn an_answered_call_is_hushed_and_not_missed() {
     ben.ok("call.hangup", json!({"call": call["id"]})).await;
     ben.event("call.ended").await;
     recorder.wait_for(&["incoming ben [phone]", "cancelled ben [phone]"]).await;
-    assert!(recorder.unanswered.lock().unwrap().is_empty());
+    let ended = recorder.ended.lock().unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].outcome, Outcome::Answered);
+    assert!(ended[0].acknowledged);
 }
 
 #[tokio::test]
@@ -117,7 +122,7 @@ async fn who_declines_has_not_missed_the_call() {
     ben.event("call.incoming").await;
     ben.ok("call.decline", json!({"call": call["id"]})).await;
     recorder.wait_for(&["incoming ben [phone]", "cancelled ben [phone]"]).await;
-    assert_eq!(recorder.unanswered.lock().unwrap()[0].outcome, Outcome::Declined);
+    assert_eq!(recorder.ended.lock().unwrap()[0].outcome, Outcome::Declined);
 }
 
 struct Strict;

@@ -8,8 +8,8 @@ use rand::distr::Alphanumeric;
 use super::{Hub, Session};
 use crate::call::{CallInput, CallOutput};
 use crate::hook_runner::NoticeKind;
-use crate::hooks::{Notice, UnansweredCall};
-use crate::protocol::{CallInfo, CallPlace, CallState, ErrorCode, Event, Outcome, Party, WireError};
+use crate::hooks::{EndedCall, Notice};
+use crate::protocol::{CallInfo, CallPlace, ErrorCode, Event, Outcome, WireError};
 use crate::signaling_event::{SignalingEvent, unix_ms};
 use crate::switchboard::PlaceCall;
 
@@ -91,9 +91,14 @@ impl Hub {
         match output {
             CallOutput::Placed => {
                 let (info, room) = (call.info(), call.room().to_owned());
-                let over = call.state() == CallState::Ended;
+                let needs_room = match call.outcome() {
+                    None => true,
+                    // Over at once, but a note may be left.
+                    Some(outcome) => self.may_keep(call, outcome),
+                };
+                self.hooks.placed(&info);
                 self.events.send(SignalingEvent::CallPlaced { at, call: info, caller });
-                if !over {
+                if needs_room {
                     self.rooms.open_for_call(&room, id);
                 }
             }
@@ -117,32 +122,48 @@ impl Hub {
                 let outcome = call.outcome().unwrap_or(Outcome::Answered);
                 let (by, talk) = call.ending().map_or((None, std::time::Duration::ZERO), |(by, talk)| (by, talk));
                 let talk_ms = talk.as_millis().try_into().unwrap_or(u64::MAX);
-                let event = Event::CallEnded { call: call.info(), outcome, reason, talk_ms, by: by.map(str::to_owned) };
+                let by = by.map(str::to_owned);
+                let room_kept = party == caller && self.is_kept_for(call.room(), &party.user);
+                let event = Event::CallEnded { call: call.info(), outcome, reason, talk_ms, by, room_kept };
                 self.tell([&party], &event);
             }
             CallOutput::Ended { outcome, by, talk } => {
                 let (info, room) = (call.info(), call.room().to_owned());
-                let talk_ms = talk.as_millis().try_into().unwrap_or(u64::MAX);
+                let (acknowledged, keep) = (call.acknowledged(), self.may_keep(call, outcome));
+                let talk_ms: u64 = talk.as_millis().try_into().unwrap_or(u64::MAX);
                 let ended = SignalingEvent::CallEnded { at, call: info.clone(), outcome, talk_ms, by: by.clone() };
                 self.events.send(ended);
-                if outcome != Outcome::Answered {
-                    self.unanswered(at, info, outcome, caller, by);
+                if keep {
+                    self.keep_room(now, &room, &caller.user, id);
+                } else {
+                    self.rooms_over.push(room);
                 }
+                let caller_participant = self.rooms.participant_of_user(&info.room, &caller.user).map(str::to_owned);
+                let ended = EndedCall {
+                    rang_ms: at.saturating_sub(info.placed_at).saturating_sub(talk_ms),
+                    call: info,
+                    outcome,
+                    ended_at: at,
+                    talk_ms,
+                    acknowledged,
+                    caller,
+                    caller_participant,
+                    by,
+                };
+                self.ended(ended);
                 self.hooks.call_over(id);
-                self.rooms_over.push(room);
             }
         }
     }
 
-    fn unanswered(&mut self, ended_at: u64, call: CallInfo, outcome: Outcome, caller: Party, by: Option<String>) {
-        for callee in &call.to {
+    fn ended(&mut self, ended: EndedCall) {
+        for callee in ended.call.to.iter().filter(|_| ended.is_unanswered()) {
             // Whoever declined knows of the call.
-            if by.as_ref() != Some(&callee.user) {
-                self.notify(NoticeKind::Missed, &call.id, &callee.user);
+            if ended.by.as_ref() != Some(&callee.user) {
+                self.notify(NoticeKind::Missed, &ended.call.id, &callee.user);
             }
         }
-        let caller_participant = self.rooms.participant_of_user(&call.room, &caller.user).map(str::to_owned);
-        self.hooks.missed_call(UnansweredCall { call, outcome, ended_at, caller, caller_participant, by });
+        self.hooks.call_ended(ended);
     }
 
     fn notify(&mut self, kind: NoticeKind, call: &str, user: &str) {

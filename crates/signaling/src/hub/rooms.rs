@@ -26,6 +26,9 @@ impl Hub {
     /// `conflict` for a callee who has not accepted.
     pub(crate) fn access(&self, session: &Session, room: &str) -> Result<Access, WireError> {
         let user = session.party.user.as_str();
+        if self.is_kept_for(room, user) {
+            return Ok(Access::Party);
+        }
         match self.rooms.call_of(room).and_then(|call| self.switchboard.call(call)) {
             Some(call) if call.admits(user) => Ok(Access::Party),
             Some(call) if call.concerns(user) && call.state() == CallState::Ringing => {

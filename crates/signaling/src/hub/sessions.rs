@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::Hub;
 use crate::call::CallInput;
 use crate::media::BoxFuture;
+use crate::notes::OpenNotes;
 use crate::outbox::Outbox;
 use crate::protocol::{ErrorCode, Event, HelloOk, Party, Person, VERSION, WireError, close};
 use crate::token::Grants;
@@ -32,6 +33,7 @@ impl Hub {
         now: Instant,
         re: u64,
         mut session: Session,
+        notes: Option<OpenNotes>,
     ) -> Result<Arc<Session>, WireError> {
         if self.draining {
             return Err(WireError::new(ErrorCode::Unavailable, "the server is shutting down"));
@@ -58,6 +60,7 @@ impl Hub {
             people: others.collect(),
             calls: calls.map(|call| call.info()).collect(),
             rooms,
+            notes,
         };
         session.outbox.answer(re, &Ok(ok));
         Ok(session)

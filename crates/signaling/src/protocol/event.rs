@@ -52,6 +52,9 @@ pub enum Event {
         /// Whose doing it was, where somebody did it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+        /// To the caller: the room stays open for now, since a note may be offered. Either that follows, or `room.closed`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        room_kept: bool,
     },
     /// Who came, left, or changed.
     #[serde(rename = "room.roster")]

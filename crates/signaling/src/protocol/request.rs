@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CallKind, ErrorCode, Hello, SlotView, Source, TrackClaim, WireError};
+use super::{CallKind, ErrorCode, Hello, NoteRequest, SlotView, Source, TrackClaim, WireError};
 
 /// A request by its `type`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,6 +59,9 @@ pub enum Request {
     /// Pin somebody, or nobody.
     #[serde(rename = "room.pin")]
     RoomPin(RoomPin),
+    /// Something about a note; it names its own `type`.
+    #[serde(untagged)]
+    Note(NoteRequest),
 }
 
 /// A request with its `id`.
@@ -224,6 +227,11 @@ impl Request {
             "room.mute" => Self::RoomMute(body(fields)?),
             "room.view" => Self::RoomView(body(fields)?),
             "room.pin" => Self::RoomPin(body(fields)?),
+            "note.record" | "note.stop" | "note.send" | "note.discard" | "note.heard" | "note.unheard"
+            | "note.delete" => {
+                fields.insert("type".to_owned(), Value::String(kind));
+                Self::Note(body(fields)?)
+            }
             other => {
                 let shown: String = other.chars().take(40).collect();
                 return Err(WireError::new(ErrorCode::UnknownType, format!("there is no request of type {shown:?}")));
@@ -278,6 +286,7 @@ impl Request {
                 check_id("room", &pin.room, MAX_ID)?;
                 pin.participant.iter().try_for_each(|participant| check_id("participant", participant, MAX_ID))
             }
+            Self::Note(request) => check_id("note", request.note(), MAX_ID),
         }
     }
 }

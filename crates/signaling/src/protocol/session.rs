@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CallInfo, RoomMembership};
+use crate::notes::OpenNotes;
 
 /// The first request on a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub struct Hello {
 }
 
 /// The answer to [`Hello`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HelloOk {
     /// The protocol version of this session.
     pub version: u32,
@@ -37,6 +38,9 @@ pub struct HelloOk {
     pub calls: Vec<CallInfo>,
     /// Rooms this device is still in from a session that broke off a moment ago.
     pub rooms: Vec<RoomMembership>,
+    /// Notes: those this user has not finished leaving, and how many wait to be heard. Absent where there are no notes.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<OpenNotes>,
 }
 
 /// An `RTCIceServer` dictionary of the WebRTC specification.

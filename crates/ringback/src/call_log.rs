@@ -1,0 +1,127 @@
+//! What happens once a call is over: it is kept, then the missed-call hook is told, then a note is offered, in this order, so that a
+//! process that ends in between begins again where it was. This is the one bridge from signaling to the recorder.
+
+use std::sync::Arc;
+
+use ringback_recorder::{CallRow, NewNote, RecorderError};
+use ringback_signaling::hooks::{AfterCall, CallLog, EndedCall, HookError};
+use ringback_signaling::media::BoxFuture;
+use ringback_signaling::protocol::{CallInfo, Outcome};
+
+use crate::missed_call::{MissedCall, NoteDecision, note_kind};
+use crate::notes::NoteDesk;
+
+/// See the [module](self).
+pub(crate) struct Log {
+    hook: Arc<dyn MissedCall>,
+    notes: Option<Arc<NoteDesk>>,
+}
+
+impl Log {
+    pub(crate) fn new(hook: Arc<dyn MissedCall>, notes: Option<Arc<NoteDesk>>) -> Self {
+        Self { hook, notes }
+    }
+
+    /// Tells the hook of the calls that a former process had kept and not told it of. The caller's media is gone, so no note comes of them.
+    pub(crate) async fn tell_what_is_due(self: Arc<Self>) {
+        let Some(notes) = &self.notes else { return };
+        let due = match notes.recorder().hooks_due().await {
+            Ok(due) => due,
+            Err(error) => return tracing::error!(%error, "the calls that the missed-call hook has not been told of"),
+        };
+        for row in due {
+            let Ok(call) = serde_json::from_value::<EndedCall>(row.details) else {
+                tracing::error!(call = row.id, "a kept call cannot be read");
+                continue;
+            };
+            match self.hook.missed_call(&call).await {
+                // In the next process again, where it fails.
+                Err(error) => tracing::error!(call = row.id, %error, "the missed-call hook failed"),
+                Ok(_) => {
+                    if let Err(error) = notes.recorder().hook_done(&row.id).await {
+                        tracing::error!(call = row.id, %error, "the missed-call hook will be told again");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn offer(&self, notes: &NoteDesk, call: &EndedCall) -> Result<AfterCall, HookError> {
+        let id = &call.call.id;
+        let NoteDecision::Offer(limits) = self.hook.missed_call(call).await? else {
+            notes.recorder().hook_done(id).await?;
+            return Ok(AfterCall::CloseRoom);
+        };
+        let from = &call.call.from;
+        let mut to = Vec::new();
+        for callee in &call.call.to {
+            if notes.may_leave_note(&from.user, &callee.user).await {
+                to.push(callee.user.clone());
+            }
+        }
+        let after = if to.is_empty() {
+            AfterCall::CloseRoom
+        } else {
+            let new = NewNote {
+                call: id.clone(),
+                thread: call.call.thread.clone(),
+                room: call.call.room.clone(),
+                kind: note_kind(call.call.kind),
+                from: from.user.clone(),
+                from_name: from.name.clone().unwrap_or_else(|| from.user.clone()),
+                to,
+                limits,
+            };
+            notes.recorder().offer(new).await?;
+            AfterCall::KeepRoom
+        };
+        notes.recorder().hook_done(id).await?;
+        Ok(after)
+    }
+}
+
+impl CallLog for Log {
+    fn placed(&self, call: &CallInfo) {
+        if let Some(notes) = self.notes.clone() {
+            let (caller, callees) = (call.from.user.clone(), call.to.iter().map(|to| to.user.clone()).collect());
+            tokio::spawn(async move { notes.called(caller, callees).await });
+        }
+    }
+
+    fn may_keep_room(&self, _call: &CallInfo, outcome: Outcome) -> bool {
+        self.notes.is_some() && !matches!(outcome, Outcome::Answered | Outcome::Failed)
+    }
+
+    fn ended<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>> {
+        Box::pin(async move {
+            if let Some(notes) = &self.notes {
+                notes.recorder().call_ended(&row(call)?).await?;
+            }
+            match &self.notes {
+                _ if !call.is_unanswered() => Ok(AfterCall::CloseRoom),
+                Some(notes) => self.offer(notes, call).await,
+                None => self.hook.missed_call(call).await.map(|_| AfterCall::CloseRoom),
+            }
+        })
+    }
+}
+
+fn row(call: &EndedCall) -> Result<CallRow, RecorderError> {
+    let details = serde_json::to_value(call)
+        .map_err(|error| RecorderError::Row { what: "call", value: format!("{}: {error}", call.call.id) })?;
+    Ok(CallRow {
+        id: call.call.id.clone(),
+        kind: note_kind(call.call.kind),
+        thread: call.call.thread.clone(),
+        caller: call.call.from.user.clone(),
+        callees: call.call.to.iter().map(|to| to.user.clone()).collect(),
+        outcome: call.outcome.as_str().to_owned(),
+        placed_at: call.call.placed_at,
+        ended_at: call.ended_at,
+        ring_ms: call.rang_ms,
+        talk_ms: call.talk_ms,
+        acknowledged: call.acknowledged,
+        details,
+        hook_done: !call.is_unanswered(),
+    })
+}
