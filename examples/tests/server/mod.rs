@@ -1,5 +1,5 @@
-//! The example server as a process of its own, started the way a user starts it, on free loopback ports. It is killed when its
-//! handle is dropped.
+//! The example server as a process of its own, started the way a user starts it, on free loopback ports, with its notes in a
+//! folder of its own. It is killed when its handle is dropped.
 
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -19,6 +20,8 @@ pub(crate) struct Server {
     /// The link it printed, with a slash at the end.
     pub(crate) link: String,
     _process: Child,
+    /// Its notes; removed after the process is gone.
+    _data: TempDir,
 }
 
 impl Server {
@@ -30,8 +33,11 @@ impl Server {
     /// Starts one with these arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
         let program = example("sfu")?;
+        let data = tempfile::Builder::new().prefix("ringback-data-").tempdir()?;
         let mut process = Command::new(&program)
             .args(arguments)
+            .arg("--data")
+            .arg(data.path())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -50,7 +56,7 @@ impl Server {
         .context("the server printed no link in time")??;
         // Whoever reads no more of a pipe stops whoever writes to it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { link, _process: process })
+        Ok(Self { link, _process: process, _data: data })
     }
 
     /// The page, entered under this name, with further URL parameters (`&auto=accept`).
