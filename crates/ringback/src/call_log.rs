@@ -48,10 +48,17 @@ impl Log {
 
     async fn offer(&self, notes: &NoteDesk, call: &EndedCall) -> Result<AfterCall, HookError> {
         let id = &call.call.id;
-        let NoteDecision::Offer(limits) = self.hook.missed_call(call).await? else {
+        let decision = self.hook.missed_call(call).await?;
+        let NoteDecision::Offer(limits) = decision else {
             notes.recorder().hook_done(id).await?;
             return Ok(AfterCall::CloseRoom);
         };
+        if !self.may_keep_room(&call.call, call.outcome) {
+            // `may_offer` has said no, so the caller's media is gone by now.
+            tracing::error!(call = id, outcome = %call.outcome, "the missed-call hook offers a note where it said that it would not");
+            notes.recorder().hook_done(id).await?;
+            return Ok(AfterCall::CloseRoom);
+        }
         let from = &call.call.from;
         let mut to = Vec::new();
         for callee in &call.call.to {
@@ -62,6 +69,7 @@ impl Log {
         let after = if to.is_empty() {
             AfterCall::CloseRoom
         } else {
+            // Once the row is there, the same call again gets the same note.
             let new = NewNote {
                 call: id.clone(),
                 thread: call.call.thread.clone(),
@@ -89,7 +97,9 @@ impl CallLog for Log {
     }
 
     fn may_keep_room(&self, _call: &CallInfo, outcome: Outcome) -> bool {
-        self.notes.is_some() && !matches!(outcome, Outcome::Answered | Outcome::Failed)
+        // A room that failed is no place to record in.
+        let over = matches!(outcome, Outcome::Answered | Outcome::Failed);
+        self.notes.is_some() && !over && self.hook.may_offer(outcome)
     }
 
     fn ended<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>> {

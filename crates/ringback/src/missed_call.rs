@@ -25,6 +25,12 @@ impl NoteDecision {
 /// Told of each call that ended unanswered, whatever the outcome. The call is in the log before. At least once, also over a restart where notes are
 /// kept: a hook that fails, panics or runs out of time is told again, so be idempotent by `call.call.id`.
 pub trait MissedCall: Send + Sync + 'static {
+    /// Whether a note may be offered after such an outcome at all: then the caller's microphone stays connected until
+    /// [`missed_call`](Self::missed_call) has decided. Must return at once. Unless told: wherever the callee did not answer, and not where the caller gave up.
+    fn may_offer(&self, outcome: Outcome) -> bool {
+        matches!(outcome, Outcome::NoAnswer | Outcome::Declined | Outcome::Busy | Outcome::Unreachable)
+    }
+
     /// A call has ended unanswered: is a note to be left, and within which limits? Without [`EngineBuilder::notes`](crate::EngineBuilder::notes)
     /// the answer does not matter; nor does it after a restart, since the caller's media is gone then.
     ///
@@ -40,8 +46,7 @@ pub struct OfferNotes;
 
 impl MissedCall for OfferNotes {
     fn missed_call<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<NoteDecision, HookError>> {
-        let after = [Outcome::NoAnswer, Outcome::Declined, Outcome::Busy, Outcome::Unreachable];
-        let offer = call.call.to.len() == 1 && after.contains(&call.outcome);
+        let offer = call.call.to.len() == 1 && self.may_offer(call.outcome);
         let decision = if offer { NoteDecision::offer(call) } else { NoteDecision::None };
         Box::pin(async { Ok(decision) })
     }
