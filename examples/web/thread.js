@@ -8,10 +8,11 @@ import { NoteCard } from "./note-card.js";
 import { dayOf, entryText, timeOf } from "./note-words.js";
 import { errorText, listed } from "./words.js";
 
+/** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {import("./ringback/notes.js").ThreadEntry} ThreadEntry */
 /** @typedef {"voice"|"video"} CallKind */
-/** @typedef {{entry: ThreadEntry, root: HTMLElement, card?: NoteCard}} Row */
+/** @typedef {{entry: ThreadEntry, note: Note|null, root: HTMLElement, card?: NoteCard}} Row */
 
 /** A screenful or two. */
 const PAGE = 20;
@@ -136,7 +137,7 @@ export class ThreadView {
     for (const entry of entries) {
       const old = this.#rows.get(entry.call.id);
       // What plays goes on playing: a row is made anew only where its note is another.
-      if (old && shownNote(old.entry) === shownNote(entry) && old.entry.outcome === entry.outcome) continue;
+      if (old && old.note === shownNote(entry) && old.entry.outcome === entry.outcome) continue;
       old?.card?.close();
       this.#rows.set(entry.call.id, this.#row(entry));
     }
@@ -180,7 +181,7 @@ export class ThreadView {
       ),
       card?.root,
     );
-    return { entry, root: made, ...(card && { card }) };
+    return { entry, note, root: made, ...(card && { card }) };
   }
 }
 

@@ -23,7 +23,7 @@ export class LocalMedia extends Emitter {
   tracks = { microphone: null, camera: null, screen: null };
   /** The chosen devices; undefined is the browser's default. @type {{microphone?: string, camera?: string}} */
   chosen = {};
-  /** One opening at a time for each source. @type {Map<Source, Promise<MediaStreamTrack>>} */
+  /** One opening at a time for each source, but for those that a closing has made void. @type {Map<Source, {generation: number, track: Promise<MediaStreamTrack>}>} */
   #opening = new Map();
   /** Counts up when a source is closed, so that an opening under way is not kept. */
   #closed = { microphone: 0, camera: 0, screen: 0 };
@@ -47,12 +47,17 @@ export class LocalMedia extends Emitter {
   open(source) {
     const track = this.tracks[source];
     if (track && track.readyState === "live") return Promise.resolve(track);
-    let opening = this.#opening.get(source);
-    if (!opening) {
-      opening = this.#capture(source).finally(() => this.#opening.delete(source));
-      this.#opening.set(source, opening);
-    }
-    return opening;
+    const generation = this.#closed[source];
+    const under = this.#opening.get(source);
+    if (under?.generation === generation) return under.track;
+    const opening = {
+      generation,
+      track: this.#capture(source).finally(() => {
+        if (this.#opening.get(source) === opening) this.#opening.delete(source);
+      }),
+    };
+    this.#opening.set(source, opening);
+    return opening.track;
   }
 
   /** @param {Source} source */

@@ -71,7 +71,9 @@ class FakePeer extends EventTarget {
   addTransceiver() {
     return { mid: String(this.#lines++), sender: { replaceTrack: async () => {} } };
   }
-  createDataChannel() {}
+  createDataChannel() {
+    return Object.assign(new EventTarget(), { readyState: "connecting", send: () => {}, close: () => {} });
+  }
   async createOffer() {
     return { type: "offer", sdp: "offer" };
   }
