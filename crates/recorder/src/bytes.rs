@@ -2,7 +2,7 @@
 //! of them. It knows no rows.
 
 use std::ops::Range;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use crate::error::RecorderError;
 pub struct ByteStore {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Where it lies, if that is a folder.
+    folder: Option<PathBuf>,
 }
 
 impl ByteStore {
@@ -33,7 +35,8 @@ impl ByteStore {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
             let store = Arc::new(store.map_err(|source| failed("opening", url)(source))?);
-            return Ok(Self { store, prefix: Path::parse(prefix.trim_end_matches('/')).map_err(|_| refused())? });
+            let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| refused())?;
+            return Ok(Self { store, prefix, folder: None });
         }
         let folder = url.strip_prefix("file://").unwrap_or(url);
         if folder.contains("://") {
@@ -43,20 +46,31 @@ impl ByteStore {
         let spool = |source| RecorderError::Spool { doing: "making the folder", path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(spool)?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(|source| failed("opening", url)(source))?;
-        Ok(Self { store: Arc::new(store), prefix: Path::default() })
+        // A note that is deleted leaves no empty folder that tells of it.
+        let store = store.with_automatic_cleanup(true);
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), folder: Some(folder.to_owned()) })
     }
 
     fn path(&self, key: &str) -> Path {
         key.split('/').fold(self.prefix.clone(), |path, part| path.child(part))
     }
 
-    /// Keeps an object; it is there as a whole or not at all.
+    /// Keeps an object; it is there as a whole or not at all, and on the medium when this returns.
     ///
     /// # Errors
     /// Where the store fails, or has no room left.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), RecorderError> {
-        let put = self.store.put(&self.path(key), PutPayload::from_bytes(bytes)).await;
-        put.map(|_| ()).map_err(failed("writing", key))
+        let path = self.path(key);
+        let put = self.store.put(&path, PutPayload::from_bytes(bytes)).await;
+        put.map_err(failed("writing", key))?;
+        // `object_store` leaves that to the system, but a row that outlives the machine's power must not refer to bytes that do not.
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let file = path.parts().fold(folder, |file, part| file.join(part.as_ref()));
+        let synced = tokio::task::spawn_blocking(move || {
+            let synced = sync(&file);
+            synced.map_err(|source| RecorderError::Spool { doing: "syncing", path: file, source })
+        });
+        synced.await.map_err(|_| RecorderError::Stopped)?
     }
 
     /// Reads a part of an object.
@@ -107,6 +121,17 @@ impl ByteStore {
             })
             .collect())
     }
+}
+
+/// Waits until a new file and its name are on the medium.
+fn sync(file: &FilePath) -> std::io::Result<()> {
+    std::fs::File::open(file)?.sync_all()?;
+    // The file's folder may be new as well. Only Unix syncs folders.
+    #[cfg(unix)]
+    for folder in file.ancestors().skip(1).take(2) {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn failed(doing: &'static str, key: &str) -> impl Fn(object_store::Error) -> RecorderError {

@@ -71,7 +71,7 @@ pub fn make_file(kind: NoteKind, events: &[TakeEvent], options: &FileOptions) ->
     let peaks = loudness.peaks(cut.begin - origin, cut.end - origin, options.peaks.clamp(64, 256));
     let (content_type, bytes) = if cut.video.is_empty() {
         let voice = Voice { frames: cut.audio, pre_skip: cut.pre_skip };
-        (VOICE_TYPE, ogg::write(voice, serial(cut.audio.first().map_or(0, |frame| frame.rtp)))?)
+        (VOICE_TYPE, ogg::write(voice)?)
     } else {
         (VIDEO_TYPE, webm::write(cut.video, cut.audio, cut.begin, cut.end)?)
     };
@@ -84,9 +84,4 @@ pub fn make_file(kind: NoteKind, events: &[TakeEvent], options: &FileOptions) ->
         silent: silent && cut.video.is_empty(),
         poster: poster::of(cut.video),
     })
-}
-
-/// Serial numbers tell the streams of one file apart, and there is one.
-fn serial(rtp: u32) -> u32 {
-    rtp | 1
 }

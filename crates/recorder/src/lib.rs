@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod info;
 mod link;
+mod listener;
 mod loudness;
 mod note;
 mod ogg;

@@ -8,11 +8,11 @@ use crate::timeline::AudioFrame;
 pub(crate) const STEP: i64 = 480;
 
 /// The longest Opus packet in samples.
-const LONGEST: usize = 5_760;
+pub(crate) const LONGEST: usize = 5_760;
 
 /// A step louder than this may be a voice, in dB below full scale (RMS). A quiet speaker at arm's length reaches −40; the noise of a muted or
 /// unplugged microphone stays below −60.
-const VOICE_DB: f32 = -50.0;
+pub(crate) const VOICE_DB: f32 = -50.0;
 
 /// How many loud steps in all make a take more than a click: 100 ms.
 const VOICE_STEPS: usize = 10;
@@ -35,30 +35,16 @@ impl Loudness {
         let Some(first) = frames.first() else { return Ok(Self::default()) };
         let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono)?;
         let mut pcm = [0.0_f32; LONGEST];
-        let mut loudness = Self::default();
-        // Steps that have begun: what was heard of the current one.
-        let (mut energy, mut peak, mut heard) = (0.0_f32, 0.0_f32, 0);
+        let mut meter = Meter::default();
         let mut end = first.at;
         for frame in frames {
-            let gap = (frame.at - end) / STEP;
-            loudness.rms_db.extend(std::iter::repeat_n(f32::NEG_INFINITY, usize::try_from(gap).unwrap_or(0)));
-            loudness.peak.extend(std::iter::repeat_n(0.0, usize::try_from(gap).unwrap_or(0)));
+            meter.silence(frame.at - end);
             let decoded = decoder.decode_float(&frame.data, &mut pcm, false).unwrap_or(0);
-            let silence = usize::try_from(frame.samples).unwrap_or(0).saturating_sub(decoded);
-            let sound = pcm.iter().take(decoded).copied();
-            for sample in sound.chain(std::iter::repeat_n(0.0, silence)) {
-                energy += sample * sample;
-                peak = peak.max(sample.abs());
-                heard += 1;
-                if heard == STEP {
-                    loudness.rms_db.push(10.0 * (energy / STEP as f32).log10());
-                    loudness.peak.push(peak.min(1.0));
-                    (energy, peak, heard) = (0.0, 0.0, 0);
-                }
-            }
+            pcm.iter().take(decoded).for_each(|sample| meter.sample(*sample));
+            meter.silence(frame.samples - decoded as i64);
             end = frame.end();
         }
-        Ok(loudness)
+        Ok(meter.loudness)
     }
 
     /// Whether nobody says anything in it.
@@ -88,5 +74,49 @@ impl Loudness {
             ((db - FLOOR_DB) / -FLOOR_DB * 255.0).clamp(0.0, 255.0) as u8
         };
         (0..count).map(bucket).collect()
+    }
+}
+
+/// Root mean square in dB below full scale.
+pub(crate) fn rms_db(samples: &[f32]) -> f32 {
+    let energy: f32 = samples.iter().map(|sample| sample * sample).sum();
+    10.0 * (energy / samples.len().max(1) as f32).log10()
+}
+
+/// Adds samples up to steps.
+#[derive(Default)]
+struct Meter {
+    loudness: Loudness,
+    /// Of the step that has begun.
+    energy: f32,
+    peak: f32,
+    heard: i64,
+}
+
+impl Meter {
+    fn sample(&mut self, sample: f32) {
+        self.energy += sample * sample;
+        self.peak = self.peak.max(sample.abs());
+        self.hear(1);
+    }
+
+    fn silence(&mut self, samples: i64) {
+        let samples = samples.max(0);
+        let rest = (STEP - self.heard).min(samples);
+        self.hear(rest);
+        let steps = usize::try_from((samples - rest) / STEP).unwrap_or(0);
+        self.loudness.rms_db.extend(std::iter::repeat_n(f32::NEG_INFINITY, steps));
+        self.loudness.peak.extend(std::iter::repeat_n(0.0, steps));
+        self.hear((samples - rest) % STEP);
+    }
+
+    /// So much of the step has passed.
+    fn hear(&mut self, samples: i64) {
+        self.heard += samples;
+        if self.heard == STEP {
+            self.loudness.rms_db.push(10.0 * (self.energy / STEP as f32).log10());
+            self.loudness.peak.push(self.peak.min(1.0));
+            (self.energy, self.peak, self.heard) = (0.0, 0.0, 0);
+        }
     }
 }

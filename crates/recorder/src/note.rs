@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::packet::NoteKind;
 
+/// When a draft that is to be sent by itself is tried again. More often bothers a database that is down, less often delays the note.
+const SEND_AGAIN: Duration = Duration::from_secs(60);
+
 /// How a note may be left. What the embedder's missed-call hook answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteLimits {
@@ -118,6 +121,8 @@ pub enum TakeReason {
     Failed,
     /// The caller's media was not there.
     NoMedia,
+    /// The caller's camera or microphone is encoded as notes are not kept: neither VP8 nor Opus.
+    Codec,
     /// It became as long as it may.
     Maximum,
     /// Nobody said anything more.
@@ -138,11 +143,35 @@ impl TakeReason {
             Self::Overrun => "overrun",
             Self::Failed => "failed",
             Self::NoMedia => "no_media",
+            Self::Codec => "codec",
             Self::Maximum => "maximum",
             Self::Silence => "silence",
             Self::CallerGone => "caller_gone",
             Self::CalleeCame => "callee_came",
         }
+    }
+
+    /// Reads [`as_str`](Self::as_str).
+    pub fn parse(name: &str) -> Option<Self> {
+        const ALL: [TakeReason; 11] = [
+            TakeReason::Silent,
+            TakeReason::TooShort,
+            TakeReason::Disk,
+            TakeReason::Overrun,
+            TakeReason::Failed,
+            TakeReason::NoMedia,
+            TakeReason::Codec,
+            TakeReason::Maximum,
+            TakeReason::Silence,
+            TakeReason::CallerGone,
+            TakeReason::CalleeCame,
+        ];
+        ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// Whether it broke the take off, so that nothing about what was kept explains more.
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Disk | Self::Overrun | Self::Failed | Self::NoMedia | Self::Codec)
     }
 }
 
@@ -162,6 +191,11 @@ pub enum NoteInput {
     Saved(Result<(), TakeReason>),
     /// Deliver it. Whoever drives the machine has asked the embedder and the quota before.
     Send,
+    /// What was [due to be sent](NoteOutput::SendDue) could not be.
+    NotSent {
+        /// It may be possible in a moment; otherwise it expires.
+        again: bool,
+    },
     /// The caller does not want it.
     Discard,
     /// The caller's transport is gone for good.
@@ -181,7 +215,7 @@ pub enum NoteOutput {
     StopTake(u32),
     /// The state has changed: keep it and tell it.
     Changed,
-    /// The draft is to be sent since nobody did: [`NoteInput::Send`] follows.
+    /// The draft is to be sent since nobody did: [`NoteInput::Send`] or [`NoteInput::NotSent`] follows.
     SendDue,
     /// The caller's media is not needed any more.
     Release,
@@ -283,7 +317,8 @@ impl Note {
         self.handle_timeout(now);
         use NoteState::{Countdown, Discarded, Draft, Offered, Recording, Saving, Sent};
         match (input, self.state) {
-            (NoteInput::Record { skip_countdown }, Offered | Draft) => {
+            // After a restart there is no media any more to record.
+            (NoteInput::Record { skip_countdown }, Offered | Draft) if self.offer_until.is_some() => {
                 self.reason = None;
                 if skip_countdown || self.limits.countdown.is_zero() {
                     self.start(now);
@@ -299,11 +334,13 @@ impl Note {
             (NoteInput::Saved(saved), Saving) => {
                 match saved {
                     Ok(()) => self.draft_until = Some(now + self.limits.draft_expires),
-                    Err(reason) => self.reason = Some(reason),
+                    Err(reason) => self.reason = self.reason.filter(|why| why.is_failure()).or(Some(reason)),
                 }
                 self.settle(now);
             }
             (NoteInput::Send, Draft) => self.end(Sent),
+            (NoteInput::NotSent { again: true }, Draft) if self.due.is_none() => self.due = Some(now + SEND_AGAIN),
+            (NoteInput::NotSent { again: false }, Draft) if self.due.is_none() => self.end(NoteState::Expired),
             (NoteInput::Discard, state) if !state.is_final() => {
                 if state == Recording {
                     self.outputs.push_back(NoteOutput::StopTake(self.take));
@@ -319,6 +356,7 @@ impl Note {
                 NoteInput::CallerGone
                 | NoteInput::CalleeCame
                 | NoteInput::Voice
+                | NoteInput::NotSent { .. }
                 | NoteInput::TakeEnded(_)
                 | NoteInput::Saved(_),
                 _,
@@ -340,11 +378,12 @@ impl Note {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.silence_due().is_some_and(|due| due <= now) {
-            self.stop(Some(TakeReason::Silence));
-        }
         // A countdown that ran out long ago has begun a take that may be over by now, too.
-        while let Some(due) = self.due.filter(|due| *due <= now) {
+        while let Some(due) = self.poll_timeout().filter(|due| *due <= now) {
+            if self.silence_due() == Some(due) {
+                self.stop(Some(TakeReason::Silence));
+                continue;
+            }
             match self.state {
                 NoteState::Countdown => self.start(due),
                 NoteState::Recording => self.stop(Some(TakeReason::Maximum)),

@@ -11,6 +11,9 @@ use crate::timeline::AudioFrame;
 /// The most samples of a page: 1 s, as RFC 7845 asks for where somebody may listen while the file arrives.
 const PAGE: i64 = 48_000;
 
+/// Serial numbers tell the streams of one file apart, and there is one.
+const SERIAL: u32 = 1;
+
 /// Who wrote it, in the comment header.
 const VENDOR: &[u8] = b"ringback";
 
@@ -48,7 +51,7 @@ pub(crate) fn filling(gap: i64) -> impl Iterator<Item = (i64, [u8; 1])> {
 }
 
 /// Writes a voice as a whole Ogg file.
-pub(crate) fn write(voice: Voice<'_>, serial: u32) -> Result<Vec<u8>, RecorderError> {
+pub(crate) fn write(voice: Voice<'_>) -> Result<Vec<u8>, RecorderError> {
     let failed = |error: std::io::Error| RecorderError::Container { container: "Ogg", reason: error.to_string() };
     let first = voice.frames.first().ok_or(RecorderError::Take("it holds no sound"))?.at;
     let mut packets: Vec<(i64, Cow<'_, [u8]>)> = Vec::with_capacity(voice.frames.len());
@@ -66,12 +69,12 @@ pub(crate) fn write(voice: Voice<'_>, serial: u32) -> Result<Vec<u8>, RecorderEr
     let mut writer = PacketWriter::new(&mut file);
     let stereo = voice.frames.iter().any(AudioFrame::is_stereo);
     let head = opus_head(stereo, voice.pre_skip);
-    writer.write_packet(head, serial, PacketWriteEndInfo::EndPage, 0).map_err(failed)?;
+    writer.write_packet(head, SERIAL, PacketWriteEndInfo::EndPage, 0).map_err(failed)?;
     let mut tags = b"OpusTags".to_vec();
     tags.extend_from_slice(&(VENDOR.len() as u32).to_le_bytes());
     tags.extend_from_slice(VENDOR);
     tags.extend_from_slice(&[0; 4]);
-    writer.write_packet(tags, serial, PacketWriteEndInfo::EndPage, 0).map_err(failed)?;
+    writer.write_packet(tags, SERIAL, PacketWriteEndInfo::EndPage, 0).map_err(failed)?;
 
     let last = packets.len().saturating_sub(1);
     let mut page = first;
@@ -86,7 +89,7 @@ pub(crate) fn write(voice: Voice<'_>, serial: u32) -> Result<Vec<u8>, RecorderEr
         };
         // What a decoder has put out by the end of this packet.
         let granule = u64::try_from(end - first).unwrap_or(0);
-        writer.write_packet(packet, serial, info, granule).map_err(failed)?;
+        writer.write_packet(packet, SERIAL, info, granule).map_err(failed)?;
     }
     drop(writer);
     Ok(file)

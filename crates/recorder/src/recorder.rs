@@ -9,7 +9,7 @@ mod recovery;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,7 +25,7 @@ use crate::info::NoteInfo;
 use crate::link::Links;
 use crate::note::{NoteInput, NoteLimits, NoteState, TakeReason};
 use crate::packet::NoteKind;
-use crate::store::{CallRow, NoteRow, Recipient, Store};
+use crate::store::{CallRow, Draft, NoteRow, Recipient, Store};
 use crate::take::{TakeNews, TakeWriter, Takes};
 use active::Active;
 
@@ -177,6 +177,8 @@ pub struct Recorder {
 
 pub(crate) struct Inner {
     config: RecorderConfig,
+    /// Where takes lie while they are recorded.
+    spool: PathBuf,
     store: Store,
     bytes: ByteStore,
     links: Links,
@@ -204,7 +206,7 @@ impl Recorder {
         let spool = config.folder.join("spool");
         let failed = |source| RecorderError::Spool { doing: "making the folder", path: spool.clone(), source };
         std::fs::create_dir_all(&spool).map_err(failed)?;
-        let sqlite = || format!("sqlite://{}", config.folder.join("ringback.sqlite").display());
+        let sqlite = || sqlite_url(&config.folder.join("ringback.sqlite"));
         let store = Store::open(&config.database.clone().unwrap_or_else(sqlite)).await?;
         let folder = || config.folder.join("media").display().to_string();
         let bytes = ByteStore::open(&config.bytes.clone().unwrap_or_else(folder))?;
@@ -213,6 +215,7 @@ impl Recorder {
         let (events, received) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             config,
+            spool: spool.clone(),
             store,
             bytes,
             links,
@@ -280,14 +283,19 @@ impl Recorder {
             take: 0,
             reason: None,
             draft: None,
-            to: new.to.into_iter().map(|user| Recipient { user, heard_at: None }).collect(),
+            to: new.to.into_iter().map(|user| Recipient { user, heard_at: None, deleted: false }).collect(),
+            deleted: false,
         };
-        let kept = self.inner.store.put_note(&row).await?;
-        if kept.id != row.id {
-            let open = self.inner.active(&kept.id).map(|active| active.room());
-            return Ok(NoteInfo::of(&kept, open.flatten()));
-        }
-        Ok(self.inner.begin(kept, new.room).await)
+        let inner = self.inner.clone();
+        whole(async move {
+            let kept = inner.store.put_note(&row).await?;
+            if kept.id != row.id {
+                let open = inner.active(&kept.id).map(|active| active.room());
+                return Ok(NoteInfo::of(&kept, open.flatten()));
+            }
+            Ok(inner.begin(kept, new.room).await)
+        })
+        .await
     }
 
     /// Records: the first take, or another one. The one before is kept until the new one is good.
@@ -312,7 +320,8 @@ impl Recorder {
     /// Where it is not this user's or no draft, the embedder refuses it, or a recipient's notes take up too much.
     pub async fn send(&self, note: &str, user: &str) -> Result<NoteInfo, RecorderError> {
         let active = self.inner.owned(note, user).await?;
-        active.send(&self.inner).await
+        let inner = self.inner.clone();
+        whole(async move { active.send(&inner).await }).await
     }
 
     /// Gives the note up, with all takes.
@@ -359,7 +368,9 @@ impl Inner {
     }
 
     async fn ask(self: &Arc<Self>, note: &str, user: &str, input: NoteInput) -> Result<NoteInfo, RecorderError> {
-        self.owned(note, user).await?.input(self, input).await
+        let active = self.owned(note, user).await?;
+        let inner = self.clone();
+        whole(async move { active.input(&inner, input).await }).await
     }
 
     async fn tell_room(self: &Arc<Self>, room: &str, input: NoteInput) {
@@ -384,8 +395,41 @@ impl Inner {
         }
     }
 
-    /// Makes the file of a take, and keeps its bytes.
-    async fn keep_file(&self, note: &NoteRow, path: PathBuf) -> Result<crate::store::Draft, TakeReason> {
+    /// Makes the file of a take, and keeps its bytes and then the row that refers to them; where there is no room for it, again and
+    /// again, with pauses that grow up to `patience`.
+    async fn keep_take(&self, note: &NoteRow, path: &Path, patience: Duration) -> Result<Draft, TakeReason> {
+        let file = self.make_file(note, path.to_owned()).await?;
+        let name: String = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect();
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.keep_draft(note, &name, file.clone()).await {
+                Ok(draft) => return Ok(draft),
+                Err(error) if wait <= patience => {
+                    tracing::warn!(%error, note = note.id, "a take cannot be kept yet");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                Err(error) => {
+                    tracing::error!(%error, note = note.id, "a take cannot be kept");
+                    return Err(TakeReason::Disk);
+                }
+            }
+        }
+    }
+
+    /// Deletes what is left of a note's takes on disk.
+    fn forget_takes(&self, note: &str, takes: u32) {
+        for take in 1..=takes {
+            let path = crate::spool::path(&self.spool, note, take);
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, path = %path.display(), "a take that is done with stays on disk");
+            }
+        }
+    }
+
+    async fn make_file(&self, note: &NoteRow, path: PathBuf) -> Result<NoteFile, TakeReason> {
         let _permit = self.makers.acquire().await.map_err(|_| TakeReason::Failed)?;
         let kind = note.kind;
         let made = tokio::task::spawn_blocking(move || {
@@ -394,7 +438,7 @@ impl Inner {
         });
         let file = match made.await {
             Ok(Ok(file)) => file,
-            Ok(Err(RecorderError::Take(_))) => return Err(TakeReason::TooShort),
+            Ok(Err(RecorderError::Take(_))) => return Err(TakeReason::NoMedia),
             Ok(Err(error)) => {
                 tracing::error!(%error, note = note.id, "no file can be made of a take");
                 return Err(TakeReason::Failed);
@@ -407,44 +451,66 @@ impl Inner {
         if file.duration < SHORTEST {
             return Err(TakeReason::TooShort);
         }
-        self.keep_bytes(note, file).await.map_err(|error| {
-            tracing::error!(%error, note = note.id, "a take cannot be kept");
-            TakeReason::Disk
-        })
+        Ok(file)
     }
 
-    async fn keep_bytes(&self, note: &NoteRow, file: NoteFile) -> Result<crate::store::Draft, RecorderError> {
-        let letters: String = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect();
+    async fn keep_draft(&self, note: &NoteRow, name: &str, file: NoteFile) -> Result<Draft, RecorderError> {
+        let draft = self.keep_bytes(note, name, file).await?;
+        // Where this fails nobody knows whether the row was written, so the bytes stay for the next try or the sweep.
+        let old = self.store.put_draft(&note.id, &draft).await?;
+        self.delete_all(old).await;
+        Ok(draft)
+    }
+
+    async fn keep_bytes(&self, note: &NoteRow, name: &str, file: NoteFile) -> Result<Draft, RecorderError> {
         let extension = if file.content_type.starts_with("audio") { "ogg" } else { "webm" };
-        let file_key = format!("notes/{}/{letters}.{extension}", note.id);
+        let file_key = format!("notes/{}/{name}.{extension}", note.id);
         let mut size = file.bytes.len() as u64;
         self.bytes.put(&file_key, file.bytes).await?;
         let mut poster_key = None;
         let picture = file.poster.as_ref().map(|poster| (poster.width, poster.height));
         if let Some(poster) = file.poster {
-            let key = format!("notes/{}/{letters}.webp", note.id);
+            let key = format!("notes/{}/{name}.webp", note.id);
             size += poster.bytes.len() as u64;
             self.bytes.put(&key, poster.bytes).await?;
             poster_key = Some(key);
         }
         let (duration_ms, content_type) = (millis(file.duration), file.content_type.to_owned());
-        Ok(crate::store::Draft { file_key, poster_key, content_type, size, duration_ms, peaks: file.peaks, picture })
+        Ok(Draft { file_key, poster_key, content_type, size, duration_ms, peaks: file.peaks, picture })
     }
+}
+
+/// A file as a URL of a database: what would end its path or be decoded is encoded.
+fn sqlite_url(file: &Path) -> String {
+    let path = file.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}")
 }
 
 /// A take shorter than this is a slip of the finger.
 const SHORTEST: Duration = Duration::from_millis(400);
 
+/// How long to wait at first until a take that cannot be kept is tried again; twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// The longest of these pauses: the take is given up for now after 8 s in all. The caller waits meanwhile.
+const LAST_WAIT: Duration = Duration::from_secs(4);
+
+/// Does something to its end, even if whoever waits for it is gone meanwhile, as a session whose socket closes: rows, bytes and machine stay in step.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RecorderError>> + Send + 'static,
+) -> Result<T, RecorderError> {
+    tokio::spawn(work).await.map_err(|_| RecorderError::Stopped)?
+}
+
 /// Passes on what the takes tell.
 async fn hear(inner: std::sync::Weak<Inner>, mut news: mpsc::UnboundedReceiver<TakeNews>) {
     while let Some(news) = news.recv().await {
         let Some(inner) = inner.upgrade() else { return };
-        let (note, input) = match news {
-            TakeNews::Ended(note, reason) => (note, NoteInput::TakeEnded(reason)),
-            TakeNews::Voice(note) => (note, NoteInput::Voice),
-        };
+        let TakeNews { note, take, ended } = news;
         if let Some(active) = inner.active(&note) {
-            active.input(&inner, input).await.ok();
+            // Each by itself: one note that is busy keeps no other waiting.
+            let input = ended.map_or(NoteInput::Voice, NoteInput::TakeEnded);
+            tokio::spawn(async move { active.input_of_take(&inner, take, input).await });
         }
     }
 }

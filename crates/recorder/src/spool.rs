@@ -1,13 +1,14 @@
 //! A take on disk while it is recorded: one file, only ever appended to. Each record carries its length and a checksum, so that whatever moment the
 //! process is killed at, what was written before is read back and a torn tail is cut off. It is a log of what arrived and no media file: the
-//! file of the note is made of it once the take is over. Not flushed by itself: the [writer](crate::take) does, four times a second.
+//! file of the note is made of it once the take is over. Not flushed by itself: the [writer](crate::take) does, five times a second.
 
 mod record;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecorderError;
@@ -18,6 +19,12 @@ const MAGIC: &[u8; 8] = b"rbtake\x00\x01";
 
 /// The ending of a spool file's name.
 pub(crate) const EXTENSION: &str = "take";
+
+/// As much of a file holds its header: it says nothing but the header's fields.
+const HEAD: u64 = 4_096;
+
+/// What waits to be written is handed over at the latest when it is this long, in bytes. More costs memory for each take, less costs system calls.
+const PENDING: usize = 64 * 1024;
 
 /// Which take of which note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +43,11 @@ pub struct SpoolHeader {
 #[derive(Debug)]
 pub struct SpoolWriter {
     path: PathBuf,
-    file: BufWriter<File>,
-    record: Vec<u8>,
+    file: File,
+    /// Records that are not handed over yet.
+    pending: Vec<u8>,
+    /// Bytes that are.
+    written: u64,
 }
 
 impl SpoolWriter {
@@ -49,12 +59,9 @@ impl SpoolWriter {
         let path = path(folder, &header.note, header.take);
         let failed = |source| RecorderError::Spool { doing: "creating", path: path.clone(), source };
         let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
-        let mut writer =
-            Self { file: BufWriter::with_capacity(64 * 1024, file), path: path.clone(), record: Vec::new() };
         let header = serde_json::to_vec(header).map_err(|error| failed(error.into()))?;
-        writer.file.write_all(MAGIC).map_err(failed)?;
-        record::frame(&header, &mut writer.record);
-        writer.file.write_all(&writer.record).map_err(failed)?;
+        let mut writer = Self { path: path.clone(), file, pending: MAGIC.to_vec(), written: 0 };
+        record::frame(&header, &mut writer.pending);
         writer.flush()?;
         Ok(writer)
     }
@@ -64,26 +71,34 @@ impl SpoolWriter {
     /// # Errors
     /// Where the disk is full or fails; what was flushed before stays.
     pub fn append(&mut self, event: &TakeEvent) -> Result<(), RecorderError> {
-        record::encode(event, &mut self.record);
-        self.file.write_all(&self.record).map_err(|source| self.failed("writing", source))
+        record::encode(event, &mut self.pending);
+        if self.pending.len() < PENDING { Ok(()) } else { self.flush() }
     }
 
-    /// Hands everything to the operating system: it survives this process from then on, though not the machine's power.
+    /// Hands everything to the operating system: it survives this process from then on, though not the machine's power. That would take waiting for the medium
+    /// several times a second, for a file that lives a minute.
     ///
     /// # Errors
     /// Where the disk is full or fails.
     pub fn flush(&mut self) -> Result<(), RecorderError> {
-        self.file.flush().map_err(|source| self.failed("writing", source))
+        self.file.write_all(&self.pending).map_err(|source| self.failed("writing", source))?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
     }
 
-    /// Flushes, and waits until it is on the medium.
+    /// How many bytes are on disk.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Flushes, and says where it lies.
     ///
     /// # Errors
     /// Where the disk is full or fails.
     pub fn finish(mut self) -> Result<PathBuf, RecorderError> {
         self.flush()?;
-        self.file.get_ref().sync_data().map_err(|source| self.failed("syncing", source))?;
-        Ok(self.path.clone())
+        Ok(self.path)
     }
 
     fn failed(&self, doing: &'static str, source: std::io::Error) -> RecorderError {
@@ -101,18 +116,36 @@ pub(crate) fn path(folder: &Path, note: &str, take: u32) -> PathBuf {
 /// # Errors
 /// Where the file cannot be read, or is no take. A torn tail is no error.
 pub fn read_spool(path: &Path) -> Result<(SpoolHeader, Vec<TakeEvent>), RecorderError> {
-    let bytes = std::fs::read(path);
-    let bytes = bytes.map_err(|source| RecorderError::Spool { doing: "reading", path: path.to_owned(), source })?;
-    let not = |reason| RecorderError::NotATake { path: path.to_owned(), reason };
-    let mut rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or_else(|| not("it does not begin as one"))?;
-    let header = record::next(&mut rest).ok_or_else(|| not("its header is torn"))?;
-    let header = serde_json::from_slice(header).map_err(|_| not("its header is not understood"))?;
+    let file = std::fs::read(path);
+    let file =
+        Bytes::from(file.map_err(|source| RecorderError::Spool { doing: "reading", path: path.into(), source })?);
+    let (header, mut rest) = header(path, &file)?;
     let mut events = Vec::new();
     while let Some(body) = record::next(&mut rest) {
-        let Some(event) = record::decode(body) else { break };
+        let Some(event) = record::decode(body, |payload| file.slice_ref(payload)) else { break };
         events.push(event);
     }
     Ok((header, events))
+}
+
+/// Reads which take of which note a file holds.
+///
+/// # Errors
+/// As [`read_spool`].
+pub(crate) fn read_header(path: &Path) -> Result<SpoolHeader, RecorderError> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    read.map_err(|source| RecorderError::Spool { doing: "reading", path: path.into(), source })?;
+    header(path, &head).map(|(header, _)| header)
+}
+
+/// The header, and what comes after it.
+fn header<'a>(path: &Path, file: &'a [u8]) -> Result<(SpoolHeader, &'a [u8]), RecorderError> {
+    let not = |reason| RecorderError::NotATake { path: path.to_owned(), reason };
+    let mut rest = file.strip_prefix(MAGIC.as_slice()).ok_or_else(|| not("it does not begin as one"))?;
+    let header = record::next(&mut rest).ok_or_else(|| not("its header is torn"))?;
+    let header = serde_json::from_slice(header).map_err(|_| not("its header is not understood"))?;
+    Ok((header, rest))
 }
 
 #[cfg(test)]

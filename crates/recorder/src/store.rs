@@ -31,6 +31,7 @@ const SQLITE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAG
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    begin: &'static str,
 }
 
 impl Store {
@@ -63,7 +64,15 @@ impl Store {
             .await
             .map_err(failed("connecting"))?;
         MIGRATIONS.run(&pool).await?;
-        Ok(Self { pool })
+        // A SQLite transaction that reads before it writes fails where somebody else writes in between, however long it would wait, unless it asks for the right to
+        // write at its beginning.
+        let begin = if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        Ok(Self { pool, begin })
+    }
+
+    /// A transaction that writes.
+    async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Any>, sqlx::Error> {
+        self.pool.begin_with(self.begin).await
     }
 
     /// A random secret of this database, made when it is first asked for: what signs links, so that they hold over restarts and in each process

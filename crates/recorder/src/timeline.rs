@@ -10,9 +10,10 @@ mod video;
 use std::time::Duration;
 
 pub(crate) use audio::AudioFrame;
+use order::Placed;
 pub(crate) use video::VideoFrame;
 
-use crate::packet::{Codec, TakeEvent, TakePacket, TrackKind};
+use crate::packet::{Codec, TakeEvent, TrackKind};
 
 /// Opus' clock in Hz: media times of this crate are samples of it.
 pub(crate) const AUDIO_CLOCK: i64 = 48_000;
@@ -23,7 +24,7 @@ const VIDEO_CLOCK: i64 = 90_000;
 /// Sender reports that put picture and sound further apart than this beyond what their arrivals say are not believed, in samples: 2 s.
 const PLAUSIBLE: i64 = 2 * AUDIO_CLOCK;
 
-/// The frames of a take. Times are samples at 48 kHz since the take's first frame.
+/// The frames of a take. Times are samples at 48 kHz since the first packet of the track that begins first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Timeline {
     /// In order, none overlapping the next.
@@ -35,16 +36,12 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Reads a take.
     pub(crate) fn of(events: &[TakeEvent]) -> Self {
-        let mut audio = audio::frames(order::in_order(packets(events, Codec::Opus), AUDIO_CLOCK));
-        let mut video = video::frames(order::in_order(packets(events, Codec::Vp8), VIDEO_CLOCK));
-        let wall = |track, clock| Wall::of(events, track, clock);
-        let (sound, picture) = (wall(TrackKind::Audio, AUDIO_CLOCK), wall(TrackKind::Video, VIDEO_CLOCK));
-        if let (Some(first_sound), Some(first_picture), Some(sound), Some(picture)) =
-            (audio.first(), video.first(), sound, picture)
-        {
-            let by_arrival = picture.by_arrival(first_picture.rtp) - sound.by_arrival(first_sound.rtp);
-            let by_reports = picture.by_report(first_picture.rtp).zip(sound.by_report(first_sound.rtp));
-            let by_reports = by_reports.map(|(picture, sound)| picture - sound);
+        let (sound, sound_wall) = track(events, TrackKind::Audio, Codec::Opus, AUDIO_CLOCK);
+        let (picture, picture_wall) = track(events, TrackKind::Video, Codec::Vp8, VIDEO_CLOCK);
+        let (mut audio, mut video) = (audio::frames(sound), video::frames(picture));
+        if let (Some(sound), Some(picture)) = (sound_wall, picture_wall) {
+            let by_arrival = picture.by_arrival - sound.by_arrival;
+            let by_reports = picture.by_reports.zip(sound.by_reports).map(|(picture, sound)| picture - sound);
             let apart = by_reports.filter(|apart| (apart - by_arrival).abs() < PLAUSIBLE).unwrap_or(by_arrival);
             let (later_sound, later_picture) = if apart < 0 { (-apart, 0) } else { (0, apart) };
             audio.iter_mut().for_each(|frame| frame.at += later_sound);
@@ -60,56 +57,50 @@ impl Timeline {
     }
 }
 
-fn packets(events: &[TakeEvent], codec: Codec) -> impl Iterator<Item = &TakePacket> {
-    events.iter().filter_map(move |event| match event {
-        TakeEvent::Packet(packet) if packet.codec == codec => Some(packet),
+/// A track's packets in order, and when its clock began.
+fn track(events: &[TakeEvent], track: TrackKind, codec: Codec, clock: i64) -> (Vec<Placed<'_>>, Option<Wall>) {
+    let packets = events.iter().filter_map(|event| match event {
+        TakeEvent::Packet(packet) if packet.track == track && packet.codec == codec => Some(packet),
         _ => None,
-    })
+    });
+    let muted: Vec<Duration> = events
+        .iter()
+        .filter_map(|event| match event {
+            TakeEvent::Muted { track: of, arrival, .. } if *of == track => Some(*arrival),
+            _ => None,
+        })
+        .collect();
+    let placed = order::in_order(packets, clock, &muted);
+    let wall = Wall::of(&placed, events, track, clock);
+    (placed, wall)
 }
 
-/// The wall clock of one track's RTP timestamps, in samples at 48 kHz. Timestamps are compared over half their range only (12 h of video, 24 h of
-/// sound), far longer than a take.
+/// When a track's clock was at zero, in samples at 48 kHz.
 struct Wall {
-    clock: i64,
-    /// The packet that took the shortest way: its arrival and its timestamp.
-    arrival: (i64, u32),
-    /// The last sender report: the sender's wall clock and its timestamp.
-    report: Option<(i64, u32)>,
+    /// On the clock of arrivals, by the packet that took the shortest way.
+    by_arrival: i64,
+    /// On the sender's wall clock, by its last sender report.
+    by_reports: Option<i64>,
 }
 
 impl Wall {
-    fn of(events: &[TakeEvent], track: TrackKind, clock: i64) -> Option<Self> {
-        let mut wall: Option<Self> = None;
-        let mut report = None;
-        for event in events {
-            match event {
-                TakeEvent::Packet(packet) if packet.track == track => {
-                    let arrival = samples(packet.arrival);
-                    let wall = wall.get_or_insert(Self { clock, arrival: (arrival, packet.timestamp), report: None });
-                    if arrival < wall.by_arrival(packet.timestamp) {
-                        wall.arrival = (arrival, packet.timestamp);
-                    }
-                }
-                TakeEvent::SenderReport { track: of, ntp, rtp_timestamp, .. } if *of == track => {
-                    report = Some((ntp_samples(*ntp), *rtp_timestamp));
-                }
-                _ => {}
+    fn of(placed: &[Placed<'_>], events: &[TakeEvent], track: TrackKind, clock: i64) -> Option<Self> {
+        let zero = |wall: i64, at: i64| wall - at * AUDIO_CLOCK / clock;
+        let arrivals = placed.iter().map(|placed| zero(samples(placed.packet.arrival), placed.at));
+        let by_arrival = arrivals.min()?;
+        let report = events.iter().rev().find_map(|event| match event {
+            TakeEvent::SenderReport { track: of, arrival, ntp, rtp_timestamp } if *of == track => {
+                Some((*arrival, ntp_samples(*ntp), *rtp_timestamp))
             }
-        }
-        wall.map(|wall| Self { report, ..wall })
-    }
-
-    fn by_arrival(&self, rtp: u32) -> i64 {
-        self.from(self.arrival, rtp)
-    }
-
-    fn by_report(&self, rtp: u32) -> Option<i64> {
-        self.report.map(|report| self.from(report, rtp))
-    }
-
-    fn from(&self, (at, timestamp): (i64, u32), rtp: u32) -> i64 {
-        let elapsed = i64::from(rtp.wrapping_sub(timestamp) as i32);
-        at + elapsed * AUDIO_CLOCK / self.clock
+            _ => None,
+        });
+        let by_reports = report.and_then(|(arrival, wall, timestamp)| {
+            // Of the same stretch of the clock, if it was restarted.
+            let near = placed.iter().min_by_key(|placed| placed.packet.arrival.abs_diff(arrival))?;
+            let elapsed = i64::from(timestamp.wrapping_sub(near.packet.timestamp) as i32);
+            Some(zero(wall, near.at + elapsed))
+        });
+        Some(Self { by_arrival, by_reports })
     }
 }
 

@@ -75,6 +75,16 @@ fn silence_ends_a_take_where_the_limits_say_so() {
 }
 
 #[test]
+fn everything_that_is_due_happens_at_once_however_late_the_clock_is_looked_at() {
+    let now = Instant::now();
+    let limits = NoteLimits { stop_on_silence: Some(3 * SECOND), ..NoteLimits::of(NoteKind::Voice) };
+    let mut note = Note::offer(now, limits);
+    note.handle(now, RECORD).unwrap();
+    note.handle_timeout(now + 60 * SECOND);
+    assert_eq!((note.state(), note.reason()), (NoteState::Saving, Some(TakeReason::Silence)));
+}
+
+#[test]
 fn a_silent_retake_costs_the_take_before_it_nothing() {
     let (mut note, now) = offered();
     note.handle(now, SKIP).unwrap();
@@ -131,6 +141,60 @@ fn an_offer_and_a_draft_expire_and_a_draft_is_sent_by_itself_only_where_the_limi
     }
 }
 
+#[test]
+fn what_broke_a_take_off_is_what_the_caller_is_told() {
+    for (ended, saved, told) in [
+        (TakeReason::Disk, TakeReason::TooShort, TakeReason::Disk),
+        (TakeReason::Overrun, TakeReason::Silent, TakeReason::Overrun),
+        (TakeReason::Codec, TakeReason::NoMedia, TakeReason::Codec),
+        (TakeReason::CallerGone, TakeReason::Silent, TakeReason::Silent),
+    ] {
+        let (mut note, now) = offered();
+        note.handle(now, SKIP).unwrap();
+        note.handle(now + SECOND, NoteInput::TakeEnded(ended)).unwrap();
+        note.handle(now + SECOND, NoteInput::Saved(Err(saved))).unwrap();
+        assert_eq!((note.state(), note.reason()), (NoteState::Offered, Some(told)));
+        assert_eq!(TakeReason::parse(told.as_str()), Some(told));
+    }
+}
+
+#[test]
+fn a_draft_from_before_a_restart_can_be_sent_but_not_recorded_again() {
+    let now = Instant::now();
+    let mut note = Note::restore(now, NoteLimits::of(NoteKind::Voice), 1, 10 * SECOND, None);
+    assert!(note.handle(now, SKIP).is_err());
+    assert!(note.handle(now, RECORD).is_err());
+    note.handle(now, NoteInput::Send).unwrap();
+}
+
+#[test]
+fn a_draft_that_could_not_be_sent_by_itself_is_tried_again_or_expires() {
+    let limits = NoteLimits { send_unsent: true, ..NoteLimits::of(NoteKind::Voice) };
+    let now = Instant::now();
+    let mut note = Note::restore(now, limits, 1, SECOND, None);
+    note.handle_timeout(now + SECOND);
+    assert_eq!(outputs(&mut note), [NoteOutput::SendDue]);
+    note.handle(now + SECOND, NoteInput::NotSent { again: true }).unwrap();
+    let due = note.poll_timeout().unwrap();
+    assert!(due > now + SECOND);
+    note.handle_timeout(due);
+    assert_eq!(outputs(&mut note), [NoteOutput::SendDue]);
+    note.handle(due, NoteInput::NotSent { again: false }).unwrap();
+    assert_eq!(note.state(), NoteState::Expired);
+}
+
+#[test]
+fn a_caller_who_goes_after_recording_keeps_the_draft() {
+    let (mut note, now) = offered();
+    note.handle(now, SKIP).unwrap();
+    note.handle(now + SECOND, NoteInput::Stop).unwrap();
+    note.handle(now + SECOND, NoteInput::CallerGone).unwrap();
+    note.handle(now + SECOND, NoteInput::Saved(Ok(()))).unwrap();
+    note.handle(now + SECOND, NoteInput::CallerGone).unwrap();
+    assert_eq!((note.state(), note.reason()), (NoteState::Draft, None));
+    note.handle(now + 2 * SECOND, NoteInput::Send).unwrap();
+}
+
 fn input() -> impl Strategy<Value = NoteInput> {
     prop_oneof![
         3 => any::<bool>().prop_map(|skip_countdown| NoteInput::Record { skip_countdown }),
@@ -142,6 +206,7 @@ fn input() -> impl Strategy<Value = NoteInput> {
         1 => Just(NoteInput::CalleeCame),
         1 => Just(NoteInput::Voice),
         1 => Just(NoteInput::Send),
+        1 => any::<bool>().prop_map(|again| NoteInput::NotSent { again }),
         1 => Just(NoteInput::Discard),
     ]
 }

@@ -1,105 +1,17 @@
-//! Notes from the offer to the inbox, with a real database, real bytes and real Opus; with SQLite, and with PostgreSQL where one is given.
+//! Notes from the offer to the inbox, with a real database, real bytes and real Opus; with SQLite, and with PostgreSQL where there is one.
 #![allow(clippy::unwrap_used)]
 
 mod database;
+mod desk;
 mod take;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use database::databases;
-use ringback_recorder::{
-    BoxFuture, CallRow, MediaPart, Moderate, NewNote, NoModeration, NoteEvent, NoteInfo, NoteKind, NoteLimits,
-    NoteState, Recorder, RecorderConfig, RecorderError, RecorderEvent, TakeEvent, TakePacket, TakeWriter,
-};
-use serde_json::json;
+use desk::{Desk, walk};
+use ringback_recorder::{BoxFuture, Moderate, NoteInfo, NoteState, RecorderError, TakeEvent, TakeReason};
 use take::{decodes_fully, ffmpeg_or_skip, ogg_packets, voice};
-use tokio::sync::mpsc::UnboundedReceiver;
-
-struct Desk {
-    recorder: Recorder,
-    events: UnboundedReceiver<RecorderEvent>,
-}
-
-impl Desk {
-    async fn open(folder: &Path, database: &str) -> Self {
-        Self::moderated(folder, database, Arc::new(NoModeration)).await
-    }
-
-    async fn moderated(folder: &Path, database: &str, moderate: Arc<dyn Moderate>) -> Self {
-        let config = RecorderConfig { database: Some(database.to_owned()), ..RecorderConfig::new(folder) };
-        let recorder = Recorder::open(config, moderate).await.unwrap();
-        let events = recorder.events().unwrap();
-        Self { recorder, events }
-    }
-
-    async fn offer(&self, call: &str) -> NoteInfo {
-        let row = CallRow {
-            id: call.to_owned(),
-            kind: NoteKind::Voice,
-            thread: "t".to_owned(),
-            caller: "ann".to_owned(),
-            callees: vec!["bob".to_owned()],
-            outcome: "no_answer".to_owned(),
-            placed_at: 1_000,
-            ended_at: 2_000,
-            ring_ms: 1_000,
-            talk_ms: 0,
-            acknowledged: true,
-            details: json!({ "id": call }),
-            hook_done: false,
-        };
-        self.recorder.call_ended(&row).await.unwrap();
-        let limits = NoteLimits::of(NoteKind::Voice);
-        let new = NewNote {
-            call: call.to_owned(),
-            thread: "t".to_owned(),
-            room: "r".to_owned(),
-            kind: NoteKind::Voice,
-            from: "ann".to_owned(),
-            from_name: "Ann".to_owned(),
-            to: vec!["bob".to_owned()],
-            limits,
-        };
-        self.recorder.offer(new).await.unwrap()
-    }
-
-    async fn until(&mut self, state: NoteState) -> NoteInfo {
-        loop {
-            let event = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await.unwrap().unwrap();
-            if let RecorderEvent::Note { event: NoteEvent::State(is), note, .. } = event
-                && is == state
-            {
-                return *note;
-            }
-        }
-    }
-
-    async fn writer(&mut self) -> TakeWriter {
-        loop {
-            let event = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await.unwrap().unwrap();
-            if let RecorderEvent::StartTake { writer, .. } = event {
-                return writer;
-            }
-        }
-    }
-
-    async fn record(&mut self, note: &str, packets: &[TakePacket]) -> NoteInfo {
-        self.recorder.record(note, "ann", true).await.unwrap();
-        let writer = self.writer().await;
-        for packet in packets {
-            assert!(writer.push(TakeEvent::Packet(packet.clone())));
-        }
-        self.recorder.stop(note, "ann").await.unwrap();
-        self.until(NoteState::Draft).await
-    }
-
-    async fn file(&self, note: &str, user: &str) -> Result<Vec<u8>, RecorderError> {
-        let media = self.recorder.media(note, MediaPart::File, user).await?;
-        Ok(self.recorder.read(&media, 0..media.size).await?.to_vec())
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_note_reaches_the_inbox_and_the_thread_and_is_heard_once_it_is_heard() {
@@ -156,35 +68,6 @@ async fn a_note_reaches_the_inbox_and_the_thread_and_is_heard_once_it_is_heard()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_said_before_the_process_died_is_a_draft_after_it() {
-    for (database, _keep) in databases("notes_restart").await {
-        let folder = tempfile::tempdir().unwrap();
-        let packets = voice(200, |_| true);
-        let offered = {
-            let mut desk = Desk::open(folder.path(), &database).await;
-            let offered = desk.offer("c_1").await;
-            desk.recorder.record(&offered.id, "ann", true).await.unwrap();
-            let writer = desk.writer().await;
-            for packet in &packets {
-                writer.push(TakeEvent::Packet(packet.clone()));
-            }
-            // What is older than a flush is on disk; this process ends without a word.
-            tokio::time::sleep(Duration::from_millis(600)).await;
-            offered
-        };
-        let desk = Desk::open(folder.path(), &database).await;
-        let open = desk.recorder.open_notes("ann").await.unwrap();
-        assert_eq!(open.len(), 1);
-        assert_eq!((open[0].state, open[0].room.as_deref()), (NoteState::Draft, None));
-        let (kept, _) = ogg_packets(&desk.file(&offered.id, "ann").await.unwrap());
-        assert_eq!(kept, packets.iter().map(|packet| packet.payload.to_vec()).collect::<Vec<_>>());
-        assert!(walk(&folder.path().join("spool")).is_empty());
-        desk.recorder.send(&offered.id, "ann").await.unwrap();
-        assert_eq!(desk.recorder.unheard("bob").await.unwrap(), 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_take_is_refused_and_a_retake_replaces_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}", folder.path().join("db").display());
@@ -211,13 +94,77 @@ async fn a_queue_that_overflows_ends_the_take_and_keeps_what_was_written() {
     let database = format!("sqlite://{}", folder.path().join("db").display());
     let mut desk = Desk::open(folder.path(), &database).await;
     let note = desk.offer("c_1").await.id;
-    desk.recorder.record(&note, "ann", true).await.unwrap();
-    let writer = desk.writer().await;
     let packets = voice(200, |_| true);
-    writer.end(ringback_recorder::TakeReason::Overrun);
+    let writer = desk.begin(&note, &packets).await;
+    writer.end(TakeReason::Overrun);
     assert!(!writer.push(TakeEvent::Packet(packets[0].clone())), "it takes no more");
-    let back = desk.until(NoteState::Offered).await;
-    assert_eq!(back.reason.as_deref(), Some("too_short"));
+    let kept = desk.until(NoteState::Draft).await;
+    assert_eq!((kept.reason.as_deref(), kept.duration_ms), (Some("overrun"), 4_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_take_without_media_or_with_a_codec_that_is_not_kept_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let note = desk.offer("c_1").await.id;
+    for (reason, told) in [(TakeReason::NoMedia, "no_media"), (TakeReason::Codec, "codec")] {
+        desk.begin(&note, &[]).await.end(reason);
+        assert_eq!(desk.until(NoteState::Offered).await.reason.as_deref(), Some(told));
+    }
+    desk.begin(&note, &[]).await;
+    desk.recorder.stop(&note, "ann").await.unwrap();
+    assert_eq!(desk.until(NoteState::Offered).await.reason.as_deref(), Some("no_media"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_take_still_says_does_not_end_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let note = desk.offer("c_1").await.id;
+    let packets = voice(100, |_| true);
+    let first = desk.begin(&note, &packets).await;
+    desk.recorder.stop(&note, "ann").await.unwrap();
+    desk.until(NoteState::Draft).await;
+    let second = desk.begin(&note, &packets).await;
+    first.end(TakeReason::CallerGone);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(second.push(TakeEvent::Packet(packets[0].clone())));
+    assert_eq!(desk.recorder.note(&note, "ann").await.unwrap().state, NoteState::Recording);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callee_who_comes_and_a_caller_who_goes_leave_a_draft() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    for (call, reason) in [("c_1", "callee_came"), ("c_2", "caller_gone")] {
+        let note = desk.offer(call).await.id;
+        desk.begin(&note, &voice(100, |_| true)).await;
+        match reason {
+            "callee_came" => desk.recorder.callee_came("ann", "bob").await,
+            _ => desk.recorder.caller_gone("r").await,
+        }
+        let draft = desk.until(NoteState::Draft).await;
+        assert_eq!((draft.id.as_str(), draft.reason.as_deref(), draft.duration_ms), (&*note, Some(reason), 2_000));
+        // It stays, whoever comes and goes.
+        desk.recorder.caller_gone("r").await;
+        desk.recorder.callee_came("ann", "bob").await;
+        assert_eq!(desk.recorder.note(&note, "ann").await.unwrap().state, NoteState::Draft);
+        desk.recorder.send(&note, "ann").await.unwrap();
+    }
+    assert_eq!(desk.recorder.unheard("bob").await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_session_is_gone_is_carried_out_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let note = desk.offer("c_1").await.id;
+    desk.record(&note, &voice(100, |_| true)).await;
+    // Nobody waits for the answer.
+    let sending = desk.recorder.send(&note, "ann");
+    assert!(tokio::time::timeout(Duration::ZERO, sending).await.is_err());
+    assert_eq!(desk.until(NoteState::Sent).await.id, note);
+    assert_eq!(desk.recorder.unheard("bob").await.unwrap(), 1);
 }
 
 struct Strict;
@@ -259,11 +206,4 @@ async fn a_call_is_kept_once_and_its_hook_is_due_until_it_is_done() {
         let desk = Desk::open(folder.path(), &database).await;
         assert_eq!(due(&desk).await, ["c_2"]);
     }
-}
-
-/// All files under a folder.
-fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

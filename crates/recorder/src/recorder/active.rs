@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, Notify};
 
-use super::{Inner, NoteEvent, RecorderEvent, millis, unix_ms};
+use super::{Inner, LAST_WAIT, NoteEvent, RecorderEvent, millis, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
 use crate::note::{NotNow, Note, NoteInput, NoteOutput, NoteState, TakeReason};
@@ -77,10 +77,27 @@ impl Active {
         input: NoteInput,
     ) -> Result<NoteInfo, RecorderError> {
         let mut part = self.part.lock().await;
+        self.input_locked(inner, &mut part, input).await
+    }
+
+    /// Passes an input to the machine if it is about the take that is being recorded.
+    pub(super) async fn input_of_take(self: &Arc<Self>, inner: &Arc<Inner>, take: u32, input: NoteInput) {
+        let mut part = self.part.lock().await;
+        if part.note.take() == take {
+            self.input_locked(inner, &mut part, input).await.ok();
+        }
+    }
+
+    async fn input_locked(
+        self: &Arc<Self>,
+        inner: &Arc<Inner>,
+        part: &mut Part,
+        input: NoteInput,
+    ) -> Result<NoteInfo, RecorderError> {
         let handled = part.note.handle(now(), input);
-        self.carry_out(inner, &mut part).await;
+        self.carry_out(inner, part).await;
         handled.map_err(|NotNow { state, wanted }| RecorderError::Conflict { state: state.as_str(), wanted })?;
-        Ok(self.info(&part))
+        Ok(self.info(part))
     }
 
     /// Sends the draft, if the embedder and the recipients' quotas let it.
@@ -130,7 +147,8 @@ impl Active {
                 NoteOutput::SendDue => {
                     if let Err(error) = Box::pin(self.send_locked(inner, part)).await {
                         tracing::warn!(%error, note = part.row.id, "a draft that was to be sent by itself is not");
-                        let _ = part.note.handle(now(), NoteInput::Discard);
+                        let again = matches!(error, RecorderError::Database { .. } | RecorderError::Bytes { .. });
+                        let _ = part.note.handle(now(), NoteInput::NotSent { again });
                     }
                 }
                 NoteOutput::Release => {
@@ -170,25 +188,14 @@ impl Active {
                     return;
                 }
             };
-            let kept = inner.keep_file(&row, path.clone()).await;
+            let kept = inner.keep_take(&row, &path, LAST_WAIT).await;
             let mut part = active.part.lock().await;
-            let saved = match kept {
-                Err(reason) => Err(reason),
-                Ok(draft) => match inner.store.put_draft(&row.id, &draft).await {
-                    Ok(old) => {
-                        inner.delete_all(old).await;
-                        part.row.draft = Some(draft);
-                        Ok(())
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, note = row.id, "a take cannot be kept");
-                        Err(TakeReason::Disk)
-                    }
-                },
-            };
-            // The bytes are kept, or it was nothing: the log of packets has done its work, unless nothing could be written.
-            if saved.is_ok() || saved.is_err_and(|reason| reason != TakeReason::Disk) {
-                let _ = tokio::fs::remove_file(&path).await;
+            let saved = kept.map(|draft| part.row.draft = Some(draft));
+            match saved {
+                // The next start tries once more, if the caller does not before.
+                Err(TakeReason::Disk) => {}
+                Err(_) => _ = std::fs::remove_file(&path),
+                Ok(()) => inner.forget_takes(&row.id, row.take),
             }
             let _ = part.note.handle(now(), NoteInput::Saved(saved));
             active.carry_out(&inner, &mut part).await;
@@ -206,6 +213,7 @@ impl Active {
         let kept = match state {
             NoteState::Discarded | NoteState::Expired => {
                 part.row.draft = None;
+                inner.forget_takes(&part.row.id, part.row.take);
                 match inner.store.give_up(&part.row.id, state).await {
                     Ok(keys) => {
                         inner.delete_all(keys).await;

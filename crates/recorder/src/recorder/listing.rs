@@ -8,7 +8,6 @@ use super::{NoteEvent, Recorder, RecorderEvent, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
 use crate::link::{LINK_HOLDS, MediaPart};
-use crate::note::NoteState;
 use crate::store::{CallRow, Cursor, NoteRow, Page};
 
 /// An object that a user may get.
@@ -82,9 +81,8 @@ impl Recorder {
     /// # Errors
     /// `NotFound` for everybody else.
     pub async fn note(&self, note: &str, user: &str) -> Result<NoteInfo, RecorderError> {
-        let row = self.inner.store.note(note).await?;
-        let shown = row.map(|row| self.shown(&row)).filter(|note| note.is_for(user));
-        shown.ok_or_else(|| RecorderError::NotFound(note.to_owned()))
+        let row = self.inner.store.note(note).await?.filter(|row| row.is_for(user));
+        row.map(|row| self.shown(&row)).ok_or_else(|| RecorderError::NotFound(note.to_owned()))
     }
 
     /// A recipient has heard a note, or wants it to count as unheard.
@@ -127,10 +125,7 @@ impl Recorder {
     /// `NotFound` for everybody else, or where there is none.
     pub async fn media(&self, note: &str, part: MediaPart, user: &str) -> Result<Media, RecorderError> {
         let missing = || RecorderError::NotFound(note.to_owned());
-        let row = self.inner.store.note(note).await?.ok_or_else(missing)?;
-        if !self.shown(&row).is_for(user) || matches!(row.state, NoteState::Discarded | NoteState::Expired) {
-            return Err(missing());
-        }
+        let row = self.inner.store.note(note).await?.filter(|row| row.is_for(user)).ok_or_else(missing)?;
         let draft = row.draft.ok_or_else(missing)?;
         let (key, content_type) = match part {
             MediaPart::File => (draft.file_key, draft.content_type),

@@ -1,7 +1,8 @@
 //! After a restart: takes that a former process left unfinished become drafts, notes whose room is gone settle, and bytes that no row refers to are deleted.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{Inner, millis, unix_ms};
@@ -13,54 +14,46 @@ use crate::store::NoteRow;
 /// Bytes without a row are left alone this long: a draft that is being kept has its bytes first.
 const YOUNG: Duration = Duration::from_secs(600);
 
+/// When a take that could not be kept for want of room is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
+
 impl Inner {
     /// Takes up what a former process left.
     pub(super) async fn recover(self: &Arc<Self>, folder: &Path) -> Result<(), RecorderError> {
-        let failed = |source| RecorderError::Spool { doing: "listing", path: folder.to_owned(), source };
-        let mut takes = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == spool::EXTENSION) {
-                takes.push(path);
+        let mut takes = by_note(folder)?;
+        for row in self.store.open_notes(None).await? {
+            let mine = takes.remove(&row.id).unwrap_or_default();
+            if let Some(row) = self.recover_note(row, &mine).await? {
+                tracing::warn!(note = row.id, "a take from before the start waits for room on the disk");
+                tokio::spawn(again(Arc::downgrade(self), row, mine));
             }
         }
-        let mut undone: Vec<PathBuf> = Vec::new();
-        for mut row in self.store.open_notes(None).await? {
-            let mut mine: Vec<(u32, &Path)> = Vec::new();
-            for path in &takes {
-                if let Ok((header, _)) = spool::read_spool(path)
-                    && header.note == row.id
-                {
-                    mine.push((header.take, path));
-                }
-            }
-            mine.sort_unstable();
-            let mut reason = None;
-            for (_, path) in mine {
-                reason = Some(TakeReason::CallerGone);
-                match self.keep_file(&row, path.to_owned()).await {
-                    Ok(draft) => {
-                        let old = self.store.put_draft(&row.id, &draft).await?;
-                        self.delete_all(old).await;
-                        row.draft = Some(draft);
-                    }
-                    Err(why) => {
-                        reason = Some(why);
-                        if why == TakeReason::Disk {
-                            undone.push(path.to_owned());
-                        }
-                    }
-                }
-            }
-            self.settle(row, reason).await?;
-        }
-        for path in takes.iter().filter(|path| !undone.contains(path)) {
-            // Kept, or of a note that is over, or no take at all.
-            if let Err(error) = std::fs::remove_file(path) {
-                tracing::warn!(%error, path = %path.display(), "a take that is done with stays on disk");
-            }
-        }
+        // Of notes that are over.
+        takes.values().flatten().for_each(|(_, path)| remove(path));
         self.sweep().await
+    }
+
+    /// Makes a draft of the takes that a note has on disk, and settles it. A note whose take cannot be kept now is returned.
+    async fn recover_note(
+        self: &Arc<Self>,
+        mut row: NoteRow,
+        takes: &[(u32, PathBuf)],
+    ) -> Result<Option<NoteRow>, RecorderError> {
+        let interrupted = matches!(row.state, NoteState::Countdown | NoteState::Recording);
+        let mut reason = row.reason.as_deref().and_then(TakeReason::parse);
+        for (_, path) in takes {
+            match self.keep_take(&row, path, Duration::ZERO).await {
+                Ok(draft) => {
+                    reason = if interrupted { Some(TakeReason::CallerGone) } else { reason };
+                    row.draft = Some(draft);
+                }
+                Err(TakeReason::Disk) => return Ok(Some(row)),
+                Err(why) => reason = Some(why),
+            }
+        }
+        self.settle(row, reason).await?;
+        takes.iter().for_each(|(_, path)| remove(path));
+        Ok(None)
     }
 
     /// With a take it is a draft that can be sent; without one there is nothing left to record with.
@@ -74,9 +67,7 @@ impl Inner {
         }
         row.state = NoteState::Draft;
         row.expires_at = Some(until);
-        if let Some(reason) = reason {
-            row.reason = Some(reason.as_str().to_owned());
-        }
+        row.reason = reason.map(|reason| reason.as_str().to_owned());
         self.store.put_state(&row).await?;
         let left = Duration::from_millis(until.saturating_sub(now));
         let note = Note::restore(Instant::now(), row.limits.clone(), row.take, left, reason);
@@ -96,5 +87,46 @@ impl Inner {
         let orphans = kept.into_iter().filter(|(key, written)| *written < old && !in_use.contains(key));
         self.delete_all(orphans.map(|(key, _)| key).collect()).await;
         Ok(())
+    }
+}
+
+async fn again(inner: Weak<Inner>, mut row: NoteRow, takes: Vec<(u32, PathBuf)>) {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let note = row.id.clone();
+        match inner.recover_note(row, &takes).await {
+            Ok(None) => return,
+            Ok(Some(waits)) => row = waits,
+            Err(error) => {
+                return tracing::error!(%error, note, "what a former process left is not taken up; again at the next start");
+            }
+        }
+    }
+}
+
+/// The takes on disk, by note, in order.
+fn by_note(folder: &Path) -> Result<HashMap<String, Vec<(u32, PathBuf)>>, RecorderError> {
+    let failed = |source| RecorderError::Spool { doing: "listing", path: folder.to_owned(), source };
+    let mut takes: HashMap<String, Vec<(u32, PathBuf)>> = HashMap::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_none_or(|extension| extension != spool::EXTENSION) {
+            continue;
+        }
+        match spool::read_header(&path) {
+            Ok(header) => takes.entry(header.note).or_default().push((header.take, path)),
+            // Made a moment before the end.
+            Err(_) if path.metadata().is_ok_and(|file| file.len() == 0) => remove(&path),
+            Err(error) => tracing::warn!(%error, "a file beside the takes is left alone"),
+        }
+    }
+    takes.values_mut().for_each(|takes| takes.sort_unstable());
+    Ok(takes)
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "a take that is done with stays on disk");
     }
 }

@@ -19,9 +19,8 @@ const MARKER: u8 = 2;
 const LEVEL: u8 = 4;
 const MUTE: u8 = 8;
 
-/// Puts a body into a frame, in place of what `out` held.
+/// Appends a body in a frame.
 pub(super) fn frame(body: &[u8], out: &mut Vec<u8>) {
-    out.clear();
     out.put_u32_le(body.len() as u32);
     out.put_u32_le(crc32fast::hash(body));
     out.put_slice(body);
@@ -36,9 +35,9 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     (crc32fast::hash(body) == checksum).then_some(body)
 }
 
-/// Writes an event as a framed record, in place of what `out` held.
+/// Appends an event as a framed record.
 pub(super) fn encode(event: &TakeEvent, out: &mut Vec<u8>) {
-    out.clear();
+    let begin = out.len();
     // The frame's place; filled in at the end.
     out.put_u64_le(0);
     let track = |track: TrackKind| if track == TrackKind::Video { VIDEO } else { 0 };
@@ -68,14 +67,14 @@ pub(super) fn encode(event: &TakeEvent, out: &mut Vec<u8>) {
             out.put_u64_le(micros(*arrival));
         }
     }
-    let (head, body) = out.split_at_mut(8);
-    let mut head = head;
+    let (_, record) = out.split_at_mut(begin);
+    let (mut head, body) = record.split_at_mut(8);
     head.put_u32_le(body.len() as u32);
     head.put_u32_le(crc32fast::hash(body));
 }
 
-/// Reads a body; `None` where it is none of ours.
-pub(super) fn decode(mut body: &[u8]) -> Option<TakeEvent> {
+/// Reads a body; `None` where it is none of ours. `keep` makes a payload of a part of it.
+pub(super) fn decode(mut body: &[u8], keep: impl Fn(&[u8]) -> Bytes) -> Option<TakeEvent> {
     let (what, flags) = (body.try_get_u8().ok()?, body.try_get_u8().ok()?);
     let track = if flags & VIDEO != 0 { TrackKind::Video } else { TrackKind::Audio };
     Some(match what {
@@ -94,7 +93,7 @@ pub(super) fn decode(mut body: &[u8]) -> Option<TakeEvent> {
                 arrival: Duration::from_micros(body.try_get_u64_le().ok()?),
                 sequence: body.try_get_u16_le().ok()?,
                 timestamp: body.try_get_u32_le().ok()?,
-                payload: Bytes::copy_from_slice(body),
+                payload: keep(body),
             })
         }
         SENDER_REPORT => TakeEvent::SenderReport {

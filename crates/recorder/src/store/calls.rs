@@ -5,7 +5,6 @@ use sqlx::AnyConnection;
 use super::rows::{integer, kind_name, text};
 use super::{CallRow, Cursor, NoteRow, Page, Store, ThreadEntry, failed};
 use crate::error::RecorderError;
-use crate::note::NoteState;
 
 impl Store {
     /// Keeps a call. The same call again changes nothing; false then.
@@ -14,7 +13,7 @@ impl Store {
     /// Where the database fails.
     pub async fn put_call(&self, call: &CallRow) -> Result<bool, RecorderError> {
         let failed = failed("keeping a call");
-        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let mut work = self.begin().await.map_err(&failed)?;
         let inserted = sqlx::query(
             "INSERT INTO calls (id, kind, thread, caller, outcome, placed_at, ended_at, ring_ms, talk_ms, acknowledged, details, hook_done)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING",
@@ -135,9 +134,5 @@ async fn note_of(call: &CallRow, user: &str, connection: &mut AnyConnection) -> 
     let row = sqlx::query("SELECT * FROM notes WHERE call_id = $1").bind(&call.id).fetch_optional(&mut *connection);
     let Some(row) = row.await.map_err(failed("reading a call's note"))? else { return Ok(None) };
     let note = super::notes::with_recipients(NoteRow::of(&row)?, connection).await?;
-    let visible = match note.from == user {
-        true => super::rows::optional(&row, "deleted_by_sender")? == Some(0),
-        false => note.state == NoteState::Sent && note.to.iter().any(|to| to.user == user),
-    };
-    Ok(Some(note).filter(|_| visible))
+    Ok(Some(note).filter(|note| note.is_for(user)))
 }

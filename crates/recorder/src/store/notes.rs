@@ -2,7 +2,7 @@
 
 use sqlx::{AnyConnection, Row};
 
-use super::rows::{integer, kind_name, optional, text};
+use super::rows::{integer, kind_name, natural, optional, text};
 use super::{Cursor, Draft, NoteRow, Page, Recipient, Store, failed};
 use crate::error::RecorderError;
 use crate::note::NoteState;
@@ -14,7 +14,7 @@ impl Store {
     /// Where the database fails, or there is no such call.
     pub async fn put_note(&self, note: &NoteRow) -> Result<NoteRow, RecorderError> {
         let failed = failed("keeping a note");
-        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let mut work = self.begin().await.map_err(&failed)?;
         let inserted = sqlx::query(
             "INSERT INTO notes (id, call_id, thread, kind, state, sender, sender_name, created_at, expires_at, limits, take, size, duration_ms, peaks)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, '[]') ON CONFLICT (call_id) DO NOTHING",
@@ -68,13 +68,13 @@ impl Store {
         Ok(changed.rows_affected() > 0)
     }
 
-    /// Keeps a take whose bytes are there. The keys of the one it replaces are returned, to be deleted.
+    /// Keeps a take whose bytes are there. The keys that nothing refers to any more are returned, to be deleted.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn put_draft(&self, note: &str, draft: &Draft) -> Result<Vec<String>, RecorderError> {
         let failed = failed("keeping a draft");
-        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let mut work = self.begin().await.map_err(&failed)?;
         let before = keys(note, &mut work).await?;
         let peaks = serde_json::to_string(&draft.peaks).unwrap_or_default();
         let kept = sqlx::query(
@@ -94,11 +94,13 @@ impl Store {
         .await
         .map_err(&failed)?;
         work.commit().await.map_err(&failed)?;
+        let new = [Some(draft.file_key.clone()), draft.poster_key.clone()].into_iter().flatten();
         if kept.rows_affected() == 0 {
             // Too late: nobody refers to the new bytes.
-            return Ok([Some(draft.file_key.clone()), draft.poster_key.clone()].into_iter().flatten().collect());
+            return Ok(new.collect());
         }
-        Ok(before)
+        let new: Vec<String> = new.collect();
+        Ok(before.into_iter().filter(|key| !new.contains(key)).collect())
     }
 
     /// Sends a draft; false where it is none (any more).
@@ -124,7 +126,7 @@ impl Store {
     /// Where the database fails.
     pub async fn give_up(&self, note: &str, state: NoteState) -> Result<Vec<String>, RecorderError> {
         let failed = failed("giving up a note");
-        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let mut work = self.begin().await.map_err(&failed)?;
         let before = keys(note, &mut work).await?;
         let ended = sqlx::query(
             "UPDATE notes SET state = $2, expires_at = NULL, file_key = NULL, poster_key = NULL, size = 0
@@ -250,7 +252,7 @@ impl Store {
     /// Where the database fails.
     pub async fn delete_for(&self, note: &str, user: &str) -> Result<Option<Vec<String>>, RecorderError> {
         let failed = failed("deleting a note");
-        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let mut work = self.begin().await.map_err(&failed)?;
         let recipient = sqlx::query(
             "UPDATE note_recipients SET deleted = 1 WHERE note_id = $1 AND user_id = $2 AND deleted = 0
                AND EXISTS (SELECT 1 FROM notes WHERE id = $1 AND state = 'sent')",
@@ -296,7 +298,7 @@ impl Store {
     /// Where the database fails.
     pub async fn forget_before(&self, time: u64) -> Result<Vec<String>, RecorderError> {
         let failed = failed("forgetting what is old");
-        let mut work = self.pool.begin().await.map_err(&failed)?;
+        let mut work = self.begin().await.map_err(&failed)?;
         let old = "SELECT id FROM calls WHERE ended_at < $1 AND hook_done = 1
                    AND NOT EXISTS (SELECT 1 FROM notes WHERE call_id = calls.id AND (state NOT IN ('sent', 'discarded', 'expired') OR sent_at >= $1))";
         let select = format!("SELECT file_key, poster_key FROM notes WHERE call_id IN ({old})");
@@ -347,10 +349,12 @@ async fn all(rows: &[sqlx::any::AnyRow], connection: &mut AnyConnection) -> Resu
 }
 
 pub(super) async fn with_recipients(note: NoteRow, connection: &mut AnyConnection) -> Result<NoteRow, RecorderError> {
-    let rows = sqlx::query(
-        "SELECT user_id, heard_at FROM note_recipients WHERE note_id = $1 AND deleted = 0 ORDER BY user_id",
-    );
+    let rows =
+        sqlx::query("SELECT user_id, heard_at, deleted FROM note_recipients WHERE note_id = $1 ORDER BY user_id");
     let rows = rows.bind(&note.id).fetch_all(connection).await.map_err(failed("reading a note's recipients"))?;
-    let to = rows.iter().map(|row| Ok(Recipient { user: text(row, "user_id")?, heard_at: optional(row, "heard_at")? }));
+    let to = rows.iter().map(|row| {
+        let deleted = natural(row, "deleted")? != 0;
+        Ok(Recipient { user: text(row, "user_id")?, heard_at: optional(row, "heard_at")?, deleted })
+    });
     Ok(NoteRow { to: to.collect::<Result<_, RecorderError>>()?, ..note })
 }

@@ -73,6 +73,8 @@ pub struct NoteRow {
     pub draft: Option<Draft>,
     /// For whom it is.
     pub to: Vec<Recipient>,
+    /// Whoever left it has deleted it for themselves.
+    pub deleted: bool,
 }
 
 /// A take that is kept: what is shown of it, and where its bytes are.
@@ -101,6 +103,8 @@ pub struct Recipient {
     pub user: String,
     /// When they heard it, in Unix milliseconds.
     pub heard_at: Option<u64>,
+    /// They have deleted it for themselves.
+    pub deleted: bool,
 }
 
 /// A row of a thread: one call, and the note that was left in it.
@@ -160,7 +164,7 @@ pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn natural(row: &AnyRow, column: &str) -> Result<u64, RecorderError> {
+pub(super) fn natural(row: &AnyRow, column: &str) -> Result<u64, RecorderError> {
     let value: i64 = row.try_get(column).map_err(failed("reading a number"))?;
     Ok(u64::try_from(value).unwrap_or(0))
 }
@@ -204,6 +208,12 @@ impl CallRow {
 }
 
 impl NoteRow {
+    /// Whether a user may see it: whoever leaves it in every state, the others once it is sent, and nobody who has deleted it.
+    pub fn is_for(&self, user: &str) -> bool {
+        let sent_to = self.to.iter().any(|to| to.user == user && !to.deleted);
+        (self.from == user && !self.deleted) || (self.state == NoteState::Sent && sent_to)
+    }
+
     pub(super) fn of(row: &AnyRow) -> Result<Self, RecorderError> {
         let state = text(row, "state")?;
         let state = NoteState::parse(&state).ok_or(RecorderError::Row { what: "state", value: state })?;
@@ -236,6 +246,7 @@ impl NoteRow {
             reason: optional_text(row, "reason")?,
             draft,
             to: Vec::new(),
+            deleted: natural(row, "deleted_by_sender")? != 0,
         })
     }
 }

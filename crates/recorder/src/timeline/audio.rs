@@ -14,8 +14,6 @@ pub(crate) struct AudioFrame {
     pub(crate) at: i64,
     /// How long it sounds, in samples at 48 kHz.
     pub(crate) samples: i64,
-    /// The RTP timestamp it came with.
-    pub(crate) rtp: u32,
     /// The packet.
     pub(crate) data: Bytes,
 }
@@ -49,15 +47,17 @@ fn frame_samples(packet: &[u8]) -> Option<i64> {
     Some(one * frames).filter(|samples| (1..=LONGEST).contains(samples))
 }
 
-/// Frames in order; what overlaps its predecessor, or is no Opus, is left out.
+/// Frames in order. One that begins before its predecessor ends, as clocks of senders do that count by rounded durations, is moved behind it by less than half its
+/// length; what overlaps more, or is no Opus, is left out.
 pub(super) fn frames(packets: Vec<Placed<'_>>) -> Vec<AudioFrame> {
     let mut frames: Vec<AudioFrame> = Vec::with_capacity(packets.len());
     for Placed { at, packet, .. } in packets {
         let Some(samples) = frame_samples(&packet.payload) else { continue };
-        if frames.last().is_some_and(|last| at < last.end()) {
+        let free = frames.last().map_or(at, AudioFrame::end);
+        if free - at > samples / 2 {
             continue;
         }
-        frames.push(AudioFrame { at, samples, rtp: packet.timestamp, data: packet.payload.clone() });
+        frames.push(AudioFrame { at: at.max(free), samples, data: packet.payload.clone() });
     }
     frames
 }

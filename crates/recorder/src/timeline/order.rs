@@ -1,8 +1,9 @@
 //! Puts the packets of one track in the order in which they were sent, and places each on the track's own clock. It trusts an RTP
 //! timestamp as far as the packet's arrival makes it possible: a sender that restarts its clock, or lies, neither tears hours into a file
-//! nor costs memory.
+//! nor costs memory, and one whose clock stands still while it is muted leaves its gap all the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::packet::TakePacket;
 
@@ -13,6 +14,12 @@ const RUNAWAY: i64 = 10;
 /// How far apart in sequence numbers two packets may be to belong to the same stretch; RFC 3550's `MAX_DROPOUT` is the same number.
 const MAX_DROPOUT: i64 = 3_000;
 
+/// How near to a packet a track must have been muted or unmuted for a clock to have stood still there: signaling and media go separate ways.
+const NEAR: Duration = Duration::from_secs(1);
+
+/// How much later than before all packets after a mute must be for the clock to have stood still, in a second's fractions: 200 ms. Less could be the network.
+const STOOD_STILL: i64 = 5;
+
 /// A packet in its place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Placed<'a> {
@@ -20,36 +27,69 @@ pub(super) struct Placed<'a> {
     pub(super) sequence: i64,
     /// Units of the track's clock since its first packet; never negative.
     pub(super) at: i64,
+    /// When it arrived, in units of the track's clock since the take began.
+    pub(super) arrived: i64,
     pub(super) packet: &'a TakePacket,
 }
 
-/// Sorts the packets of a track whose clock counts `clock` a second.
-pub(super) fn in_order<'a>(packets: impl Iterator<Item = &'a TakePacket>, clock: i64) -> Vec<Placed<'a>> {
+/// Sorts the packets of a track whose clock counts `clock` a second, and that was muted or unmuted at the times `muted`.
+pub(super) fn in_order<'a>(
+    packets: impl Iterator<Item = &'a TakePacket>,
+    clock: i64,
+    muted: &[Duration],
+) -> Vec<Placed<'a>> {
     let mut sorted: BTreeMap<i64, Placed<'a>> = BTreeMap::new();
-    // The newest packet so far, in sequence and in time.
-    let mut newest: Option<(i64, Placed<'a>)> = None;
+    // The packet since which the clock is trusted, and the newest so far.
+    let mut known: Option<(Placed<'a>, Placed<'a>)> = None;
     for packet in packets {
-        let arrived = i64::try_from(packet.arrival.as_millis()).unwrap_or(i64::MAX / clock) * clock / 1_000;
-        let Some((newest_arrival, last)) = newest else {
-            let first = Placed { sequence: 1 << 20, at: 0, packet };
+        let arrived = i64::try_from(packet.arrival.as_micros()).unwrap_or(i64::MAX / clock) * clock / 1_000_000;
+        let Some((base, last)) = known else {
+            let first = Placed { sequence: 1 << 20, at: 0, arrived, packet };
             sorted.insert(first.sequence, first);
-            newest = Some((arrived, first));
+            known = Some((first, first));
             continue;
         };
         let ahead = i64::from(packet.sequence.wrapping_sub(last.packet.sequence) as i16);
         let elapsed = i64::from(packet.timestamp.wrapping_sub(last.packet.timestamp) as i32);
-        let restarted = ahead.abs() > MAX_DROPOUT || (elapsed - (arrived - newest_arrival)).abs() > RUNAWAY * clock;
+        let at = last.at + elapsed;
+        let restarted =
+            ahead.abs() > MAX_DROPOUT || ((at - base.at) - (arrived - base.arrived)).abs() > RUNAWAY * clock;
         let placed = if restarted {
-            let waited = (arrived - newest_arrival).max(0);
-            Placed { sequence: last.sequence + MAX_DROPOUT, at: last.at + waited, packet }
+            let waited = (arrived - last.arrived).max(0);
+            Placed { sequence: last.sequence + MAX_DROPOUT, at: last.at + waited, arrived, packet }
         } else {
-            Placed { sequence: last.sequence + ahead, at: last.at + elapsed, packet }
+            Placed { sequence: last.sequence + ahead, at, arrived, packet }
         };
         sorted.entry(placed.sequence).or_insert(placed);
         if placed.sequence > last.sequence {
-            newest = Some((arrived, placed));
+            known = Some((if restarted { placed } else { base }, placed));
         }
     }
-    let first = sorted.values().map(|placed| placed.at).min().unwrap_or(0);
-    sorted.into_values().map(|placed| Placed { at: placed.at - first, ..placed }).collect()
+    let mut placed: Vec<Placed<'a>> = sorted.into_values().collect();
+    open_gaps(&mut placed, clock, muted);
+    let first = placed.iter().map(|placed| placed.at).min().unwrap_or(0);
+    placed.iter_mut().for_each(|placed| placed.at -= first);
+    placed
+}
+
+/// Where a sender stopped its clock while it was muted, all later packets seem to be late by as much: puts them where they belong.
+fn open_gaps(placed: &mut [Placed<'_>], clock: i64, muted: &[Duration]) {
+    // The least delay of each packet and all after it.
+    let mut least = vec![i64::MAX; placed.len() + 1];
+    for (index, packet) in placed.iter().enumerate().rev() {
+        least[index] = (packet.arrived - packet.at).min(least[index + 1]);
+    }
+    let (mut before, mut shift) = (i64::MAX, 0);
+    let mut former: Option<Duration> = None;
+    for (packet, least) in placed.iter_mut().zip(least) {
+        let from = former.map_or(Duration::ZERO, |former| former.saturating_sub(NEAR));
+        let until = packet.packet.arrival + NEAR;
+        let late = least.saturating_sub(shift).saturating_sub(before);
+        if late > clock / STOOD_STILL && muted.iter().any(|muted| (from..until).contains(muted)) {
+            shift += late;
+        }
+        packet.at += shift;
+        before = before.min(packet.arrived - packet.at);
+        former = Some(packet.packet.arrival);
+    }
 }

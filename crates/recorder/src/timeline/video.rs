@@ -11,8 +11,6 @@ use crate::vp8::{self, Descriptor};
 pub(crate) struct VideoFrame {
     /// When it is shown, in samples at 48 kHz since the take's first frame.
     pub(crate) at: i64,
-    /// The RTP timestamp it came with.
-    pub(crate) rtp: u32,
     /// Its size in pixels, where it is a keyframe.
     pub(crate) keyframe: Option<(u16, u16)>,
     /// The VP8 frame.
@@ -34,11 +32,11 @@ pub(super) fn frames(packets: Vec<Placed<'_>>) -> Vec<VideoFrame> {
             continue;
         };
         let keyframe = vp8::keyframe_size(&data);
-        decodable = keyframe.is_some() || (decodable && follows);
         let at = first.at * super::AUDIO_CLOCK / super::VIDEO_CLOCK;
         let in_time = frames.last().is_none_or(|last: &VideoFrame| at > last.at);
-        if decodable && in_time {
-            frames.push(VideoFrame { at, rtp: first.packet.timestamp, keyframe, data });
+        decodable = in_time && (keyframe.is_some() || (decodable && follows));
+        if decodable {
+            frames.push(VideoFrame { at, keyframe, data });
         }
     }
     frames
