@@ -63,6 +63,18 @@ pub(crate) fn chromium_or_skip(test: &str) -> Option<PathBuf> {
     found
 }
 
+/// Where another program is that a test wants. Without it, says so past the test runner's capture.
+///
+/// # Panics
+/// Without it, when `RINGBACK_REQUIRE_BROWSER` is `1`.
+pub(crate) fn program_or_skip(test: &str, name: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        skip(test, &format!("no {name} found"));
+    }
+    found
+}
+
 /// Says past the test runner's capture that a test does not run.
 ///
 /// # Panics
