@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use ringback::{Claims, Engine, Grants, RecorderConfig, TokenIssuer, TokenVerifier};
+use ringback::{Claims, Engine, Grants, RecorderConfig, Rights, TokenIssuer, TokenVerifier};
 use serde_json::{Value, json};
 
 /// Starts a Ringback server and prints the link of its page.
@@ -42,6 +42,9 @@ struct Arguments {
     /// Another store for their bytes: a folder or s3://bucket/prefix
     #[arg(long)]
     bytes: Option<String>,
+    /// A user who may lower others' hands and switch reactions off, repeatable
+    #[arg(long)]
+    host: Vec<String>,
 }
 
 #[tokio::main]
@@ -73,6 +76,10 @@ async fn main() -> anyhow::Result<()> {
     (notes.database, notes.bytes) = (arguments.database.clone(), arguments.bytes.clone());
     let engine = Engine::builder()
         .notes(notes)
+        .reaction_rights({
+            let hosts = arguments.host.clone();
+            move |_: &str, user: &str| if hosts.iter().any(|host| host == user) { Rights::HOST } else { Rights::GUEST }
+        })
         .media(&media)
         .announce(&announce)
         .tokens(TokenVerifier::hs256(&secret)?)

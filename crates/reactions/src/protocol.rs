@@ -176,7 +176,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+    /// A refusal to be told.
+    #[must_use]
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retry_after: None, re: None, tell: true }
     }
 

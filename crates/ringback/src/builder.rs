@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringback_reactions::RoomReactionsConfig;
 use ringback_recorder::{Moderate, NoModeration, Recorder, RecorderConfig};
 use ringback_sfu::{Worker, WorkerConfig};
 use ringback_signaling::SignalingConfig;
@@ -17,6 +18,7 @@ use ringback_transport::Certificate;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::missed_call::{MissedCall, OfferNotes};
+use crate::reactions::{ReactionRights, ReactionSettings};
 
 /// Settings of an [`Engine`].
 #[must_use = "an engine starts with `start`"]
@@ -32,6 +34,7 @@ pub struct EngineBuilder {
     notes: Option<RecorderConfig>,
     missed_call: Arc<dyn MissedCall>,
     moderate: Arc<dyn Moderate>,
+    reactions: ReactionSettings,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -59,6 +62,7 @@ impl EngineBuilder {
             notes: None,
             missed_call: Arc::new(OfferNotes),
             moderate: Arc::new(NoModeration),
+            reactions: ReactionSettings::default(),
         }
     }
 
@@ -136,6 +140,19 @@ impl EngineBuilder {
         self
     }
 
+    /// What people may react with in rooms, which statuses there are, and how often; by default every emoji and no statuses.
+    pub fn reactions(mut self, config: RoomReactionsConfig) -> Self {
+        self.reactions.config = config;
+        self
+    }
+
+    /// Says what a user may do with reactions in a room, and who is a host there; by default everybody may react and raise a hand, and
+    /// nobody is a host. A function of room and user will do.
+    pub fn reaction_rights(mut self, rights: impl ReactionRights) -> Self {
+        self.reactions.rights = Arc::new(rights);
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Errors
@@ -164,7 +181,7 @@ impl EngineBuilder {
             Some(config) => Some(Recorder::open(config, self.moderate).await.map_err(EngineError::Recorder)?),
             None => None,
         };
-        Ok(Engine::assemble(workers, events, signaling, self.hooks, self.missed_call, recorder))
+        Ok(Engine::assemble(workers, events, signaling, self.hooks, self.missed_call, recorder, self.reactions))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use ringback_reactions::{HostControl, Refusal};
 use ringback_recorder::Recorder;
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
 use ringback_signaling::hooks::Hooks;
@@ -19,6 +20,7 @@ use crate::library;
 use crate::media::{Workers, carry_events};
 use crate::missed_call::MissedCall;
 use crate::notes::{self, NoteDesk};
+use crate::reactions::{ReactionDesk, ReactionSettings, RoomReaction};
 
 /// What happens in an engine, ordered per call. A reader that falls behind costs nobody a call: see [`Engine::events`].
 pub type Events = mpsc::Receiver<SignalingEvent>;
@@ -29,6 +31,7 @@ pub struct Engine {
     signaling: Arc<Signaling>,
     workers: Arc<Workers>,
     notes: Option<Arc<NoteDesk>>,
+    reactions: Arc<ReactionDesk>,
 }
 
 impl Engine {
@@ -44,21 +47,26 @@ impl Engine {
         mut hooks: Hooks,
         missed_call: Arc<dyn MissedCall>,
         recorder: Option<Recorder>,
+        reactions: ReactionSettings,
     ) -> Self {
         let workers = Workers::new(handles);
         let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone()));
+        let reactions = ReactionDesk::new(reactions, workers.clone());
         let log = Arc::new(Log::new(missed_call, notes.clone()));
         hooks.call_log = log.clone();
         hooks.notes = notes.clone().map(|desk| desk as Arc<dyn Notes>);
+        hooks.reactions = Some(reactions.clone());
         let signaling = Arc::new(Signaling::start(config, workers.clone(), hooks));
         if let Some(desk) = &notes {
             desk.start(&signaling);
             tokio::spawn(log.tell_what_is_due());
         }
+        reactions.start(&signaling);
         for events in events {
-            tokio::spawn(carry_events(Arc::downgrade(&workers), events, Arc::downgrade(&signaling)));
+            let (workers, reactions) = (Arc::downgrade(&workers), Arc::downgrade(&reactions));
+            tokio::spawn(carry_events(workers, events, Arc::downgrade(&signaling), reactions));
         }
-        Self { signaling, workers, notes }
+        Self { signaling, workers, notes, reactions }
     }
 
     /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, `ringback/…` (the client library) and, where notes
@@ -79,6 +87,20 @@ impl Engine {
     /// What happens, from the start on; `None` if it was taken before. The channel is bounded.
     pub fn events(&self) -> Option<Events> {
         self.signaling.events()
+    }
+
+    /// Reactions, hands and statuses of all rooms, aggregated, to be stored or played back; `None` if it was taken before. The channel is
+    /// bounded: who falls behind loses some, and is told how many.
+    pub fn reaction_events(&self) -> Option<mpsc::Receiver<RoomReaction>> {
+        self.reactions.events()
+    }
+
+    /// Does to a room's reactions and hands what a host of it could.
+    ///
+    /// # Errors
+    /// When nobody is in the room, or there is no such participant.
+    pub async fn control_reactions(&self, room: &str, control: HostControl) -> Result<(), Refusal> {
+        self.reactions.control(room, control).await
     }
 
     /// The addresses that media listens on, worker by worker.

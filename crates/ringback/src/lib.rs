@@ -15,11 +15,16 @@ mod library;
 mod media;
 mod missed_call;
 mod notes;
+mod reactions;
 
 pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};
 pub use error::EngineError;
 pub use missed_call::{MissedCall, NoteDecision, OfferNotes};
+pub use reactions::{ReactionRights, RoomReaction};
+pub use ringback_reactions::{
+    Controls, HostControl, Mode, Palette, ReactionEvent, Refusal, Rights, RoomReactionsConfig, Who,
+};
 pub use ringback_recorder::{
     Moderate, NoteInfo, NoteKind, NoteLimits, NoteState, Recorder, RecorderConfig, RecorderError,
 };

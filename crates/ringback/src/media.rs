@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::reactions::ReactionDesk;
 use dashmap::DashMap;
 use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
@@ -74,6 +75,20 @@ impl Workers {
         let here = self.participants.iter().filter(|place| place.room == room).map(|place| place.id);
         let last = here.max_by_key(|id| id.0)?;
         self.workers[worker].tap(last, sources).await.ok()
+    }
+
+    /// Sends a text on a participant's data channel. `false`: there is none.
+    pub(crate) async fn send_text(&self, participant: &str, label: &str, text: &str) -> bool {
+        let Ok((id, worker)) = self.participant(participant) else { return false };
+        let sent = worker.send_data(id, label, false, text.as_bytes().to_vec().into()).await;
+        !matches!(sent, Err(SfuError::NoSuchChannel { .. }))
+    }
+
+    /// Sends a text to everybody in a room who has a data channel of this label. Returns who has none.
+    pub(crate) async fn send_text_to_all(&self, room: &str, label: &str, text: &str) -> Vec<String> {
+        let Some((room, worker)) = self.rooms.get(room).map(|room| *room) else { return Vec::new() };
+        let told = self.workers[worker].broadcast_data(room, label, false, text.as_bytes().to_vec().into()).await;
+        told.unwrap_or_default().into_iter().filter_map(|id| self.participant_name(id)).collect()
     }
 
     fn forget_participant(&self, participant: &str) -> Option<Place> {
@@ -261,9 +276,18 @@ pub(crate) async fn carry_events(
     workers: Weak<Workers>,
     mut events: mpsc::Receiver<SfuEvent>,
     signaling: Weak<Signaling>,
+    reactions: Weak<ReactionDesk>,
 ) {
     while let Some(event) = events.recv().await {
         let (Some(workers), Some(signaling)) = (workers.upgrade(), signaling.upgrade()) else { return };
+        if let SfuEvent::Data { room, participant, label, data, .. } = &event {
+            if let (Some(desk), Some(room), Some(participant)) =
+                (reactions.upgrade(), workers.room_name(*room), workers.participant_name(*participant))
+            {
+                desk.data(&room, &participant, label, data);
+            }
+            continue;
+        }
         if let Some(event) = workers.translate(event) {
             signaling.media_event(event).await;
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::media::BoxFuture;
 use crate::notes::{NoteNotice, Notes};
 use crate::protocol::{CallInfo, CallKind, Outcome, Party};
+use crate::reactions::Reactions;
 
 /// An answer of [`Authorize`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,11 +150,19 @@ pub struct Hooks {
     pub call_log: Arc<dyn CallLog>,
     /// Answers what clients ask about notes; `None`: there are no notes.
     pub notes: Option<Arc<dyn Notes>>,
+    /// Counts reactions and keeps hands; `None`: there are none.
+    pub reactions: Option<Arc<dyn Reactions>>,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { authorize: Arc::new(NoHooks), notify: Arc::new(NoHooks), call_log: Arc::new(NoHooks), notes: None }
+        Self {
+            authorize: Arc::new(NoHooks),
+            notify: Arc::new(NoHooks),
+            call_log: Arc::new(NoHooks),
+            notes: None,
+            reactions: None,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod notes;
 mod outbox;
 pub mod protocol;
 pub mod rate;
+pub mod reactions;
 pub mod rooms;
 mod router;
 mod serve;

@@ -16,8 +16,8 @@ pub(crate) use event::numbered;
 pub use event::{Event, EventFrame};
 pub use note::NoteRequest;
 pub use request::{
-    CallDecline, CallPlace, CallRef, DeclineReason, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer,
-    RoomPin, RoomView,
+    CallDecline, CallPlace, CallRef, DeclineReason, ReactionSend, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute,
+    RoomOffer, RoomPin, RoomView,
 };
 pub use room::{
     Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView, Source, Track, TrackClaim,

@@ -3,7 +3,7 @@
 
 mod room;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::media::MediaEvent;
@@ -217,6 +217,13 @@ impl Rooms {
     pub fn participant_of_user(&self, room: &str, user: &str) -> Option<&str> {
         let member = self.rooms.get(room)?.members.iter().find(|member| member.joined && member.party.user == user)?;
         Some(&member.participant)
+    }
+
+    /// The devices of these participants of a room.
+    pub fn devices_of(&self, room: &str, participants: &[String]) -> Vec<&Party> {
+        let wanted: HashSet<&str> = participants.iter().map(String::as_str).collect();
+        let members = self.rooms.get(room).into_iter().flat_map(|room| &room.members);
+        members.filter(|one| one.joined && wanted.contains(&*one.participant)).map(|one| &one.party).collect()
     }
 
     /// Whether a participant publishes such a track.

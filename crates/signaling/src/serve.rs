@@ -14,7 +14,8 @@ use crate::media::MediaOffer;
 use crate::media_rooms::GuardedMedia;
 use crate::notes::OpenNotes;
 use crate::protocol::{
-    CallPlace, ErrorCode, NoteRequest, Offered, Request, RoomJoin, RoomMute, RoomOffer, RoomPin, RoomView, WireError,
+    CallPlace, ErrorCode, NoteRequest, Offered, ReactionSend, Request, RoomJoin, RoomMute, RoomOffer, RoomPin,
+    RoomView, WireError,
 };
 use crate::rooms::Newcomer;
 
@@ -88,6 +89,9 @@ pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, re
         Request::RoomMute(mute) => services.mute(&session, re, mute).await,
         Request::RoomView(view) => services.view(&session, re, view).await,
         Request::RoomPin(pin) => services.pin(&session, re, pin).await,
+        Request::ReactionSend(send) => {
+            services.reaction(&session, send).await.and_then(|()| answer(&session, re, Ok(Nothing {})))
+        }
         Request::Note(request) => services
             .note(&session.party.user, request)
             .await
@@ -276,6 +280,15 @@ impl Services {
             .run("pinning", |media| async move { media.set_pin(&room, &participant, pinned.as_deref()).await });
         run.await?;
         answer(session, re, Ok(Nothing {}))
+    }
+
+    async fn reaction(&self, session: &Arc<Session>, send: ReactionSend) -> Result<(), WireError> {
+        let no_reactions = || WireError::new(ErrorCode::NotFound, "this server takes no reactions");
+        let reactions = self.hooks.reactions.clone().ok_or_else(no_reactions)?;
+        let participant = self.participant(session, &send.room).await?;
+        let handled = async move { reactions.handle(&send.room, &participant, send.message).await };
+        let silent = |_| Err(WireError::new(ErrorCode::Unavailable, "reactions do not respond"));
+        run(self.config.hook_limit, handled).await.unwrap_or_else(silent)
     }
 
     async fn participant(&self, session: &Arc<Session>, room: &str) -> Result<String, WireError> {

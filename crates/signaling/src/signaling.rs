@@ -86,6 +86,13 @@ impl Signaling {
         let _ = self.services.hub.ask(move |hub, _| hub.note_news(news)).await;
     }
 
+    /// Tells some participants of a room what the reactions have to say: those who have no data channel for it.
+    pub async fn reaction(&self, room: &str, participants: Vec<String>, channel: &str, message: serde_json::Value) {
+        let (room, channel) = (room.to_owned(), channel.to_owned());
+        // After shutdown nobody is left to be told.
+        let _ = self.services.hub.ask(move |hub, _| hub.reaction(room, &participants, channel, message)).await;
+    }
+
     /// Asks the authorize hook whether a note may be left, under the time limit of hooks.
     ///
     /// # Errors

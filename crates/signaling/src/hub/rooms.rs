@@ -6,7 +6,8 @@ use super::{Hub, Session};
 use crate::call::CallInput;
 use crate::media::{MediaAnswer, MediaEvent};
 use crate::media_rooms::Opened;
-use crate::protocol::{CallState, ErrorCode, Joined, Source, TrackClaim, WireError};
+use crate::protocol::{CallState, ErrorCode, Event, Joined, Source, TrackClaim, WireError};
+use crate::reactions::Reactions;
 use crate::rooms::{Newcomer, RoomOutput};
 use crate::signaling_event::{SignalingEvent, unix_ms};
 
@@ -127,6 +128,12 @@ impl Hub {
         self.rooms.set_muted(now, room, participant, source, muted);
     }
 
+    /// Tells some participants of a room what the reactions have to say.
+    pub(crate) fn reaction(&self, room: String, participants: &[String], channel: String, message: serde_json::Value) {
+        let devices = self.rooms.devices_of(&room, participants);
+        self.tell(devices, &Event::Reaction { room: room.clone(), channel, message });
+    }
+
     /// Takes what the media side reports.
     pub(crate) fn media_event(&mut self, now: Instant, event: MediaEvent) {
         if let MediaEvent::RoomClosed { room, reason } = &event {
@@ -149,19 +156,28 @@ impl Hub {
         }
     }
 
+    fn with_reactions(&self, tell: impl FnOnce(&dyn Reactions)) {
+        if let Some(reactions) = &self.hooks.hooks().reactions {
+            tell(reactions.as_ref());
+        }
+    }
+
     pub(super) fn room_output(&mut self, output: RoomOutput) {
         let at = unix_ms();
         match output {
             RoomOutput::Open(room) => self.media_rooms.open(room),
             RoomOutput::Tell(parties, event) => self.tell(&parties, &event),
             RoomOutput::Joined { room, participant, device } => {
+                self.with_reactions(|reactions| reactions.joined(&room, &participant));
                 self.events.send(SignalingEvent::RoomJoined { at, room, participant, device });
             }
             RoomOutput::Left { room, participant, party } => {
+                self.with_reactions(|reactions| reactions.left(&room, &participant));
                 self.media_rooms.media().leave(room.clone(), participant.clone());
                 self.events.send(SignalingEvent::RoomLeft { at, room, participant, user: party.user });
             }
             RoomOutput::Close { room, reason } => {
+                self.with_reactions(|reactions| reactions.closed(&room));
                 self.media_rooms.close(room.clone());
                 self.events.send(SignalingEvent::RoomClosed { at, room, reason });
             }

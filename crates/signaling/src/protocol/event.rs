@@ -102,6 +102,16 @@ pub enum Event {
         /// Whose.
         participant: String,
     },
+    /// A text of docs/reactions.md, for who has no data channel for it.
+    #[serde(rename = "reaction")]
+    Reaction {
+        /// The room.
+        room: String,
+        /// The label of the channel that it would have come on.
+        channel: String,
+        /// The text.
+        message: serde_json::Value,
+    },
     /// The room is gone, and everyone in it is out.
     #[serde(rename = "room.closed")]
     RoomClosed {

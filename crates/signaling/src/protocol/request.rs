@@ -59,6 +59,9 @@ pub enum Request {
     /// Pin somebody, or nobody.
     #[serde(rename = "room.pin")]
     RoomPin(RoomPin),
+    /// React without a data channel.
+    #[serde(rename = "reaction.send")]
+    ReactionSend(ReactionSend),
     /// Something about a note; it names its own `type`.
     #[serde(untagged)]
     Note(NoteRequest),
@@ -170,6 +173,15 @@ pub struct RoomPin {
     pub participant: Option<String>,
 }
 
+/// `reaction.send`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReactionSend {
+    /// The room.
+    pub room: String,
+    /// A message of docs/reactions.md.
+    pub message: Value,
+}
+
 // Serde takes an absent `Option` for null; a pin without its field is a mistake, not an unpin.
 fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(deserializer)
@@ -227,6 +239,7 @@ impl Request {
             "room.mute" => Self::RoomMute(body(fields)?),
             "room.view" => Self::RoomView(body(fields)?),
             "room.pin" => Self::RoomPin(body(fields)?),
+            "reaction.send" => Self::ReactionSend(body(fields)?),
             "note.record" | "note.stop" | "note.send" | "note.discard" | "note.heard" | "note.unheard"
             | "note.delete" => {
                 fields.insert("type".to_owned(), Value::String(kind));
@@ -269,9 +282,9 @@ impl Request {
                 }
                 check_tracks(tracks)
             }
-            Self::RoomLeave(RoomLeave { room }) | Self::RoomMute(RoomMute { room, .. }) => {
-                check_id("room", room, MAX_ID)
-            }
+            Self::RoomLeave(RoomLeave { room })
+            | Self::RoomMute(RoomMute { room, .. })
+            | Self::ReactionSend(ReactionSend { room, .. }) => check_id("room", room, MAX_ID),
             Self::RoomView(view) => {
                 check_id("room", &view.room, MAX_ID)?;
                 if view.view.len() > MAX_VIEW {
