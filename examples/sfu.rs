@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use ringback::{Claims, Engine, Grants, RecorderConfig, Rights, TokenIssuer, TokenVerifier};
+use ringback::{Claims, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer, TokenVerifier, TurnServer};
 use serde_json::{Value, json};
 
 /// Starts a Ringback server and prints the link of its page.
@@ -33,6 +33,12 @@ struct Arguments {
     /// Seconds that a call rings before it counts as not answered
     #[arg(long, default_value_t = 45)]
     ring: u64,
+    /// A TURN server to hand to clients, such as turn:turn.example:3478?transport=tcp, repeatable; needs --turn-secret
+    #[arg(long, requires = "turn_secret")]
+    turn: Vec<String>,
+    /// The secret that it shares with us: coturn's static-auth-secret
+    #[arg(long)]
+    turn_secret: Option<String>,
     /// Where notes and the log of calls are kept: SQLite and files
     #[arg(long, default_value = "ringback-data")]
     data: PathBuf,
@@ -74,7 +80,12 @@ async fn main() -> anyhow::Result<()> {
     let issuer = TokenIssuer::hs256(&secret)?;
     let mut notes = RecorderConfig::new(&arguments.data);
     (notes.database, notes.bytes) = (arguments.database.clone(), arguments.bytes.clone());
-    let engine = Engine::builder()
+    let mut builder = Engine::builder();
+    if let Some(secret) = arguments.turn_secret.as_ref().filter(|_| !arguments.turn.is_empty()) {
+        let urls: Vec<&str> = arguments.turn.iter().map(String::as_str).collect();
+        builder = builder.turn_server(TurnServer::new(&urls, secret));
+    }
+    let engine = builder
         .notes(notes)
         .reaction_rights({
             let hosts = arguments.host.clone();
@@ -87,7 +98,13 @@ async fn main() -> anyhow::Result<()> {
         .start()
         .await
         .with_context(|| format!("the engine did not start with media on {media:?}"))?;
-    let app = page().route("/login", post(login)).with_state(Arc::new(issuer)).merge(engine.router());
+    let engine = Arc::new(engine);
+    let metrics = get({
+        let engine = engine.clone();
+        move || async move { ([(header::CONTENT_TYPE, METRICS_TYPE)], engine.metrics().await) }
+    });
+    let app = page().route("/login", post(login)).with_state(Arc::new(issuer)).route("/metrics", metrics);
+    let app = app.merge(engine.router());
 
     let listener = std::net::TcpListener::bind(listen).with_context(|| format!("nothing can listen on {listen}"))?;
     listener.set_nonblocking(true)?;

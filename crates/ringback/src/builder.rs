@@ -13,6 +13,7 @@ use ringback_signaling::SignalingConfig;
 use ringback_signaling::hooks::{Authorize, Hooks, Notify};
 use ringback_signaling::protocol::IceServer;
 use ringback_signaling::token::TokenVerifier;
+use ringback_signaling::turn::TurnServer;
 use ringback_transport::Certificate;
 
 use crate::engine::Engine;
@@ -28,6 +29,7 @@ pub struct EngineBuilder {
     workers: usize,
     tokens: Option<TokenVerifier>,
     ice_servers: Vec<IceServer>,
+    turn_servers: Vec<TurnServer>,
     ring_time: Option<Duration>,
     unreachable_after: Option<Duration>,
     hooks: Hooks,
@@ -56,6 +58,7 @@ impl EngineBuilder {
             workers: 1,
             tokens: None,
             ice_servers: Vec::new(),
+            turn_servers: Vec::new(),
             ring_time: None,
             unreachable_after: None,
             hooks: Hooks::default(),
@@ -95,6 +98,13 @@ impl EngineBuilder {
     /// STUN and TURN servers to hand to clients, by default none: the engine's own address is public to its clients.
     pub fn ice_servers(mut self, servers: Vec<IceServer>) -> Self {
         self.ice_servers = servers;
+        self
+    }
+
+    /// A TURN server of your own that shares a secret with the engine, for clients whose network lets no UDP out; each session gets credentials that hold for
+    /// a while. May be called several times.
+    pub fn turn_server(mut self, server: TurnServer) -> Self {
+        self.turn_servers.push(server);
         self
     }
 
@@ -171,6 +181,7 @@ impl EngineBuilder {
             events.push(receiver);
         }
         let mut signaling = SignalingConfig::new(verifier).ice_servers(self.ice_servers);
+        signaling = self.turn_servers.into_iter().fold(signaling, SignalingConfig::turn_server);
         if let Some(time) = self.ring_time {
             signaling = signaling.ring(time);
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ringback_recorder::{CallRow, NewNote, RecorderError};
 use ringback_signaling::hooks::{AfterCall, CallLog, EndedCall, HookError};
 use ringback_signaling::media::BoxFuture;
-use ringback_signaling::protocol::{CallInfo, Outcome};
+use ringback_signaling::protocol::{CallInfo, CallKind, Outcome};
 
+use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, NoteDecision, note_kind};
 use crate::notes::NoteDesk;
 
@@ -15,11 +16,12 @@ use crate::notes::NoteDesk;
 pub(crate) struct Log {
     hook: Arc<dyn MissedCall>,
     notes: Option<Arc<NoteDesk>>,
+    counts: Counts,
 }
 
 impl Log {
-    pub(crate) fn new(hook: Arc<dyn MissedCall>, notes: Option<Arc<NoteDesk>>) -> Self {
-        Self { hook, notes }
+    pub(crate) fn new(hook: Arc<dyn MissedCall>, notes: Option<Arc<NoteDesk>>, counts: Counts) -> Self {
+        Self { hook, notes, counts }
     }
 
     /// Tells the hook of the calls that a former process had kept and not told it of. The caller's media is gone, so no note comes of them.
@@ -107,11 +109,18 @@ impl CallLog for Log {
             if let Some(notes) = &self.notes {
                 notes.recorder().call_ended(&row(call)?).await?;
             }
-            match &self.notes {
-                _ if !call.is_unanswered() => Ok(AfterCall::CloseRoom),
-                Some(notes) => self.offer(notes, call).await,
-                None => self.hook.missed_call(call).await.map(|_| AfterCall::CloseRoom),
-            }
+            let after = match &self.notes {
+                _ if !call.is_unanswered() => AfterCall::CloseRoom,
+                Some(notes) => self.offer(notes, call).await?,
+                None => self.hook.missed_call(call).await.map(|_| AfterCall::CloseRoom)?,
+            };
+            // Last, since what failed is done again.
+            let kind = match call.call.kind {
+                CallKind::Voice => "voice",
+                CallKind::Video => "video",
+            };
+            self.counts.call(kind, call.outcome.as_str());
+            Ok(after)
         })
     }
 }

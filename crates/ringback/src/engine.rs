@@ -18,6 +18,7 @@ use crate::builder::EngineBuilder;
 use crate::call_log::Log;
 use crate::library;
 use crate::media::{Workers, carry_events};
+use crate::metrics::Counts;
 use crate::missed_call::MissedCall;
 use crate::notes::{self, NoteDesk};
 use crate::reactions::{ReactionDesk, ReactionSettings, RoomReaction};
@@ -32,6 +33,7 @@ pub struct Engine {
     workers: Arc<Workers>,
     notes: Option<Arc<NoteDesk>>,
     reactions: Arc<ReactionDesk>,
+    counts: Counts,
 }
 
 impl Engine {
@@ -50,9 +52,10 @@ impl Engine {
         reactions: ReactionSettings,
     ) -> Self {
         let workers = Workers::new(handles);
-        let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone()));
+        let counts = Counts::default();
+        let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone()));
         let reactions = ReactionDesk::new(reactions, workers.clone());
-        let log = Arc::new(Log::new(missed_call, notes.clone()));
+        let log = Arc::new(Log::new(missed_call, notes.clone(), counts.clone()));
         hooks.call_log = log.clone();
         hooks.notes = notes.clone().map(|desk| desk as Arc<dyn Notes>);
         hooks.reactions = Some(reactions.clone());
@@ -66,7 +69,7 @@ impl Engine {
             let (workers, reactions) = (Arc::downgrade(&workers), Arc::downgrade(&reactions));
             tokio::spawn(carry_events(workers, events, Arc::downgrade(&signaling), reactions));
         }
-        Self { signaling, workers, notes, reactions }
+        Self { signaling, workers, notes, reactions, counts }
     }
 
     /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, `ringback/…` (the client library) and, where notes
@@ -115,6 +118,12 @@ impl Engine {
             statistics.extend(worker.statistics().await.ok());
         }
         statistics
+    }
+
+    /// Sessions, calls, notes and workers in numbers, as Prometheus scrapes them; serve it as [`METRICS_TYPE`](crate::METRICS_TYPE) where only your operators come.
+    pub async fn metrics(&self) -> String {
+        let signaling = self.signaling.statistics().await.unwrap_or_default();
+        self.counts.text(&signaling, &self.statistics().await)
     }
 
     /// Takes no more calls, lets those that run go on for at most `drain`, then ends what is left, tells everyone, and stops.

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod library;
 mod media;
+mod metrics;
 mod missed_call;
 mod notes;
 mod reactions;
@@ -20,6 +21,7 @@ mod reactions;
 pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};
 pub use error::EngineError;
+pub use metrics::METRICS_TYPE;
 pub use missed_call::{MissedCall, NoteDecision, OfferNotes};
 pub use reactions::{ReactionRights, RoomReaction};
 pub use ringback_reactions::{
@@ -31,6 +33,9 @@ pub use ringback_recorder::{
 pub use ringback_signaling::hooks::{Authorize, EndedCall, HookError, Notice, Notify, Permission};
 pub use ringback_signaling::media::BoxFuture;
 pub use ringback_signaling::notes::NoteNotice;
-pub use ringback_signaling::protocol::{CallInfo, CallKind, CallState, IceServer, Leg, LegState, Outcome, Party};
+pub use ringback_signaling::protocol::{
+    CallInfo, CallKind, CallState, IceServer, Leg, LegState, Outcome, Party, UserRef,
+};
 pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
+pub use ringback_signaling::turn::TurnServer;
 pub use ringback_signaling::{SignalingError, SignalingEvent};

@@ -7,7 +7,7 @@ mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use ringback_recorder::{NoteEvent, NoteInfo, NoteState, Recorder, RecorderEvent};
+use ringback_recorder::{NoteEvent, NoteInfo, NoteKind, NoteState, Recorder, RecorderEvent};
 use ringback_signaling::Signaling;
 use ringback_signaling::media::BoxFuture;
 use ringback_signaling::notes::{NoteNews, NoteNotice, Notes, OpenNotes};
@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::media::Workers;
+use crate::metrics::Counts;
 use takes::Takes;
 
 pub(crate) use http::router;
@@ -27,11 +28,12 @@ pub(crate) struct NoteDesk {
     workers: Arc<Workers>,
     /// Signaling holds this desk as its hook, so the desk must not hold signaling.
     signaling: OnceLock<Weak<Signaling>>,
+    counts: Counts,
 }
 
 impl NoteDesk {
-    pub(crate) fn new(recorder: Recorder, workers: Arc<Workers>) -> Arc<Self> {
-        Arc::new(Self { recorder, workers, signaling: OnceLock::new() })
+    pub(crate) fn new(recorder: Recorder, workers: Arc<Workers>, counts: Counts) -> Arc<Self> {
+        Arc::new(Self { recorder, workers, signaling: OnceLock::new(), counts })
     }
 
     /// Begins: from now on the recorder's events are carried on.
@@ -88,6 +90,11 @@ impl NoteDesk {
     }
 
     async fn tell(&self, users: Vec<String>, event: NoteEvent, note: NoteInfo) {
+        let kind = match note.kind {
+            NoteKind::Voice => "voice",
+            NoteKind::Video => "video",
+        };
+        self.counts.note(kind, &event.name());
         let mut tell = Vec::new();
         for user in users {
             let fields = self.fields(&note, &user).await;
@@ -142,8 +149,8 @@ fn notice(note: &NoteInfo, user: &str) -> NoteNotice {
         call: note.call.clone(),
         thread: note.thread.clone(),
         kind: match note.kind {
-            ringback_recorder::NoteKind::Voice => CallKind::Voice,
-            ringback_recorder::NoteKind::Video => CallKind::Video,
+            NoteKind::Voice => CallKind::Voice,
+            NoteKind::Video => CallKind::Video,
         },
         from: UserRef { user: note.from.user.clone(), name: Some(note.from.name.clone()) },
         duration_ms: note.duration_ms,

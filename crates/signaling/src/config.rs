@@ -8,12 +8,14 @@ use crate::rate::Rate;
 use crate::rooms::RoomsConfig;
 use crate::switchboard::SwitchboardConfig;
 use crate::token::TokenVerifier;
+use crate::turn::TurnServer;
 
 /// How signaling is set up.
 #[derive(Debug, Clone)]
 pub struct SignalingConfig {
     pub(crate) verifier: TokenVerifier,
     pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) turn_servers: Vec<TurnServer>,
     pub(crate) heartbeat: Duration,
     pub(crate) hello_within: Duration,
     pub(crate) switchboard: SwitchboardConfig,
@@ -33,6 +35,7 @@ impl SignalingConfig {
         Self {
             verifier,
             ice_servers: Vec::new(),
+            turn_servers: Vec::new(),
             heartbeat: Duration::from_secs(10),
             hello_within: Duration::from_secs(10),
             switchboard: SwitchboardConfig::default(),
@@ -50,6 +53,12 @@ impl SignalingConfig {
     /// STUN and TURN servers that clients are told; none unless told. The engine announces its own addresses and needs none.
     pub fn ice_servers(mut self, servers: Vec<IceServer>) -> Self {
         self.ice_servers = servers;
+        self
+    }
+
+    /// A TURN server for which each session gets credentials of its own; may be called several times.
+    pub fn turn_server(mut self, server: TurnServer) -> Self {
+        self.turn_servers.push(server);
         self
     }
 

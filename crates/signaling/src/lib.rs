@@ -27,8 +27,9 @@ mod signaling_event;
 pub mod switchboard;
 mod timers;
 pub mod token;
+pub mod turn;
 
 pub use config::SignalingConfig;
 pub use error::SignalingError;
-pub use signaling::Signaling;
+pub use signaling::{Signaling, SignalingStatistics};
 pub use signaling_event::SignalingEvent;

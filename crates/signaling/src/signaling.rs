@@ -32,6 +32,17 @@ pub struct Signaling {
     inner: Arc<Inner>,
 }
 
+/// How much is going on, see [`Signaling::statistics`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SignalingStatistics {
+    /// Live sessions.
+    pub sessions: usize,
+    /// Calls that ring or are active.
+    pub live_calls: usize,
+    /// Rooms with somebody in them.
+    pub occupied_rooms: usize,
+}
+
 struct Inner {
     events: Mutex<Option<mpsc::Receiver<SignalingEvent>>>,
     /// One permit for each socket.
@@ -99,6 +110,14 @@ impl Signaling {
     /// Where it refuses or fails.
     pub async fn may_leave_note(&self, from: &str, to: &str) -> Result<(), WireError> {
         may_leave_note(&self.services.hooks, self.services.config.hook_limit, from, to).await
+    }
+
+    /// How much is going on.
+    ///
+    /// # Errors
+    /// `unavailable` after shutdown.
+    pub async fn statistics(&self) -> Result<SignalingStatistics, WireError> {
+        self.services.hub.ask(|hub, _| hub.statistics()).await
     }
 
     /// Who an HTTP request is from, by its `Authorization: Bearer`.

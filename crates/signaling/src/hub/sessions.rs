@@ -11,6 +11,8 @@ use crate::media::BoxFuture;
 use crate::notes::OpenNotes;
 use crate::outbox::Outbox;
 use crate::protocol::{ErrorCode, Event, HelloOk, Party, Person, VERSION, WireError, close};
+use crate::signaling::SignalingStatistics;
+use crate::signaling_event::unix_ms;
 use crate::token::Grants;
 
 /// A session that has said `hello`.
@@ -50,13 +52,14 @@ impl Hub {
         let list = session.grants.list;
         let others = self.switchboard.people().filter(|person| list && person.user != party.user);
         let calls = self.switchboard.calls_of(&party.user).filter(|call| call.is_on(&party));
+        let turn = self.config.turn_servers.iter().map(|server| server.for_user(&party.user, unix_ms() / 1_000));
         let ok = HelloOk {
             version: VERSION,
             user: party.user.clone(),
             name: session.name.clone(),
             device: party.device.clone(),
             heartbeat_ms: self.config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
-            ice_servers: self.config.ice_servers.clone(),
+            ice_servers: self.config.ice_servers.iter().cloned().chain(turn).collect(),
             people: others.collect(),
             calls: calls.map(|call| call.info()).collect(),
             rooms,
@@ -94,6 +97,15 @@ impl Hub {
         for session in self.devices.values().filter(|session| session.grants.list) {
             let people = everyone.iter().filter(|person| person.user != session.party.user).cloned().collect();
             session.outbox.event(Event::People { people }.body().into());
+        }
+    }
+
+    /// How much is going on.
+    pub(crate) fn statistics(&self) -> SignalingStatistics {
+        SignalingStatistics {
+            sessions: self.devices.len(),
+            live_calls: self.switchboard.live_calls().count(),
+            occupied_rooms: self.rooms.occupied(),
         }
     }
 
