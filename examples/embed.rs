@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::{Router, routing::get};
-use ringback::{Authorize, BoxFuture, CallKind, Claims, Engine, Grants, Permission, TokenIssuer, TokenVerifier};
+use ringback::{
+    Authorize, BoxFuture, CallKind, Claims, Engine, Grants, Permission, RecorderConfig, TokenIssuer, TokenVerifier,
+};
 
 /// Nobody is rung by a stranger: here, friends are those whose names begin with the same letter.
 struct FriendsOnly;
@@ -28,6 +30,7 @@ async fn main() -> Result<()> {
         .media(&["127.0.0.1:8189".parse()?])
         .tokens(TokenVerifier::hs256(secret)?)
         .authorize(FriendsOnly)
+        .notes(RecorderConfig::new("ringback-data"))
         .start()
         .await?;
 
