@@ -86,7 +86,8 @@ export function notice(text, { stay = false, link } = {}) {
   for (const old of notices.children) if (old.firstChild?.textContent === text) old.remove();
   const close = element("button", { type: "button", class: "icon-button", "aria-label": "Dismiss" }, icon("close"));
   const made = element("div", { class: "notice" }, element("p", {}, text), link && element("a", { href: link.href }, link.text), close);
-  made.querySelector("a")?.addEventListener("click", () => made.remove());
+  // Whoever is on the way need not be told any more.
+  if (link) addEventListener("hashchange", () => made.remove(), { once: true });
   close.addEventListener("click", () => made.remove());
   if (!stay) setTimeout(() => made.remove(), 6000);
   notices.append(made);

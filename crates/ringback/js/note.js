@@ -247,7 +247,9 @@ export class Note extends Emitter {
     const before = this.#face();
     this.deleted ||= what === "deleted";
     this.#take(info);
-    if (this.isOver) this.leave();
+    // A room that the server no longer has is no place to keep a microphone in.
+    const waits = this.state === "offered" || this.state === "draft";
+    if (this.isOver || (waits && this.#roomId === null)) this.leave();
     if (before !== this.#face()) this.emit("change", what);
   }
 

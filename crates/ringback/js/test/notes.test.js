@@ -189,6 +189,16 @@ test("a kept room that the server closes ends what was kept for a note", async (
   assert.equal(rung.room.state, "closed");
 });
 
+test("a draft whose room the server has lost lets go of the microphone and stays a draft", async () => {
+  const rung = await ringOut();
+  server.tell("note.offered", { note: note(), unheard: 0 });
+  server.tell("note.draft", { note: draft({ room: null, reason: "caller_gone" }), unheard: 0 });
+  assert.equal(rung.room.state, "closed");
+  assert.equal(rung.note?.state, "draft");
+  assert.ok(!rung.note?.canRecord);
+  await assert.rejects(/** @type {any} */ (rung.note).record(), { code: "conflict" });
+});
+
 test("after a busy call the note's room is joined before the first take", async () => {
   server.answers["call.place"] = () => ({ call: call({ state: "ended", outcome: "busy" }) });
   const busy = session.call("bob");
