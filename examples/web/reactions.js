@@ -203,7 +203,7 @@ export class ReactionsView {
       );
     });
     const all = can.host && hands.length > 1 && element("button", { type: "button", class: "link", onclick: () => room.reactions.lower() }, "Lower all");
-    this.#queue.replaceChildren(element("h2", {}, `✋ ${hands.length}`), element("ol", {}, ...rows), all || "");
+    this.#queue.replaceChildren(element("h2", {}, `✋ ${hands.length} raised`), element("ol", {}, ...rows), all || "");
     this.#summary.hands(hands.map(({ participant, name }) => (participant === room.me ? "You" : name)));
   }
 
