@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ringback_recorder::{Codec, FileOptions, NoteKind, TakeEvent, TakePacket, TrackKind, VIDEO_TYPE, make_file};
-use take::{camera, decodes_fully, events, ffmpeg_or_skip, ffprobe, ivf, test_card, voice};
+use take::{camera, decodes_fully, events, ffmpeg_or_skip, ffprobe, ivf, test_card, voice, webm_blocks};
 
 const KEEP_ALL: FileOptions = FileOptions { trim_silence: false, peaks: 64 };
 
@@ -102,6 +102,64 @@ fn sender_reports_lay_picture_over_sound() {
     let with = make_file(NoteKind::Video, &take, &KEEP_ALL).unwrap();
     assert_eq!(without.duration.as_millis() / 10, 266, "{:?}", without.duration);
     assert_eq!(with.duration.as_millis(), 2_000);
+}
+
+#[test]
+fn a_microphone_whose_clock_restarts_tears_picture_and_sound_no_hours_apart() {
+    let card = test_card();
+    let frames: Vec<_> = card.iter().cycle().take(90).cloned().collect();
+    let mut voice = voice(150, |_| true);
+    for packet in &mut voice[70..] {
+        packet.timestamp = packet.timestamp.wrapping_add(48_000 * 3_600 * 5);
+        packet.sequence = packet.sequence.wrapping_add(30_000);
+    }
+    let take = camera(&frames, 30, 0).into_iter().chain(voice);
+    let file = make_file(NoteKind::Video, &events(take), &KEEP_ALL).unwrap();
+    assert!(file.duration.as_millis().abs_diff(3_000) < 100, "{:?}", file.duration);
+    let first = |track| webm_blocks(&file.bytes).into_iter().find(|block| block.track == track).unwrap().ms;
+    assert!(first(1) < 50 && first(2) < 50);
+}
+
+#[test]
+fn sound_begins_at_once_and_the_picture_with_its_first_keyframe() {
+    let card = test_card();
+    // The camera's first keyframe got lost: half a second passes until the next one.
+    let frames: Vec<_> = card[1..16].iter().chain(&card).cloned().collect();
+    let voice = voice(200, |_| true);
+    let take = camera(&frames, 30, 0).into_iter().chain(voice.clone());
+    let file = make_file(NoteKind::Video, &events(take), &KEEP_ALL).unwrap();
+    let blocks = webm_blocks(&file.bytes);
+    let picture: Vec<_> = blocks.iter().filter(|block| block.track == 1).collect();
+    assert!(picture[0].keyframe);
+    assert!((picture[0].ms - 500).abs() <= 1, "{} ms", picture[0].ms);
+    assert_eq!(picture.len(), card.len());
+    let sound: Vec<_> = blocks.iter().filter(|block| block.track == 2).collect();
+    assert_eq!((sound[0].ms, sound.len()), (0, voice.len()));
+    if ffmpeg_or_skip("sound_begins_at_once_and_the_picture_with_its_first_keyframe") {
+        let (_folder, path) = written("note.webm", &file.bytes);
+        decodes_fully(&path);
+    }
+}
+
+#[test]
+fn a_microphone_that_is_muted_leaves_the_picture_in_step() {
+    let card = test_card();
+    let frames: Vec<_> = card.iter().cycle().take(120).cloned().collect();
+    let mut voice = voice(200, |_| true);
+    voice.drain(50..125);
+    let file = make_file(NoteKind::Video, &events(camera(&frames, 30, 0).into_iter().chain(voice)), &KEEP_ALL).unwrap();
+    let blocks = webm_blocks(&file.bytes);
+    let after = blocks.iter().filter(|block| block.track == 2 && block.data.len() > 1).nth(50).unwrap();
+    assert_eq!(after.ms, 2_500);
+    let mut last = 0;
+    for block in &blocks {
+        assert!(block.ms >= last, "times never step back");
+        last = block.ms;
+    }
+    if ffmpeg_or_skip("a_microphone_that_is_muted_leaves_the_picture_in_step") {
+        let (_folder, path) = written("note.webm", &file.bytes);
+        decodes_fully(&path);
+    }
 }
 
 #[test]

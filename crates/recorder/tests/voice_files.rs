@@ -3,7 +3,9 @@
 
 mod take;
 
-use ringback_recorder::{FileOptions, NoteKind, TakeEvent, TakePacket, VOICE_TYPE, make_file};
+use std::time::Duration;
+
+use ringback_recorder::{FileOptions, NoteKind, TakeEvent, TakePacket, TrackKind, VOICE_TYPE, make_file};
 use take::{FRAME, decodes_fully, events, ffmpeg_or_skip, ffprobe, ogg_packets, sound, voice};
 
 const KEEP_ALL: FileOptions = FileOptions { trim_silence: false, peaks: 128 };
@@ -71,7 +73,7 @@ fn a_minute_of_voice_drifts_by_less_than_a_millisecond() {
     // A packet in a hundred is lost, and arrivals jitter by up to 30 ms.
     let arrived = sent.iter().enumerate().filter(|(index, _)| index % 100 != 50).map(|(index, packet)| {
         let mut packet = packet.clone();
-        packet.arrival += std::time::Duration::from_millis((index as u64 * 7_919) % 30);
+        packet.arrival += Duration::from_millis((index as u64 * 7_919) % 30);
         packet
     });
     let file = make_file(NoteKind::Voice, &events(arrived), &KEEP_ALL).unwrap();
@@ -123,6 +125,59 @@ fn a_clock_that_jumps_by_hours_tears_no_hours_into_the_file() {
     }
     let file = make_file(NoteKind::Voice, &events(sent), &KEEP_ALL).unwrap();
     assert!((3_900..4_200).contains(&file.duration.as_millis()), "{:?}", file.duration);
+}
+
+#[test]
+fn a_clock_that_lies_with_every_packet_makes_no_longer_file_than_the_take_was() {
+    let mut sent = voice(300, |_| true);
+    for (index, packet) in sent.iter_mut().enumerate() {
+        packet.timestamp = packet.timestamp.wrapping_add(index as u32 * 48_000 * 9);
+    }
+    let file = make_file(NoteKind::Voice, &events(sent), &KEEP_ALL).unwrap();
+    assert!(file.duration < Duration::from_secs(6 + 11), "{:?}", file.duration);
+}
+
+#[test]
+fn timestamps_that_a_sender_rounds_cost_no_packet() {
+    let mut sent = voice(300, |_| true);
+    for (index, packet) in sent.iter_mut().enumerate() {
+        // Now a sample early, now one late.
+        packet.timestamp = packet.timestamp.wrapping_add(index as u32 % 3).wrapping_sub(1);
+    }
+    let file = make_file(NoteKind::Voice, &events(sent.clone()), &KEEP_ALL).unwrap();
+    assert_eq!(ogg_packets(&file.bytes).0, payloads(&sent));
+    assert!(file.duration.as_millis().abs_diff(6_000) <= 1, "{:?}", file.duration);
+}
+
+#[test]
+fn a_clock_that_stands_still_while_muted_leaves_the_gap_all_the_same() {
+    let mut sent = voice(200, |_| true);
+    for packet in &mut sent[100..] {
+        packet.arrival += Duration::from_secs(3);
+    }
+    let mut take = events(sent.clone());
+    let gapless = make_file(NoteKind::Voice, &take, &KEEP_ALL).unwrap();
+    assert_eq!(gapless.duration.as_millis(), 4_000, "a network that holds packets back opens no gap");
+    for (arrival, muted) in [(2_000, true), (4_990, false)] {
+        take.push(TakeEvent::Muted { track: TrackKind::Audio, arrival: Duration::from_millis(arrival), muted });
+    }
+    let file = make_file(NoteKind::Voice, &take, &KEEP_ALL).unwrap();
+    assert_eq!(file.duration.as_millis(), 7_000);
+    let (packets, granule) = ogg_packets(&file.bytes);
+    assert_eq!(granule, 350 * FRAME as u64);
+    assert_eq!(packets.iter().filter(|packet| packet.len() > 1).cloned().collect::<Vec<_>>(), payloads(&sent));
+}
+
+#[test]
+fn a_clock_that_goes_on_while_muted_leaves_the_gap_once() {
+    let mut sent = voice(350, |_| true);
+    sent.drain(100..250);
+    let mut take = events(sent);
+    for (arrival, muted) in [(2_000, true), (4_990, false)] {
+        take.push(TakeEvent::Muted { track: TrackKind::Audio, arrival: Duration::from_millis(arrival), muted });
+    }
+    let file = make_file(NoteKind::Voice, &take, &KEEP_ALL).unwrap();
+    assert_eq!(file.duration.as_millis(), 7_000);
 }
 
 #[test]

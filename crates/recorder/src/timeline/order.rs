@@ -39,11 +39,11 @@ pub(super) fn in_order<'a>(
     muted: &[Duration],
 ) -> Vec<Placed<'a>> {
     let mut sorted: BTreeMap<i64, Placed<'a>> = BTreeMap::new();
-    // The packet since which the clock is trusted, and the newest so far.
+    // The first packet, and the newest so far.
     let mut known: Option<(Placed<'a>, Placed<'a>)> = None;
     for packet in packets {
         let arrived = i64::try_from(packet.arrival.as_micros()).unwrap_or(i64::MAX / clock) * clock / 1_000_000;
-        let Some((base, last)) = known else {
+        let Some((first, last)) = known else {
             let first = Placed { sequence: 1 << 20, at: 0, arrived, packet };
             sorted.insert(first.sequence, first);
             known = Some((first, first));
@@ -52,17 +52,17 @@ pub(super) fn in_order<'a>(
         let ahead = i64::from(packet.sequence.wrapping_sub(last.packet.sequence) as i16);
         let elapsed = i64::from(packet.timestamp.wrapping_sub(last.packet.timestamp) as i32);
         let at = last.at + elapsed;
-        let restarted =
-            ahead.abs() > MAX_DROPOUT || ((at - base.at) - (arrived - base.arrived)).abs() > RUNAWAY * clock;
+        // Since the first packet, so that many small lies amount to no more than a large one.
+        let by_arrival = first.at + (arrived - first.arrived);
+        let restarted = ahead.abs() > MAX_DROPOUT || (at - by_arrival).abs() > RUNAWAY * clock;
         let placed = if restarted {
-            let waited = (arrived - last.arrived).max(0);
-            Placed { sequence: last.sequence + MAX_DROPOUT, at: last.at + waited, arrived, packet }
+            Placed { sequence: last.sequence + MAX_DROPOUT, at: by_arrival.max(last.at), arrived, packet }
         } else {
             Placed { sequence: last.sequence + ahead, at, arrived, packet }
         };
         sorted.entry(placed.sequence).or_insert(placed);
         if placed.sequence > last.sequence {
-            known = Some((if restarted { placed } else { base }, placed));
+            known = Some((first, placed));
         }
     }
     let mut placed: Vec<Placed<'a>> = sorted.into_values().collect();

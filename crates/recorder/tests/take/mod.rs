@@ -118,6 +118,39 @@ pub(crate) fn ogg_packets(file: &[u8]) -> (Vec<Vec<u8>>, u64) {
     (packets.split_off(2), granule)
 }
 
+/// A block of a WebM file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// 1 is the picture, 2 the sound.
+    pub(crate) track: u64,
+    /// Milliseconds since the file's beginning.
+    pub(crate) ms: i64,
+    pub(crate) keyframe: bool,
+    pub(crate) data: Vec<u8>,
+}
+
+/// The blocks inside a WebM file, in the file's order.
+pub(crate) fn webm_blocks(file: &[u8]) -> Vec<Block> {
+    use mkv_element::FrameData;
+    use mkv_element::io::blocking_impl::ReadFrom;
+    use mkv_element::prelude::{Ebml, Segment};
+    let mut rest = file;
+    assert_eq!(Ebml::read_from(&mut rest).unwrap().doc_type.unwrap().0, "webm");
+    let segment = Segment::read_from(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{} bytes behind the segment", rest.len());
+    let frames = segment.cluster.iter().flat_map(|cluster| cluster.frames()).map(|frame| {
+        let frame = frame.unwrap();
+        let FrameData::Single(data) = frame.data else { panic!("lacing") };
+        Block { track: frame.track_number, ms: frame.timestamp, keyframe: frame.is_keyframe, data: data.to_vec() }
+    });
+    frames.collect()
+}
+
+/// How long an Opus packet sounds, in samples at 48 kHz, as libopus reads it.
+pub(crate) fn opus_samples(packet: &[u8]) -> u64 {
+    opus::packet::get_nb_samples(packet, 48_000).unwrap() as u64
+}
+
 /// Whether FFmpeg is here. CI requires it.
 pub(crate) fn ffmpeg_or_skip(test: &str) -> bool {
     let found = Command::new("ffprobe").arg("-version").output().is_ok();
