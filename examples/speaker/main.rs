@@ -5,8 +5,10 @@
 //! cargo run --release --example speaker -- replay crates/sfu/speaker/dev --preset balanced > out.json
 //! cargo run --release --example speaker -- score crates/sfu/speaker/dev out.json
 //! cargo run --release --example speaker -- table crates/sfu/speaker/dev
+//! cargo run --release --example speaker -- lights crates/sfu/speaker/dev
 //! ```
 
+mod lights;
 mod score;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use lights::{LightFigures, LightTally};
 use ringback_sfu::stage::Preset;
 use score::{Figures, Labels, Tally};
-use trace::{Scene, Switches};
+use trace::{Light, Scene, Switches};
 
 /// What other algorithms reach on the dev scenes, by the same scorer; the public ones were re-implemented from their sources
 /// and ran at their defaults. In the order of [`Figures`].
@@ -62,6 +65,11 @@ enum Command {
         /// Prints a line for each kind of scene, too.
         #[arg(long)]
         kinds: bool,
+    },
+    /// Replays and scores the voice lights: those of the detector, and those that look at each microphone alone.
+    Lights {
+        /// The folder with scenes and labels.
+        folder: PathBuf,
     },
     /// Replays and scores every preset, beside the published algorithms (whose figures are those on the dev scenes).
     Table {
@@ -111,6 +119,23 @@ fn main() -> anyhow::Result<()> {
                 writeln!(out, "{}", line(&name, &total(&tallies).figures()))?;
             }
         }
+        Command::Lights { folder } => {
+            writeln!(
+                out,
+                "{:<26} {:>8} {:>6} {:>6} {:>6} {:>6} {:>8} {:>9} {:>9}",
+                "", "≤100ms%", "med ms", "p95 ms", "miss%", "lit%", "astray%", "strays/m", "changes/m"
+            )?;
+            let detector = |scene: &Scene| scene.lights(Preset::Balanced);
+            for (name, figures) in
+                [("each alone", lights(&folder, &Scene::plain_lights)?), ("the detector", lights(&folder, &detector)?)]
+            {
+                let LightFigures { soon, median, p95, missed, lit, astray, strayed, changes } = figures;
+                writeln!(
+                    out,
+                    "{name:<26} {soon:>7.1} {median:>6.0} {p95:>6.0} {missed:>6.1} {lit:>6.1} {astray:>8.1} {strayed:>9.2} {changes:>9.2}"
+                )?;
+            }
+        }
         Command::Table { folder } => {
             writeln!(out, "{}", heading())?;
             for &(name, [right, median, p95, missed, false_switches, flaps, backchannels, score]) in PUBLISHED {
@@ -158,6 +183,16 @@ fn score(folder: &Path, replayed: &BTreeMap<String, Switches>) -> anyhow::Result
         Ok((name, tally))
     };
     names(folder, "json")?.into_iter().map(tally).collect()
+}
+
+fn lights(folder: &Path, replay: &dyn Fn(&Scene) -> Vec<Light>) -> anyhow::Result<LightFigures> {
+    let mut total = LightTally::default();
+    for name in names(folder, "asl")? {
+        let scene = Scene::read(&folder.join(format!("{name}.asl")))?;
+        let labels = Labels::read(&folder.join(format!("{name}.json")))?;
+        total.add(LightTally::of(&labels, &replay(&scene)));
+    }
+    Ok(total.figures())
 }
 
 fn total<'a>(tallies: impl IntoIterator<Item = (&'a String, &'a Tally)>) -> Tally {

@@ -21,7 +21,7 @@ struct Turn {
 /// From, to, who has the floor (or -1), whether they speak, whom else it is right to show.
 type Interval = (i64, i64, i64, u8, Vec<usize>);
 /// Who, from, to, "turn" or "bc" (a backchannel).
-type Utterance = (usize, f64, f64, String);
+pub(crate) type Utterance = (usize, f64, f64, String);
 
 /// What is right in a scene.
 #[derive(Deserialize)]
@@ -29,6 +29,8 @@ pub(crate) struct Labels {
     turns: Vec<Turn>,
     intervals: Vec<Interval>,
     utterances: Vec<Utterance>,
+    /// What was done to each participant's sound; only their number counts here.
+    channels: Vec<serde::de::IgnoredAny>,
 }
 
 /// 20 ms of a scene.
@@ -82,8 +84,23 @@ impl Labels {
         serde_json::from_slice(&bytes).with_context(|| format!("{} has no labels", path.display()))
     }
 
+    /// Everything that was said, backchannels included.
+    pub(crate) fn utterances(&self) -> &[Utterance] {
+        &self.utterances
+    }
+
+    /// How many take part.
+    pub(crate) fn participants(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// How long the scene is, in ms.
+    pub(crate) fn end(&self) -> i64 {
+        self.intervals.last().map_or(0, |interval| interval.1)
+    }
+
     fn cells(&self) -> Vec<Cell> {
-        let end = self.intervals.last().map_or(0, |interval| interval.1);
+        let end = self.end();
         let mut cells = vec![Cell::default(); (end / CELL) as usize];
         for (from, to, primary, speech, acceptable) in &self.intervals {
             let range = (*from / CELL) as usize..((*to / CELL) as usize).min(cells.len());
@@ -172,7 +189,7 @@ fn changes(switches: &Switches) -> Switches {
 }
 
 /// A percentile, interpolated as numpy does.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 5_000.0 };
     let place = last as f64 * share;
     let (low, part) = (place.floor() as usize, place.fract());

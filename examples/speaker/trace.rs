@@ -6,11 +6,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use ringback_sfu::ParticipantId;
+use ringback_sfu::speaking::VoiceLight;
 use ringback_sfu::stage::{Detector, Preset, StageDetector};
 use serde::Deserialize;
 
 /// Who took the stage and when, in ms.
 pub(crate) type Switches = Vec<(i64, usize)>;
+
+/// A voice light that goes on or out.
+pub(crate) struct Light {
+    /// In ms.
+    pub(crate) at: i64,
+    pub(crate) participant: usize,
+    pub(crate) lit: bool,
+}
+
+/// How often lights that nobody feeds are looked at, in ms, as in a room.
+const TICK: i64 = 20;
 
 #[derive(Deserialize)]
 struct Header {
@@ -105,5 +117,62 @@ impl Scene {
             switches.extend(change.and_then(|change| Some((at, change.participant?.0 as usize))));
         }
         switches
+    }
+
+    /// The voice lights that the detector switches.
+    pub(crate) fn lights(&self, preset: Preset) -> Vec<Light> {
+        let mut detector = Detector::new(preset);
+        let (start, mut ticked) = (Instant::now(), 0);
+        let mut lights = Vec::new();
+        for &(at, _, id, ref event) in &self.events {
+            let time = |at: i64| start + Duration::from_millis(at.max(0) as u64);
+            let participant = ParticipantId(id as u64);
+            let mut told = |detector: &mut Detector, at| {
+                while let Some((who, lit)) = detector.poll_speaking() {
+                    lights.push(Light { at, participant: who.0 as usize, lit });
+                }
+            };
+            while ticked + TICK <= at {
+                ticked += TICK;
+                detector.handle_timeout(time(ticked));
+                told(&mut detector, ticked);
+            }
+            match *event {
+                Event::Join => detector.join(time(at), participant, false),
+                Event::Leave => drop(detector.leave(time(at), participant)),
+                Event::Packet { media_ms, level, voice } => {
+                    detector.on_level(time(at), participant, (media_ms * 48) as u32, level, voice);
+                }
+            }
+            told(&mut detector, at);
+        }
+        lights
+    }
+
+    /// What lights do that look at each microphone alone.
+    pub(crate) fn plain_lights(&self) -> Vec<Light> {
+        let mut members: Vec<(usize, VoiceLight)> = Vec::new();
+        let (start, mut ticked) = (Instant::now(), 0);
+        let mut lights = Vec::new();
+        for &(at, _, id, ref event) in &self.events {
+            let time = |at: i64| start + Duration::from_millis(at.max(0) as u64);
+            while ticked + TICK <= at {
+                ticked += TICK;
+                for (participant, light) in &mut members {
+                    let change = light.on_silence(time(ticked));
+                    lights.extend(change.map(|lit| Light { at: ticked, participant: *participant, lit }));
+                }
+            }
+            match *event {
+                Event::Join => members.push((id, VoiceLight::new())),
+                Event::Leave => members.retain(|(member, _)| *member != id),
+                Event::Packet { level, voice, .. } => {
+                    let Some((_, light)) = members.iter_mut().find(|(member, _)| *member == id) else { continue };
+                    let change = light.on_level(time(at), level, voice);
+                    lights.extend(change.map(|lit| Light { at, participant: id, lit }));
+                }
+            }
+        }
+        lights
     }
 }

@@ -13,6 +13,7 @@
 #[cfg(test)]
 extern crate self as ringback_sfu;
 
+mod decoding;
 mod error;
 mod events;
 pub mod feedback;
@@ -20,6 +21,7 @@ mod forward;
 mod ids;
 pub mod keyframe;
 pub mod layers;
+mod level_source;
 pub mod nack;
 mod publisher;
 mod renumber;
@@ -38,6 +40,7 @@ mod worker;
 pub use error::SfuError;
 pub use events::{DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
 pub use ids::{ParticipantId, RoomId, Source};
+pub use level_source::Word;
 pub use publisher::TrackClaim;
 pub use ringback_transport::sdp::MediaKind;
 pub use room::RoomConfig;

@@ -2,16 +2,18 @@
 //! leave through a [`PacketSink`], events are polled. It knows neither sockets nor encryption, and members are numbered by their
 //! place in it; the driver keeps their connections under the same numbers.
 //!
-//! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through, and
-//! `room/ticks.rs` does what is due after some time.
+//! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through,
+//! `room/voices.rs` follows who speaks, and `room/ticks.rs` does what is due after some time.
 
 mod flows;
+mod listening;
 mod media;
 mod taps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod ticks;
+mod voices;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,15 +21,17 @@ use std::time::{Duration, Instant};
 use ringback_transport::sdp::Line;
 use slab::Slab;
 
+use crate::decoding::{Deaf, Ears};
 use crate::error::SfuError;
 use crate::events::SfuEvent;
 use crate::forward::Switched;
 use crate::ids::{ParticipantId, RoomId, Source};
 use crate::publisher::{Publisher, TrackClaim};
-use crate::speaking::VoiceLight;
-use crate::stage::{Detector, Preset, StageChange, StageDetector};
+use crate::stage::{Detector, Preset, StageDetector};
 use crate::subscriber::{SlotInfo, SlotView, Subscriber};
 use crate::tap::{TapEnd, TapPort};
+use listening::Wish;
+use voices::Voice;
 
 /// How often a room with media looks at what is due. Reports to publishers go out on a multiple of this; a lower value reports
 /// earlier and wakes a worker with many quiet rooms more often.
@@ -86,12 +90,7 @@ struct Member {
     joined: u64,
     admitted: bool,
     connected: bool,
-    voice: VoiceLight,
-    speaking: bool,
-    /// Smoothed, in dBov × 16.
-    loudness: i32,
-    /// When they last spoke, in ms since the room began; 0: never.
-    last_active: u64,
+    voice: Voice,
 }
 
 /// A room. See the module's documentation.
@@ -107,13 +106,16 @@ pub(crate) struct Room {
     /// Something changed that the slots and forwarding tables do not reflect yet.
     changed: bool,
     stage: Box<dyn StageDetector>,
+    /// How many have taken the stage so far.
+    stages: u64,
+    ears: Box<dyn Ears>,
     switched: Vec<Switched>,
     taps: Vec<TapPort>,
     events: VecDeque<SfuEvent>,
     last_media: Option<Instant>,
     next_tick: Instant,
     /// Kept between ticks to spare an allocation for each.
-    lights: Vec<(usize, bool)>,
+    wishes: Vec<Wish>,
     ticks: u64,
 }
 
@@ -131,14 +133,21 @@ impl Room {
             next_store: 0,
             changed: false,
             stage: Box::new(Detector::new(Preset::Balanced)),
+            stages: 0,
+            ears: Box::new(Deaf),
             switched: Vec::new(),
             taps: Vec::new(),
             events: VecDeque::new(),
             last_media: None,
             next_tick: now + IDLE_TICK,
-            lights: Vec::new(),
+            wishes: Vec::new(),
             ticks: 0,
         }
+    }
+
+    /// Gives the room ears for microphones whose level nobody tells.
+    pub(crate) fn set_ears(&mut self, ears: impl Ears + 'static) {
+        self.ears = Box::new(ears);
     }
 
     /// Whether nobody else fits.
@@ -177,10 +186,7 @@ impl Room {
             joined: self.joins,
             admitted: self.config.admit_on_join,
             connected: false,
-            voice: VoiceLight::new(),
-            speaking: false,
-            loudness: -127 * 16,
-            last_active: 0,
+            voice: Voice::new(),
         });
         self.stage.join(now, id, true);
         // The three slabs are filled and emptied together, so that their keys are the same.
@@ -225,7 +231,7 @@ impl Room {
             }
             subscriber.forget(key as u32);
         }
-        if member.speaking {
+        if member.voice.speaking {
             self.tell_speaking();
         }
         let change = self.stage.leave(now, member.id);
@@ -288,38 +294,5 @@ impl Room {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Instant {
         self.next_tick
-    }
-
-    /// The voice light and the stage learn whether a member can be heard.
-    fn sync_voice(&mut self, now: Instant, key: usize) {
-        let (Some(member), Some(publisher)) = (self.members.get_mut(key), self.publishers.get(key)) else { return };
-        let microphone = publisher.tracks.iter().find(|track| track.source == Source::Microphone);
-        let silent = !member.admitted || microphone.is_none_or(|track| track.muted);
-        let light = member.voice.set_muted(silent);
-        let change = self.stage.set_muted(now, member.id, silent);
-        self.voice_changed(key, light);
-        self.staged(change);
-    }
-
-    /// Takes note of a voice light that changed.
-    fn voice_changed(&mut self, key: usize, light: Option<bool>) {
-        let Some(light) = light else { return };
-        let Some(member) = self.members.get_mut(key) else { return };
-        if member.speaking != light {
-            member.speaking = light;
-            self.changed = true;
-            self.tell_speaking();
-        }
-    }
-
-    fn tell_speaking(&mut self) {
-        let speaking = self.members.iter().filter(|(_, m)| m.speaking).map(|(_, m)| m.id).collect();
-        self.events.push_back(SfuEvent::Speaking { room: self.id, speaking });
-    }
-
-    fn staged(&mut self, change: Option<StageChange>) {
-        let Some(StageChange { participant, reason }) = change else { return };
-        self.changed = true;
-        self.events.push_back(SfuEvent::Stage { room: self.id, participant, reason });
     }
 }

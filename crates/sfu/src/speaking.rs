@@ -1,8 +1,9 @@
 //! The voice light of one participant: on while they speak, from the audio levels their packets carry (RFC 6464).
 //! Nothing is decoded.
 //!
-//! This is the fast light beside a name, decided for each person alone; whom to highlight is the
-//! [`stage`](crate::stage)'s slower choice. The light comes on within 100 ms of speech, with packets of 10 to 60 ms,
+//! This is a light decided for each person alone, by a handful of rules. Rooms use the one of
+//! [`stage::Detector`](crate::stage::Detector), which knows the others, too; this one goes with
+//! [`stage::PlainStage`](crate::stage::PlainStage), and is what the detector's is measured against. The light comes on within 100 ms of speech, with packets of 10 to 60 ms,
 //! and goes out a moment after it. What is loud enough depends on the noise around the microphone, which is followed;
 //! a level that nobody mistakes for noise always counts.
 
@@ -107,6 +108,12 @@ impl VoiceLight {
     #[must_use]
     pub fn is_lit(&self) -> bool {
         self.lit
+    }
+
+    /// The level of the noise around the microphone, in dBov.
+    #[must_use]
+    pub fn noise(&self) -> i8 {
+        -(self.noise.level().min(127) as i8)
     }
 
     /// Takes the level of one packet (0, loudest, to 127, silent, in −dBov) and its V bit. Returns the light if it

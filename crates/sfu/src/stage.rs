@@ -1,8 +1,9 @@
-//! The stage: whom a room highlights. Slower than the voice light, because it moves pictures around.
+//! The stage, whom a room highlights, and the voice lights, who speaks: the light is fast and each person's own, the stage
+//! is one person's and slower, because it moves pictures around.
 //!
 //! [`StageDetector`] is the seam: it sees who joins, leaves and mutes, and the audio level of every packet with its
-//! time of arrival and its RTP time, and says when the stage changes, and why. It knows neither rooms nor slots nor
-//! pins. [`Detector`] is the one that follows a conversation; [`PlainStage`] is a plain one: the loudest who speaks.
+//! time of arrival and its RTP time, and says when the stage or a light changes, and why. It knows neither rooms nor
+//! slots nor pins. [`Detector`] is the one that follows a conversation; [`PlainStage`] is a plain one: the loudest who speaks.
 //! docs/speaker.md tells how the detector works, how it was trained and what it scores.
 
 mod clock;
@@ -53,10 +54,29 @@ pub struct StageChange {
     pub reason: StageReason,
 }
 
-/// Decides whom to highlight. Time is what the caller says; every answer is a change, `None` meaning that all stays
+/// What a detector makes of one participant at one moment: for whoever looks on, never for deciding anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reading {
+    /// The level of the last packet, in dBov: 0 is the loudest, -127 silence or nothing sent for a while.
+    pub level: i8,
+    /// The noise around the microphone, in dBov.
+    pub noise: i8,
+    /// How likely they are saying something, in percent.
+    pub utterance: u8,
+    /// How likely they have the floor, in percent.
+    pub floor: u8,
+    /// The evidence for putting them on the stage, in ms of certainty.
+    pub evidence: u16,
+    /// The evidence that would take the stage now, in ms of certainty; 0 for whoever is on it.
+    pub needed: u16,
+    /// Whether their voice light is on.
+    pub speaking: bool,
+}
+
+/// Decides whom to highlight and whose light is on. Time is what the caller says; every answer is a change, `None` meaning that all stays
 /// as it is.
 ///
-/// Whoever is on the stage has joined, not left and is not muted. In silence the stage does not change.
+/// Whoever is on the stage, or has their light on, has joined, not left and is not muted. In silence the stage does not change.
 pub trait StageDetector: Debug + Send {
     /// Somebody has joined; `muted` if they have no live microphone.
     fn join(&mut self, now: Instant, participant: ParticipantId, muted: bool);
@@ -87,4 +107,14 @@ pub trait StageDetector: Debug + Send {
 
     /// Who is on the stage: what someone who joins is told.
     fn on_stage(&self) -> Option<ParticipantId>;
+
+    /// Whether the light of somebody's voice is on: what someone who joins is told of each.
+    fn is_speaking(&self, participant: ParticipantId) -> bool;
+
+    /// The next light that has changed since it was last told; of whoever has left nothing more is told. To be asked until
+    /// it answers `None`, after whatever else is called. No allocation.
+    fn poll_speaking(&mut self) -> Option<(ParticipantId, bool)>;
+
+    /// What is made of somebody at this moment.
+    fn reading(&self, now: Instant, participant: ParticipantId) -> Option<Reading>;
 }

@@ -41,11 +41,14 @@ pub struct Limits {
     pub participants: usize,
     /// Events that wait for the engine before they are merged.
     pub events: usize,
+    /// Threads that decode voices whose client tells no levels; they begin with the first such voice. 0: those voices are never on the
+    /// stage.
+    pub decoder_threads: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rooms: 10_000, participants: 5_000, events: 1024 }
+        Self { rooms: 10_000, participants: 5_000, events: 1024, decoder_threads: 2 }
     }
 }
 
@@ -102,6 +105,8 @@ pub struct WorkerStatistics {
     pub panics: u64,
     /// Data-channel messages dropped because the engine did not take them.
     pub data_dropped: u64,
+    /// Voice packets that were decoded, because their client tells no levels or is not believed.
+    pub voices_decoded: u64,
 }
 
 /// A media worker. Only a name for [`Worker::spawn`].

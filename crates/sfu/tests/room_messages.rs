@@ -15,11 +15,11 @@ use ringback_transport::sctp::SctpEvent;
 const PEOPLE: usize = 40;
 
 fn heard(call: &Call, who: usize) -> Vec<&[u8]> {
-    let message = |event| match event {
-        &SctpEvent::Message { ref data, .. } => Some(&data[..]),
+    let messages = call.peers[who].data.iter().filter_map(|event| match event {
+        SctpEvent::Message { data, .. } => Some(&data[..]),
         _ => None,
-    };
-    call.peers[who].data.iter().filter_map(message).collect()
+    });
+    messages.collect()
 }
 
 async fn with_channels(people: usize, without: usize) -> (Call, Vec<u16>) {

@@ -1,4 +1,5 @@
-//! A worker in steady state, from the receiving system call to the sending one: forwarding allocates nothing per packet.
+//! A worker in steady state, from the receiving system call to the sending one: forwarding allocates nothing per packet, and neither
+//! does giving voices to whoever decodes them.
 #![allow(clippy::unwrap_used)]
 
 mod peer;
@@ -15,6 +16,22 @@ const PACKETS: usize = 400;
 
 #[test]
 fn forwarding_allocates_nothing_per_packet() {
+    let (counted, decoded) = steady(|call| call.send_voice(0, 0x80 | 30));
+    // Not per packet, yet now and then: a map or a ring that grows for good.
+    assert!(counted <= 16, "{counted} allocations");
+    assert_eq!(decoded, 0);
+}
+
+#[test]
+fn voices_that_are_decoded_allocate_nothing_per_packet() {
+    let (counted, decoded) = steady(|call| call.send_voice_without_level(0));
+    // What they say makes lights go on and out, and each change is told to everybody.
+    assert!(counted <= 100, "{counted} allocations");
+    assert!(decoded >= PACKETS as u64 * 9 / 10, "{decoded}");
+}
+
+/// Lets one of four send a voice and a face until all has settled, and counts what the worker allocates from then on, and what is decoded.
+fn steady(send_voice: fn(&mut Call)) -> (u64, u64) {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // The worker runs on this thread, whose allocations are counted; the participants on another.
     let worker = runtime();
@@ -27,7 +44,7 @@ fn forwarding_allocates_nothing_per_packet() {
         call.connect().await;
         // Buffers grow to what the media needs.
         for round in 0..200 {
-            call.send_voice(0, 0x80 | 30);
+            send_voice(&mut call);
             call.send_face(0, round == 0);
             call.run(Duration::from_millis(3)).await;
         }
@@ -42,7 +59,7 @@ fn forwarding_allocates_nothing_per_packet() {
     let (done, is_done) = mpsc::channel();
     let participants = thread::spawn(move || {
         for _ in 0..PACKETS {
-            call.send_voice(0, 0x80 | 30);
+            send_voice(&mut call);
             call.send_face(0, false);
             call.pump();
             thread::sleep(Duration::from_millis(2));
@@ -61,7 +78,6 @@ fn forwarding_allocates_nothing_per_packet() {
     let after = worker.block_on(handle.statistics()).unwrap();
     let forwarded = after.packets_forwarded - before.packets_forwarded;
     assert_eq!(forwarded, 2 * 3 * PACKETS as u64);
-    // Not per packet, yet now and then: a map or a ring that grows for good.
-    assert!(allocated.count_total <= 16, "{} allocations for {forwarded} packets", allocated.count_total);
     drop(call);
+    (allocated.count_total, after.voices_decoded - before.voices_decoded)
 }

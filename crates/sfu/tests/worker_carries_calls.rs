@@ -84,8 +84,11 @@ async fn a_lost_packet_comes_again_and_a_lost_picture_is_asked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voice_light_goes_on_while_somebody_speaks_and_out_afterwards() {
     let mut call = Call::connected(2).await;
-    for _ in 0..25 {
-        call.send_voice(0, 0x80 | 20);
+    // A quiet room, and then syllables.
+    for number in 0..50 {
+        let level =
+            if number < 25 { 68 + number % 3 } else { [34, 24, 20, 19, 21, 23, 22, 27, 33][number as usize % 9] };
+        call.send_voice(0, 0x80 | level);
         call.run(Duration::from_millis(20)).await;
     }
     let speaking = |call: &Call| {

@@ -69,9 +69,9 @@ impl Room {
                     screen: published(publisher, Source::Screen),
                     pinned: false,
                     on_stage: on_stage == Some(member.id),
-                    speaking: member.speaking,
-                    loudness: member.loudness / 16,
-                    last_active: member.last_active,
+                    speaking: member.voice.speaking,
+                    loudness: member.voice.loudness / 16,
+                    last_active: member.voice.last_active,
                     joined: member.joined,
                 })
             })

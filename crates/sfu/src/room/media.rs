@@ -10,10 +10,6 @@ use super::{IDLE_AFTER, Room, TICK};
 use crate::forward::{LayerKey, PacketSink, fan_out};
 use crate::ids::Source;
 use crate::publisher::{Ignored, Publisher, Source as PacketSource};
-use crate::speaking::parse_level;
-
-/// The loudness of a voice follows its level by this fraction (one eighth) with each packet: about 160 ms at 20 ms a packet.
-const LOUDNESS_SHARE: i32 = 8;
 
 impl Room {
     /// Takes one authenticated, plain RTP packet of a member and forwards it.
@@ -47,30 +43,16 @@ impl Room {
         if !member.admitted {
             return;
         }
-        let level = received.packet.level.filter(|_| track.source == Source::Microphone);
+        let is_voice = track.source == Source::Microphone;
+        let opus = if is_voice { super::voices::opus_of(track, &received.packet) } else { None };
         let Some(layer) = track.layers.get(received.layer) else { return };
         let from_key = publisher.key(received.track, received.layer);
         let from = PacketSource { key: from_key, store_id: layer.store_id, targets: &layer.targets };
         fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
         self.tell_switched();
-        if let Some(level) = level {
-            let rtp_time = received.packet.timestamp;
-            self.heard(now, key, rtp_time, level);
+        if let Some(opus) = opus {
+            self.on_voice(now, key, received.packet.timestamp, received.packet.level, opus);
         }
-    }
-
-    /// A voice packet's level (RFC 6464): a bit that says voice, and 0 (loudest) to 127 (silence) -dBov.
-    fn heard(&mut self, now: Instant, key: usize, rtp_time: u32, level: u8) {
-        let Some(member) = self.members.get_mut(key) else { return };
-        let Some((level, voice)) = parse_level(&[level]) else { return };
-        member.loudness += (-i32::from(level) * 16 - member.loudness) / LOUDNESS_SHARE;
-        let light = member.voice.on_level(now, level, voice);
-        if member.speaking || light == Some(true) {
-            member.last_active = now.saturating_duration_since(self.origin).as_millis() as u64 + 1;
-        }
-        let change = self.stage.on_level(now, member.id, rtp_time, level, voice);
-        self.voice_changed(key, light);
-        self.staged(change);
     }
 
     /// Takes one authenticated, plain compound RTCP packet of a member. What is malformed is left out; the rest counts.

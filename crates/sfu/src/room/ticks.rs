@@ -49,22 +49,6 @@ impl Room {
         self.publishers.iter().any(|(_, publisher)| publisher.tracks.iter().any(|track| track.layers.len() > 1))
     }
 
-    /// Lets lights of voices that send nothing go out, and the stage move on.
-    fn tick_voices(&mut self, now: Instant) {
-        let mut changes = std::mem::take(&mut self.lights);
-        for (key, member) in &mut self.members {
-            if let Some(light) = member.voice.on_silence(now) {
-                changes.push((key, light));
-            }
-        }
-        for (key, light) in changes.drain(..) {
-            self.voice_changed(key, Some(light));
-        }
-        self.lights = changes;
-        let change = self.stage.handle_timeout(now);
-        self.staged(change);
-    }
-
     /// Sender reports for what flows, translated to the slot's stream: at once after a switch, then each second.
     fn report_slots<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         for (member, subscriber) in &mut self.subscribers {

@@ -86,10 +86,12 @@ impl Evidence {
 
     /// Whether the evidence is enough to take the stage from whoever holds it, or to take it empty.
     pub(super) fn suffices(&self, now: i64, holder: Option<Holder>, parameters: &Parameters) -> bool {
+        self.probability > parameters.least && self.gathered > self.needed(now, holder, parameters)
+    }
+
+    /// The evidence that is enough.
+    pub(super) fn needed(&self, now: i64, holder: Option<Holder>, parameters: &Parameters) -> f32 {
         let p = parameters;
-        if self.probability <= p.least {
-            return false;
-        }
         let mut enough = p.empty;
         if let Some(holder) = holder {
             let idle = ((now - holder.heard) as f32 - p.bridge).max(0.0);
@@ -98,7 +100,12 @@ impl Evidence {
             enough += if self.over_holder { p.overlap } else { 0.0 };
             enough += p.settle * exp(-((now - holder.took) as f32) / p.settle_fade);
         }
-        self.gathered > enough
+        enough
+    }
+
+    /// The evidence gathered.
+    pub(super) fn gathered(&self) -> f32 {
+        self.gathered
     }
 
     /// Whether they may follow whoever has muted or left: their last packet may have been a dip between two syllables.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{StageChange, StageDetector, StageReason};
+use super::{Reading, StageChange, StageDetector, StageReason};
 use crate::ids::ParticipantId;
 use crate::speaking::VoiceLight;
 
@@ -24,6 +24,8 @@ struct Member {
     id: ParticipantId,
     muted: bool,
     light: VoiceLight,
+    /// Whether it was told that the light is on.
+    told: bool,
     /// Smoothed level while the light is on, in 1/16 dBov.
     loudness: i32,
     /// Since when they speak louder than the holder.
@@ -116,7 +118,7 @@ impl StageDetector for PlainStage {
         let mut light = VoiceLight::new();
         light.set_muted(muted);
         let loudness = -127 * STEPS_PER_DB;
-        self.members.insert(at, Member { id: participant, muted, light, loudness, louder_since: None });
+        self.members.insert(at, Member { id: participant, muted, light, told: false, loudness, louder_since: None });
     }
 
     fn leave(&mut self, now: Instant, participant: ParticipantId) -> Option<StageChange> {
@@ -168,20 +170,48 @@ impl StageDetector for PlainStage {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let (holder, holding) = self.holder?;
-        match holding {
-            Holding::Speaking => self.members.get(self.position(holder).ok()?)?.light.poll_timeout(),
-            Holding::Quiet(since) => Some(since + HOLD),
-            Holding::Open => None,
-        }
+        let lights = self.members.iter().filter_map(|member| member.light.poll_timeout()).min();
+        let hold = match self.holder {
+            Some((_, Holding::Quiet(since))) => Some(since + HOLD),
+            _ => None,
+        };
+        lights.into_iter().chain(hold).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Option<StageChange> {
+        for member in &mut self.members {
+            member.light.on_silence(now);
+        }
         self.settle(now)
     }
 
     fn on_stage(&self) -> Option<ParticipantId> {
         self.holder.map(|(participant, _)| participant)
+    }
+
+    fn is_speaking(&self, participant: ParticipantId) -> bool {
+        self.position(participant).is_ok_and(|at| self.members.get(at).is_some_and(|member| member.light.is_lit()))
+    }
+
+    fn poll_speaking(&mut self) -> Option<(ParticipantId, bool)> {
+        let member = self.members.iter_mut().find(|member| member.told != member.light.is_lit())?;
+        member.told = member.light.is_lit();
+        Some((member.id, member.told))
+    }
+
+    fn reading(&self, _now: Instant, participant: ParticipantId) -> Option<Reading> {
+        let member = self.members.get(self.position(participant).ok()?)?;
+        let (lit, on_stage) = (member.light.is_lit(), self.on_stage() == Some(participant));
+        let percent = |yes: bool| if yes { 100 } else { 0 };
+        Some(Reading {
+            level: if lit { (member.loudness / STEPS_PER_DB) as i8 } else { -127 },
+            noise: member.light.noise(),
+            utterance: percent(lit),
+            floor: percent(on_stage),
+            evidence: 0,
+            needed: 0,
+            speaking: lit,
+        })
     }
 }
 

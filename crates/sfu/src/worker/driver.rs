@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringback_transport::socket::{ReceiveBatch, UdpSocket};
@@ -24,6 +25,7 @@ use super::outbox::{Endpoint, Outbox};
 use super::peer::Peer;
 use super::routes::{Place, Routes};
 use super::{Limits, WorkerConfig, WorkerStatistics};
+use crate::decoding::{DecoderPool, Heard};
 use crate::events::{DisconnectReason, EventQueue, RoomCloseReason, SfuEvent};
 use crate::ids::{ParticipantId, RoomId};
 use crate::room::Room;
@@ -84,6 +86,8 @@ pub(super) struct Driver {
     broadcasts: VecDeque<Broadcast>,
     budget: Budget,
     commands: mpsc::Receiver<Command>,
+    decoders: Arc<DecoderPool>,
+    heard: mpsc::Receiver<Heard>,
     events: EventQueue,
     limits: Limits,
     statistics: WorkerStatistics,
@@ -96,6 +100,7 @@ impl Driver {
         events: EventQueue,
         config: &WorkerConfig,
     ) -> Self {
+        let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
         Self {
             endpoints: sockets.into_iter().map(Endpoint::new).collect(),
             batch: Some(Box::default()),
@@ -108,6 +113,8 @@ impl Driver {
             broadcasts: VecDeque::new(),
             budget: Budget { handshakes: 0, checks: 0 },
             commands,
+            decoders: Arc::new(decoders),
+            heard,
             events,
             limits: config.limits.clone(),
             statistics: WorkerStatistics::default(),
@@ -156,6 +163,7 @@ impl Driver {
             }
         }
         self.budget = Budget { handshakes: HANDSHAKES_PER_ROUND, checks: CHECKS_PER_ROUND };
+        self.take_what_was_heard(now);
         self.do_what_is_due(now);
         self.drain_sockets();
         self.handle_deferred();
@@ -193,6 +201,16 @@ impl Driver {
             () = readable(endpoint(3)) => None,
             () = tokio::time::sleep_until(wake) => None,
             () = has_room(events) => None,
+        }
+    }
+
+    /// Gives rooms what their ears heard. Nobody is woken for it: the next packet, or the room's tick, is soon enough.
+    fn take_what_was_heard(&mut self, now: Instant) {
+        while let Ok(heard) = self.heard.try_recv() {
+            self.statistics.voices_decoded += 1;
+            if let Some(&(at, key)) = self.participants.get(&heard.participant) {
+                self.in_room(at, |room, _| room.on_heard(now, key, heard), now);
+            }
         }
     }
 

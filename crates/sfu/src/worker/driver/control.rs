@@ -117,7 +117,9 @@ impl Driver {
         if self.rooms.len() >= self.limits.rooms {
             return Err(SfuError::Full { what: "the worker's list of rooms", limit: self.limits.rooms });
         }
-        let home = Home { room: Room::new(room, config, now), peers: slab::Slab::new(), armed: None };
+        let mut opened = Room::new(room, config, now);
+        opened.set_ears(self.decoders.clone());
+        let home = Home { room: opened, peers: slab::Slab::new(), armed: None };
         self.room_places.insert(room, self.rooms.insert(home));
         Ok(())
     }
