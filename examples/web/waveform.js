@@ -10,25 +10,26 @@ const GAP = 2;
 /** What a silent bar still shows, of 1. */
 const LEAST = 0.08;
 /** A whisper is drawn up to this much taller than it is, so that it does not look like silence. */
-const MOST_GAIN = 6;
+const MOST_GAIN = 2.5;
+/** Peaks are on a scale of decibels, on which syllables look alike; this brings out how they differ. */
+const CONTRAST = 1.7;
 /** Arrow keys move by this much, in seconds. */
 const STEP_S = 2;
 
 /**
- * The heights of so many bars, each between `LEAST` and 1: the loudest of its stretch, drawn up to the note's own loudest.
+ * The heights of so many bars, each between `LEAST` and 1: the mean of its stretch, drawn up to the loudest of all.
  * @param {number[]} peaks each 0 to 255
  * @param {number} count
  * @returns {number[]}
  */
 export function heights(peaks, count) {
-  const gain = Math.min(MOST_GAIN, 255 / Math.max(1, ...peaks)) / 255;
-  return Array.from({ length: count }, (_, at) => {
+  const means = Array.from({ length: count }, (_, at) => {
     const first = Math.floor((at * peaks.length) / count);
-    const end = Math.max(first + 1, Math.floor(((at + 1) * peaks.length) / count));
-    const loudest = Math.max(0, ...peaks.slice(first, end));
-    // The ear hears ratios: drawn as it is, speech is a few spikes.
-    return LEAST + (1 - LEAST) * Math.min(1, loudest * gain) ** 0.7;
+    const stretch = peaks.slice(first, Math.max(first + 1, Math.floor(((at + 1) * peaks.length) / count)));
+    return stretch.reduce((sum, peak) => sum + peak, 0) / Math.max(1, stretch.length);
   });
+  const gain = Math.min(MOST_GAIN / 255, 1 / Math.max(1, ...means));
+  return means.map((mean) => LEAST + (1 - LEAST) * (mean * gain) ** CONTRAST);
 }
 
 /** A note's waveform as a slider: `onSeek` is told the seconds that were pointed at. */
