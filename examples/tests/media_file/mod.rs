@@ -60,7 +60,8 @@ impl Ffmpeg {
         let output = Command::new(&self.ffmpeg)
             .args(["-v", "error", "-nostdin", "-i"])
             .arg(file)
-            .args(["-f", "null", "-"])
+            // Milliseconds, as WebM has them: at a guessed frame rate two frames of a busy camera become one instant.
+            .args(["-enc_time_base:v", "1:1000", "-f", "null", "-"])
             .output()
             .context("ffmpeg does not start")?;
         if !output.status.success() || !output.stderr.is_empty() {
