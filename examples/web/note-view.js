@@ -87,6 +87,9 @@ export class NoteView {
     const timer = setInterval(() => this.#tick(), 100);
     this.#off.push(() => clearInterval(timer));
     this.#devices.inCall = true;
+    // Only what the note is made of stays open.
+    this.#media.close("screen");
+    if (note.kind === "voice") this.#media.close("camera");
     if (note.state === "offered") note.enter();
     this.#attach();
     this.#render();
@@ -277,7 +280,7 @@ export class NoteView {
       note.enter();
       // Whoever was muted while it rang does not mean to leave silence.
       note.room?.mute("microphone", false);
-      note.room?.mute("camera", false);
+      if (note.kind === "video") note.room?.mute("camera", false);
       await note.record({ skipCountdown });
     } catch (error) {
       this.#error = noteErrorText(error);
