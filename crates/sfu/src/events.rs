@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::focus::Focus;
 use crate::ids::{ParticipantId, RoomId, Source};
 use crate::stage::StageReason;
 
@@ -70,6 +71,15 @@ pub enum SfuEvent {
         participant: Option<ParticipantId>,
         /// Why.
         reason: StageReason,
+    },
+    /// What one participant is meant to look at has changed.
+    Focus {
+        /// In which room.
+        room: RoomId,
+        /// Whose view it is.
+        participant: ParticipantId,
+        /// What to look at; `None`: nothing more than anything else.
+        focus: Option<Focus>,
     },
     /// A data-channel message for the engine.
     Data {
@@ -208,7 +218,8 @@ impl EventQueue {
                 SfuEvent::TrackLive { participant: a, source: s, .. },
                 SfuEvent::TrackLive { participant: b, source: t, .. },
             ) => a == b && s == t,
-            (SfuEvent::Slots { participant: a, .. }, SfuEvent::Slots { participant: b, .. }) => a == b,
+            (SfuEvent::Slots { participant: a, .. }, SfuEvent::Slots { participant: b, .. })
+            | (SfuEvent::Focus { participant: a, .. }, SfuEvent::Focus { participant: b, .. }) => a == b,
             _ => false,
         };
         let Some(at) = self.waiting.iter().position(same) else { return Some(event) };

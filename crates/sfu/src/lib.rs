@@ -17,6 +17,7 @@ mod decoding;
 mod error;
 mod events;
 pub mod feedback;
+mod focus;
 mod forward;
 mod ids;
 pub mod keyframe;
@@ -39,6 +40,7 @@ mod worker;
 
 pub use error::SfuError;
 pub use events::{DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
+pub use focus::{Focus, FocusReason};
 pub use ids::{ParticipantId, RoomId, Source};
 pub use level_source::Word;
 pub use publisher::TrackClaim;

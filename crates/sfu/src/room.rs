@@ -271,12 +271,7 @@ impl Room {
     /// A member says how large it shows its slots. Slots it does not name stay as they are.
     pub(crate) fn set_view(&mut self, key: usize, views: &[SlotView]) {
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
-        for view in views {
-            if let Some(slot) = subscriber.slots.iter_mut().find(|slot| slot.mid == view.mid) {
-                self.changed |= slot.view != (view.width, view.height);
-                slot.view = (view.width, view.height);
-            }
-        }
+        self.changed |= subscriber.set_view(views);
     }
 
     /// A member wants to see somebody whoever speaks, or nobody in particular.

@@ -1,10 +1,13 @@
 //! Which track flows in which slot of one participant: the assignment of paired slots, as a state machine without media or
 //! clocks. It is not the switching itself (a video slot changes its source on a keyframe: `subscriber.rs`).
 //!
+//! One of what is shown is the participant's focus (`focus.rs`), which always has a slot.
+//!
 //! In a room that fits the slots everyone keeps a stable pair: microphone and camera share the same k. In a larger room the
 //! loudest share the audio slots, and pins, screens, the stage and recent speakers fill the video slots; members keep their
 //! slot and the least recently active is evicted.
 
+use crate::focus::{Focus, focus};
 use crate::ids::{ParticipantId, Source};
 
 /// A speaking member keeps its audio slot against a newcomer less than this much louder. A lower value follows loudness more
@@ -32,7 +35,7 @@ pub(crate) struct Candidate {
     pub(crate) screen: Published,
     /// This subscriber asked to see them.
     pub(crate) pinned: bool,
-    /// The room highlights them.
+    /// The room highlights them; or did, before it highlighted this subscriber.
     pub(crate) on_stage: bool,
     /// Their voice light is on.
     pub(crate) speaking: bool,
@@ -52,6 +55,7 @@ pub(crate) type Shown = (ParticipantId, Source);
 pub(crate) struct SlotAssignment {
     audio: Vec<AudioSlot>,
     video: Vec<VideoSlot>,
+    focus: Option<Focus>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,8 +91,19 @@ impl SlotAssignment {
         self.video.get(slot)?.shown
     }
 
+    /// What the participant is meant to look at.
+    pub(crate) fn focus(&self) -> Option<Focus> {
+        self.focus
+    }
+
+    /// The video slot that shows this.
+    pub(crate) fn slot_showing(&self, shown: Shown) -> Option<usize> {
+        self.video.iter().position(|slot| slot.shown == Some(shown))
+    }
+
     /// Decides anew for these candidates. Deciding twice for the same candidates changes nothing.
     pub(crate) fn assign(&mut self, candidates: &[Candidate]) {
+        self.focus = focus(candidates, self.focus);
         if self.fits(candidates) {
             self.assign_all(candidates);
         } else {
@@ -226,13 +241,19 @@ impl SlotAssignment {
     fn choose_shown(&self, candidates: &[Candidate]) -> Vec<Shown> {
         let member = |shown: Shown| self.video.iter().any(|slot| slot.shown == Some(shown));
         let mut ranked = Vec::new();
+        let in_focus = |shown| self.focus.is_some_and(|focus| (focus.participant, focus.source) == shown);
         for c in candidates {
             if c.screen == Published::Yes {
-                let rank = if c.pinned { 4 } else { 3 };
+                let rank = match c.pinned {
+                    _ if in_focus((c.participant, Source::Screen)) => 5,
+                    true => 4,
+                    false => 3,
+                };
                 ranked.push((rank, c, (c.participant, Source::Screen)));
             }
             if c.camera == Published::Yes {
                 let rank = match (c.pinned, c.on_stage) {
+                    _ if in_focus((c.participant, Source::Camera)) => 5,
                     (true, _) => 4,
                     (false, true) => 2,
                     (false, false) => 0,
@@ -327,6 +348,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::focus::FocusReason;
 
     fn person(id: u64) -> Candidate {
         Candidate {
@@ -449,6 +471,64 @@ mod tests {
         assert!(shown.contains(&(ParticipantId(6), Source::Screen)));
     }
 
+    fn focus_of(slots: &SlotAssignment) -> Option<(u64, Source, FocusReason)> {
+        slots.focus().map(|focus| (focus.participant.0, focus.source, focus.reason))
+    }
+
+    #[test]
+    fn a_pin_wins_over_a_screen_and_a_screen_over_a_face() {
+        let mut slots = pairs(4, 4);
+        let mut people = [person(1), person(2), person(3)];
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), None, "nobody has spoken");
+        people[1].on_stage = true;
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), Some((2, Source::Camera, FocusReason::Stage)));
+        people[2].screen = Published::Yes;
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), Some((3, Source::Screen, FocusReason::Screen)));
+        people[0].pinned = true;
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), Some((1, Source::Camera, FocusReason::Pinned)));
+        people[0].screen = Published::Yes;
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), Some((1, Source::Screen, FocusReason::Pinned)));
+    }
+
+    #[test]
+    fn a_screen_stays_in_focus_while_others_share_theirs() {
+        let mut slots = pairs(4, 4);
+        let mut people = [person(1), person(2), person(3)];
+        people[1].screen = Published::Yes;
+        slots.assign(&people);
+        people[0].screen = Published::Yes;
+        (people[0].on_stage, people[0].last_active) = (true, 9);
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), Some((2, Source::Screen, FocusReason::Screen)));
+        people[1].screen = Published::Muted;
+        slots.assign(&people);
+        assert_eq!(focus_of(&slots), Some((1, Source::Screen, FocusReason::Screen)));
+    }
+
+    #[test]
+    fn the_only_slot_shows_the_focus() {
+        let mut slots = pairs(1, 1);
+        let mut people: Vec<Candidate> = (1..=4).map(person).collect();
+        people[0].last_active = 50;
+        people[2].on_stage = true;
+        slots.assign(&people);
+        assert_eq!(slots.shown(0), Some((ParticipantId(3), Source::Camera)));
+        people[3].screen = Published::Yes;
+        slots.assign(&people);
+        assert_eq!(slots.shown(0), Some((ParticipantId(4), Source::Screen)));
+        people[1].pinned = true;
+        slots.assign(&people);
+        assert_eq!(slots.shown(0), Some((ParticipantId(2), Source::Camera)));
+        people[1].screen = Published::Yes;
+        slots.assign(&people);
+        assert_eq!(slots.shown(0), Some((ParticipantId(2), Source::Screen)));
+    }
+
     fn published() -> impl Strategy<Value = Published> {
         prop_oneof![Just(Published::No), Just(Published::Muted), Just(Published::Yes)]
     }
@@ -508,6 +588,13 @@ mod tests {
                 }
                 let voices_wanted = people.iter().filter(|p| p.microphone == Published::Yes).count();
                 prop_assert!(heard.len() >= voices_wanted.min(audio), "a free audio slot while somebody waits");
+                if let Some(focus) = slots.focus() {
+                    let theirs = people.iter().find(|p| p.participant == focus.participant);
+                    let seen = theirs.is_some_and(|p| focus.source == Source::Screen || p.camera == Published::Yes);
+                    let has_slot = slots.slot_showing((focus.participant, focus.source)).is_some();
+                    prop_assert!(has_slot || !seen || slots.video.is_empty(), "the focus has no slot");
+                    prop_assert!(theirs.is_some_and(|p| p.pinned) || !people.iter().any(|p| p.pinned), "a pin was passed over");
+                }
                 let (before_voices, before_faces) = (voices(&slots), slots.video.iter().map(|v| v.shown).collect::<Vec<_>>());
                 slots.assign(&people);
                 prop_assert_eq!(before_voices, voices(&slots));

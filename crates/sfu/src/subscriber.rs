@@ -1,13 +1,16 @@
 //! What one participant receives: its slots, what flows in each, and the continuous RTP stream that each presents while tracks
 //! and layers change behind it. Which track a slot should carry is decided in `slots.rs` and by the room; here a slot goes over
-//! to it, video at a keyframe, audio at any packet.
+//! to it, video at a keyframe, audio at any packet. How large the pictures are is what the client says, and for a moment what it
+//! is about to say: `subscriber/sizes.rs`.
 
+mod sizes;
 mod slot;
 
 use std::time::{Duration, Instant};
 
 use ringback_transport::sdp::{Line, MediaKind};
 
+use crate::focus::Focus;
 use crate::forward::header::SendClock;
 use crate::forward::{Packet, PacketSink, Target};
 use crate::ids::ParticipantId;
@@ -15,6 +18,7 @@ use crate::publisher::Source;
 use crate::retransmission::{SentPacket, StoredPacket};
 use crate::slots::SlotAssignment;
 
+use sizes::Expectation;
 pub(crate) use slot::{Feed, Slot};
 
 /// Slots that one participant may have. A page shows fewer faces than this; each costs a few kilobytes once it carries video.
@@ -57,6 +61,9 @@ pub(crate) struct Subscriber {
     pub(crate) assignment: SlotAssignment,
     /// Whom this participant wants to see, whoever speaks.
     pub(crate) pin: Option<ParticipantId>,
+    /// What the client was told to look at.
+    pub(crate) told_focus: Option<Focus>,
+    expectation: Expectation,
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
     /// The transport-wide sequence number of the next packet.
@@ -71,6 +78,8 @@ impl Subscriber {
             retired: Vec::new(),
             assignment: SlotAssignment::default(),
             pin: None,
+            told_focus: None,
+            expectation: Expectation::default(),
             round_trip: DEFAULT_ROUND_TRIP,
             transport_sequence: 1,
             clock: SendClock::new(origin),

@@ -31,18 +31,26 @@ impl Room {
         }
         self.tell_live();
         let everyone = self.candidates();
+        let before_them = self.on_stage_before();
         for (key, member) in &self.members {
             let Some(subscriber) = self.subscribers.get_mut(key) else { continue };
             let pin = subscriber.pin;
+            // Whoever is on the stage themselves looks at who was there before.
+            let is_on_stage = |who| before_them.filter(|_| self.stage.on_stage() == Some(member.id)) == Some(who);
             let others: Vec<Candidate> = (everyone.iter())
                 .filter(|candidate| member.admitted && candidate.participant != member.id)
-                .map(|candidate| Candidate { pinned: pin == Some(candidate.participant), ..*candidate })
+                .map(|candidate| Candidate {
+                    pinned: pin == Some(candidate.participant),
+                    on_stage: candidate.on_stage || is_on_stage(candidate.participant),
+                    ..*candidate
+                })
                 .collect();
-            subscriber.assignment.assign(&others);
+            subscriber.assign(now, &others);
         }
         self.plan_slots();
         self.rebuild_targets();
         self.tell_slots();
+        self.tell_focus();
         self.request_keyframes(now, sink);
     }
 
@@ -76,6 +84,13 @@ impl Room {
                 })
             })
             .collect()
+    }
+
+    /// Who was on the stage last before whoever is there now, of those who are still here.
+    fn on_stage_before(&self) -> Option<ParticipantId> {
+        let others = self.members.iter().filter(|(_, member)| self.stage.on_stage() != Some(member.id));
+        let staged = others.filter(|(_, member)| member.admitted && member.voice.staged > 0);
+        staged.max_by_key(|(_, member)| member.voice.staged).map(|(_, member)| member.id)
     }
 
     fn plan_slots(&mut self) {
@@ -135,6 +150,17 @@ impl Room {
             let slots: Vec<SlotMapping> = subscriber.slots.iter_mut().filter_map(|slot| slot.mapping(None)).collect();
             if let Some(member) = self.members.get(key).filter(|_| !slots.is_empty()) {
                 self.events.push_back(SfuEvent::Slots { room: self.id, participant: member.id, slots });
+            }
+        }
+    }
+
+    /// Tells each client what it is meant to look at, if that has changed.
+    fn tell_focus(&mut self) {
+        for (key, subscriber) in &mut self.subscribers {
+            let Some(member) = self.members.get(key).filter(|member| member.connected) else { continue };
+            let focus = subscriber.assignment.focus();
+            if std::mem::replace(&mut subscriber.told_focus, focus) != focus {
+                self.events.push_back(SfuEvent::Focus { room: self.id, participant: member.id, focus });
             }
         }
     }
@@ -209,7 +235,7 @@ fn plan<'a>(
         Some(SlotReason::Muted)
     } else if !track.codecs.get(track.codec).is_some_and(|codec| slot.carries(codec)) {
         Some(SlotReason::Codec)
-    } else if slot.kind == MediaKind::Video && (slot.view.0 == 0 || slot.view.1 == 0) {
+    } else if slot.kind == MediaKind::Video && (slot.size().0 == 0 || slot.size().1 == 0) {
         Some(SlotReason::Hidden)
     } else {
         None
@@ -221,7 +247,7 @@ fn plan<'a>(
         None if track.layers.len() <= 1 => (!track.layers.is_empty()).then(|| publisher.key(at, 0)),
         None => {
             let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
-            let view = (pixels(slot.view.0), pixels(slot.view.1));
+            let view = (pixels(slot.size().0), pixels(slot.size().1));
             let states: Vec<layers::LayerState> = track.layers.iter().map(|layer| layer.state()).collect();
             let current = current.map(|key| usize::from(key.layer));
             layers::choose(&states, view, video_cap, current).map(|layer| publisher.key(at, layer))

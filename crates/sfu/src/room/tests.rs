@@ -1,5 +1,6 @@
 //! Rooms on virtual time, with packets collected instead of sealed.
 
+mod focus;
 mod scene;
 
 use std::time::Duration;

@@ -33,6 +33,9 @@ impl Room {
             self.changed |= publisher.changed;
         }
         self.tick_voices(now);
+        for (_, subscriber) in &mut self.subscribers {
+            self.changed |= subscriber.handle_timeout(now);
+        }
         self.report_slots(now, sink);
         self.repeat_keyframe_requests(now, sink);
         self.tick_taps(now, sink);

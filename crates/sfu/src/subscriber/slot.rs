@@ -12,6 +12,7 @@ use crate::ids::{ParticipantId, Source};
 use crate::retransmission::{RtxSequencer, SentLog, SentPacket, StoredPacket};
 use crate::rewrite::{MediaClock, Rewriter, Rewritten};
 use crate::sender_report::{SlotReport, SlotReporter, SourceClock};
+use crate::slots::Shown;
 use crate::vp8::{Vp8Descriptor, Vp8Fields, Vp8Rewriter};
 
 /// Codecs of one m-line that are told apart; the rest cannot be forwarded.
@@ -58,8 +59,10 @@ pub(crate) struct Slot {
     pub(crate) ssrc: u32,
     pub(crate) rtx_ssrc: Option<u32>,
     pub(crate) cname: String,
-    /// The size it is shown at, in pixels.
+    /// The size it is shown at, in pixels, as the client says.
     pub(crate) view: (u32, u32),
+    /// … and the size it is about to be shown at, before the client says so.
+    pub(crate) expected: Option<(u32, u32)>,
     codecs: Vec<Codec>,
     header: HeaderTemplate,
     epoch: u32,
@@ -94,6 +97,7 @@ impl Slot {
             rtx_ssrc: described.rtx_ssrc,
             cname: described.cname.clone(),
             view,
+            expected: None,
             codecs: line.codecs.clone(),
             header: HeaderTemplate::new(&line.mid, &line.extensions),
             epoch: 0,
@@ -120,6 +124,16 @@ impl Slot {
         self.cname.clone_from(&described.cname);
         self.codecs.clone_from(&line.codecs);
         self.header = HeaderTemplate::new(&line.mid, &line.extensions);
+    }
+
+    /// The size to choose a layer for.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        self.expected.filter(|&expected| area(expected) > area(self.view)).unwrap_or(self.view)
+    }
+
+    /// Whether this is meant to flow.
+    pub(crate) fn is_for(&self, (participant, source): Shown) -> bool {
+        self.feed.is_some_and(|feed| feed.participant == participant && feed.source == source)
     }
 
     /// The layer that flows.
@@ -376,6 +390,11 @@ impl Slot {
             }
         })
     }
+}
+
+/// How much of a screen a size covers.
+pub(crate) fn area((width, height): (u32, u32)) -> u64 {
+    u64::from(width) * u64::from(height)
 }
 
 /// Whether two m-lines mean the same bytes by a codec.
