@@ -75,14 +75,14 @@ async fn a_voice_without_levels_is_decoded_and_takes_the_stage() {
             call.run(Duration::from_millis(20)).await;
         }
         assert_eq!((on_stage(&call), speaking(&call)), (None, vec![]), "{claim:?}");
-        for _ in 0..60 {
+        while (on_stage(&call), speaking(&call)) != (Some(ANN), vec![ANN]) {
+            assert!(ann.number < 200, "{claim:?}: {:?} is on the stage", on_stage(&call));
             ann.send(&mut call, true, claim);
             call.run(Duration::from_millis(20)).await;
         }
-        assert_eq!((on_stage(&call), speaking(&call)), (Some(ANN), vec![ANN]), "{claim:?}");
-        assert_eq!(call.peers[1].rtp.len(), 85, "and is forwarded from the first packet on");
+        assert_eq!(call.peers[1].rtp.len() as u64, ann.number, "and is forwarded from the first packet on");
         let decoded = call.handle.statistics().await.unwrap().voices_decoded;
-        assert!((30..=85).contains(&decoded), "{decoded}");
+        assert!((5..=ann.number).contains(&decoded), "{decoded}");
         call.until("the light goes out", |call| speaking(call).is_empty()).await;
     }
 }
@@ -98,15 +98,16 @@ async fn whoever_claims_to_be_loud_in_silence_loses_the_stage_and_not_the_voice(
         ann.send(&mut call, number > 75, if number > 75 { lie(number + 3) } else { Some(127) });
         call.run(Duration::from_millis(20)).await;
     }
-    assert_eq!((on_stage(&call), speaking(&call)), (Some(ANN), vec![ANN]));
+    assert_eq!(on_stage(&call), Some(ANN));
+    assert!(!speaking(&call).contains(&BOB));
     // He speaks after all: what he claims is not needed to hear him.
-    for number in 0..100 {
-        bob.send(&mut call, true, lie(number));
+    while (on_stage(&call), speaking(&call)) != (Some(BOB), vec![BOB]) {
+        assert!(bob.number < 500, "{:?} is on the stage, {:?} speak", on_stage(&call), speaking(&call));
+        bob.send(&mut call, true, lie(bob.number));
         ann.send(&mut call, false, Some(127));
         call.run(Duration::from_millis(20)).await;
     }
-    assert_eq!((on_stage(&call), speaking(&call)), (Some(BOB), vec![BOB]));
-    assert_eq!(call.peers[2].rtp.len(), 600, "everything was forwarded");
+    assert_eq!(call.peers[2].rtp.len() as u64, ann.number + bob.number, "everything was forwarded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,9 +115,10 @@ async fn nobody_is_decoded_whose_levels_are_there() {
     let mut call = Call::connected(2).await;
     let mut ann = Microphone::new(0);
     for number in 0..100 {
-        ann.send(&mut call, true, Some(0x80 | [34, 24, 20, 19, 21, 23, 22, 27, 33][number % 9]));
-        call.run(Duration::from_millis(10)).await;
+        let level = if number < 25 { 68 + number as u8 % 3 } else { [34, 24, 20, 19, 21, 23, 22, 27, 33][number % 9] };
+        ann.send(&mut call, number >= 25, Some(0x80 | level));
+        call.run(Duration::from_millis(20)).await;
     }
-    assert_eq!(speaking(&call), [ANN]);
+    assert_eq!(on_stage(&call), Some(ANN));
     assert_eq!(call.handle.statistics().await.unwrap().voices_decoded, 0);
 }
