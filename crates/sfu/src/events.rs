@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::focus::Focus;
 use crate::ids::{ParticipantId, RoomId, Source};
-use crate::stage::StageReason;
+use crate::level_source::Word;
+use crate::stage::{Reading, StageReason};
 
 /// Data-channel messages that wait at most while nobody takes events. More memory against more patience with a slow engine.
 const WAITING_DATA: usize = 256;
@@ -80,6 +81,18 @@ pub enum SfuEvent {
         participant: ParticipantId,
         /// What to look at; `None`: nothing more than anything else.
         focus: Option<Focus>,
+    },
+    /// What the stage detector makes of everybody, for participants who have a data channel open that is labelled `stage`: each 100 ms,
+    /// and only while there are such.
+    StageReadings {
+        /// In which room.
+        room: RoomId,
+        /// Who looks on.
+        watchers: Vec<ParticipantId>,
+        /// Who is on the stage.
+        on_stage: Option<ParticipantId>,
+        /// Those who are the nearest to the stage, first the one on it.
+        readings: Vec<(ParticipantId, Reading, Word)>,
     },
     /// A data-channel message for the engine.
     Data {
@@ -213,7 +226,8 @@ impl EventQueue {
     fn merge(&mut self, event: SfuEvent) -> Option<SfuEvent> {
         let same = |old: &SfuEvent| match (old, &event) {
             (SfuEvent::Speaking { room: a, .. }, SfuEvent::Speaking { room: b, .. })
-            | (SfuEvent::Stage { room: a, .. }, SfuEvent::Stage { room: b, .. }) => a == b,
+            | (SfuEvent::Stage { room: a, .. }, SfuEvent::Stage { room: b, .. })
+            | (SfuEvent::StageReadings { room: a, .. }, SfuEvent::StageReadings { room: b, .. }) => a == b,
             (
                 SfuEvent::TrackLive { participant: a, source: s, .. },
                 SfuEvent::TrackLive { participant: b, source: t, .. },

@@ -14,6 +14,7 @@ mod taps;
 mod tests;
 mod ticks;
 mod voices;
+mod watching;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -111,6 +112,8 @@ pub(crate) struct Room {
     ears: Box<dyn Ears>,
     switched: Vec<Switched>,
     taps: Vec<TapPort>,
+    /// Members who look on while the stage is decided.
+    watchers: Vec<usize>,
     events: VecDeque<SfuEvent>,
     last_media: Option<Instant>,
     next_tick: Instant,
@@ -137,6 +140,7 @@ impl Room {
             ears: Box::new(Deaf),
             switched: Vec::new(),
             taps: Vec::new(),
+            watchers: Vec::new(),
             events: VecDeque::new(),
             last_media: None,
             next_tick: now + IDLE_TICK,
@@ -223,6 +227,7 @@ impl Room {
     pub(crate) fn leave(&mut self, now: Instant, key: usize) {
         let Some(member) = self.members.try_remove(key) else { return };
         self.end_taps(key, TapEnd::Left);
+        self.watch_stage(key, false);
         self.publishers.try_remove(key);
         self.subscribers.try_remove(key);
         for (_, subscriber) in &mut self.subscribers {

@@ -19,6 +19,9 @@ const LEAST_TICK: Duration = Duration::from_millis(1);
 /// Layers are chosen anew each so many ticks, since their bitrates change.
 const LAYER_TICKS: u64 = 25;
 
+/// Whoever watches the stage is told so often: as fast as an eye follows a curve.
+const READING_TICKS: u64 = 5;
+
 impl Room {
     /// Does what is due.
     pub(crate) fn handle_timeout<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
@@ -39,6 +42,9 @@ impl Room {
         self.report_slots(now, sink);
         self.repeat_keyframe_requests(now, sink);
         self.tick_taps(now, sink);
+        if self.ticks.is_multiple_of(READING_TICKS) {
+            self.tell_readings(now);
+        }
         self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && self.has_simulcast();
         self.settle(now, sink);
         let feedback =

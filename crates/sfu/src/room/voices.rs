@@ -53,6 +53,13 @@ impl Voice {
     }
 }
 
+impl Voice {
+    /// Whose word counts for their level.
+    pub(super) fn word(&self) -> Word {
+        self.source.word()
+    }
+}
+
 /// The Opus that a microphone's packet holds; of RED the newest block.
 pub(super) fn opus_of<'p>(track: &Track, packet: &Packet<'p>) -> Option<&'p [u8]> {
     let payload = match track.codecs.get(usize::from(packet.codec))?.name {

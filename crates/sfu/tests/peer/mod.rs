@@ -224,6 +224,10 @@ impl Peer {
         sctp.open(Instant::now(), label, "", Delivery::RELIABLE).unwrap()
     }
 
+    pub fn close_channel(&mut self, channel: u16) {
+        self.sctp.as_mut().unwrap().close_channel(Instant::now(), channel);
+    }
+
     pub fn send_data(&mut self, channel: u16, text: &str) {
         self.sctp.as_mut().unwrap().send(Instant::now(), channel, false, text.as_bytes()).unwrap();
     }

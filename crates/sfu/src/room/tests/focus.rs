@@ -5,6 +5,7 @@ use ringback_transport::sdp::PublishLine;
 
 use super::scene::*;
 use crate::focus::{Focus, FocusReason};
+use crate::level_source::Word;
 use crate::stage::PlainStage;
 
 /// The simulcast layers of a camera: SSRC, RID, width, height.
@@ -251,4 +252,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn whoever_watches_the_stage_is_told_what_is_made_of_everybody_and_nobody_else_is() {
+    let mut room = Conversation::of(3, 2);
+    let told = |room: &mut Conversation| -> Vec<SfuEvent> {
+        let events = room.scene.events().into_iter();
+        events.filter(|event| matches!(event, SfuEvent::StageReadings { .. })).collect()
+    };
+    room.go_on(1_000, Some(1), false);
+    assert_eq!(told(&mut room), []);
+    room.scene.room.watch_stage(2, true);
+    room.go_on(1_000, Some(1), false);
+    let events = told(&mut room);
+    assert!((8..=11).contains(&events.len()), "{} times in a second", events.len());
+    let Some(SfuEvent::StageReadings { watchers, on_stage, readings, .. }) = events.last() else { panic!() };
+    assert_eq!((&watchers[..], *on_stage), (&[ParticipantId(3)][..], Some(ParticipantId(2))));
+    let (first, reading, word) = readings[0];
+    assert_eq!((first, word, readings.len()), (ParticipantId(2), Word::Client, 3));
+    assert!(reading.speaking && (-24..=-16).contains(&reading.level), "{reading:?}");
+    room.scene.room.leave(room.scene.now, 2);
+    room.scene.keys.pop();
+    room.go_on(500, Some(1), false);
+    assert_eq!(told(&mut room), []);
 }

@@ -19,6 +19,9 @@ const MAX_CHANNELS: usize = 16;
 /// The label of the channel whose messages come straight back.
 const ECHO: &str = "echo";
 
+/// The label of the channel on which the stage's readings come.
+const STAGE: &str = "stage";
+
 impl Driver {
     /// Takes one datagram in.
     #[inline]
@@ -131,12 +134,16 @@ impl Driver {
                         peer.socket = socket;
                     }
                 }
-                ConnectionEvent::DataChannelOpen { channel, label, .. } => self.channel_opened(place, channel, label),
+                ConnectionEvent::DataChannelOpen { channel, label, .. } => {
+                    self.channel_opened(place, channel, label);
+                    self.watch_stage(place, now);
+                }
                 ConnectionEvent::DataChannelClosed { channel } => {
                     let peer = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1));
                     if let Some(peer) = peer {
                         peer.channels.retain(|known| known.number != channel);
                     }
+                    self.watch_stage(place, now);
                 }
                 ConnectionEvent::DataMessage { channel, binary, data } => {
                     self.message(place, now, channel, binary, data);
@@ -195,6 +202,13 @@ impl Driver {
         if peer.channels.len() < MAX_CHANNELS {
             peer.channels.push(Channel { number, label });
         }
+    }
+
+    /// Whoever has a channel of that label open looks on while the stage is decided.
+    fn watch_stage(&mut self, place: Place, now: Instant) {
+        let peer = self.rooms.get(place.0).and_then(|home| home.peers.get(place.1));
+        let watches = peer.is_some_and(|peer| peer.channels.iter().any(|channel| channel.label == STAGE));
+        self.in_room(place.0, |room, _| room.watch_stage(place.1, watches), now);
     }
 
     fn message(&mut self, place: Place, now: Instant, number: u16, binary: bool, data: bytes::Bytes) {
