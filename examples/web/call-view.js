@@ -1,6 +1,7 @@
 /** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
 import { ReactionsView } from "./reactions.js";
+import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
 import * as tones from "./tones.js";
 import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
@@ -265,6 +266,8 @@ export class CallView {
         return this.toggleScreen();
       case "d":
         return this.call.isOver ? undefined : this.#devices.open();
+      case "g":
+        return this.call.isOver ? undefined : toggleSpeakerOverlay(this.call.room);
       case "H":
         return this.end();
       case "Escape":

@@ -93,7 +93,9 @@ export class Stage {
       tile.speaking = this.#room.speaking.has(key);
       tile.root.toggleAttribute("data-stage", this.#room.stage === key);
     }
-    this.#self.speaking = this.#room.me !== undefined && this.#room.speaking.has(this.#room.me);
+    const { me, speaking, stage } = this.#room;
+    this.#self.speaking = me !== undefined && speaking.has(me);
+    this.#self.root.toggleAttribute("data-stage", me !== undefined && stage === me);
   }
 
   #own() {
