@@ -88,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
         (None, None) => answer(&client, &mut events).await?,
     };
     let audio = args.wav.clone().map_or(AudioSource::Tone { hz: args.tone }, AudioSource::Wav);
-    let publish = Publish { audio: Some(audio), video: args.video.clone(), slots: args.slots, muted: false };
+    let publish = Publish { audio: Some(audio), video: args.video.clone(), slots: args.slots, ..Publish::default() };
     let started = Instant::now();
     let participant = client.join(&room, publish).await?;
     participant.connected(MEDIA_TIMEOUT).await?;

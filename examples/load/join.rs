@@ -50,7 +50,7 @@ impl Door {
         origin: Instant,
     ) -> anyhow::Result<Other> {
         let client = self.session(name).await?;
-        let participant = client.join(room, Publish { audio: None, video: None, slots, muted: false }).await?;
+        let participant = client.join(room, Publish { slots, ..Publish::default() }).await?;
         participant.connected(Duration::from_secs(20)).await.with_context(|| format!("{name}'s media"))?;
         let (audio, video) = (participant.on_audio(), participant.on_video());
         Ok(Other { participant, before: (0, 0), checkers: vec![check(audio, origin), check(video, origin)] })

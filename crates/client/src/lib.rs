@@ -42,5 +42,5 @@ pub use listen::{AudioDecoder, dominant_frequency};
 pub use microphone::SAMPLE_RATE;
 pub use participant::{DataMessage, Participant, ReceivedPacket, RtpHeader};
 pub use protocol::{Call, CallKind, CallState, ErrorCode, Event, Kind, Outcome, SlotView, Source};
-pub use publish::{AudioSource, Publish};
+pub use publish::{AudioSource, PacketLog, Publish, SentPacket};
 pub use reception::{Flow, Reception, SlotReport};

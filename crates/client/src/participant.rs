@@ -133,7 +133,8 @@ impl Participant {
             match line.source {
                 Source::Microphone => {
                     if let Some(microphone) = microphone.take() {
-                        tasks.spawn(once_connected(state, until_gone(send_microphone(microphone, outlet))));
+                        let sending = send_microphone(microphone, outlet, publish.log.clone());
+                        tasks.spawn(once_connected(state, until_gone(sending)));
                     }
                 }
                 Source::Camera | Source::Screen => {

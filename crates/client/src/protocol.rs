@@ -413,6 +413,27 @@ pub enum Event {
         #[serde(default)]
         reason: String,
     },
+    /// Something happened to a note: its `state`, `reason` and `heard_at` say what.
+    #[serde(
+        rename = "note.offered",
+        alias = "note.countdown",
+        alias = "note.recording",
+        alias = "note.saving",
+        alias = "note.draft",
+        alias = "note.sent",
+        alias = "note.discarded",
+        alias = "note.expired",
+        alias = "note.heard",
+        alias = "note.unheard",
+        alias = "note.deleted"
+    )]
+    Note {
+        /// The note as the protocol has it.
+        note: serde_json::Value,
+        /// How many notes wait for this user.
+        #[serde(default)]
+        unheard: u64,
+    },
     /// The signaling socket has closed; nothing follows. Made by this client.
     #[serde(rename = "client.closed")]
     Closed {

@@ -2,8 +2,8 @@
 //! the clip says they are due (RFC 7741).
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,12 +53,47 @@ pub struct Publish {
     pub slots: usize,
     /// Joins with the microphone muted.
     pub muted: bool,
+    /// Keeps every packet of the microphone that is sent, to be held against what arrived.
+    pub log: Option<PacketLog>,
+}
+
+/// A packet of the microphone, as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentPacket {
+    /// When.
+    pub at: std::time::Instant,
+    /// Its RTP timestamp, in samples at 48 kHz.
+    pub timestamp: u32,
+    /// Opus.
+    pub payload: Bytes,
+}
+
+/// The packets of a microphone. Clones share it; it grows for as long as the microphone sends.
+#[derive(Debug, Clone, Default)]
+pub struct PacketLog(Arc<Mutex<Vec<SentPacket>>>);
+
+impl PacketLog {
+    /// What was sent so far.
+    pub fn packets(&self) -> Vec<SentPacket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn push(&self, packet: SentPacket) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(packet);
+    }
+}
+
+/// Two are equal if they are the same log.
+impl PartialEq for PacketLog {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Default for Publish {
     /// Only listens and watches, in four pairs of slots.
     fn default() -> Self {
-        Self { audio: None, video: None, slots: 4, muted: false }
+        Self { audio: None, video: None, slots: 4, muted: false, log: None }
     }
 }
 
@@ -99,7 +134,11 @@ impl Outlet {
 }
 
 /// Sends the microphone until the connection is gone. While muted nothing is sent, but the media clock goes on.
-pub(crate) async fn send_microphone(mut microphone: Microphone, outlet: Outlet) -> Result<(), ClientError> {
+pub(crate) async fn send_microphone(
+    mut microphone: Microphone,
+    outlet: Outlet,
+    log: Option<PacketLog>,
+) -> Result<(), ClientError> {
     let setting_up = "setting up the Opus encoder";
     let mut encoder = opus::Encoder::new(SAMPLE_RATE, opus::Channels::Mono, opus::Application::Audio)
         .map_err(ClientError::opus(setting_up))?;
@@ -130,7 +169,11 @@ pub(crate) async fn send_microphone(mut microphone: Microphone, outlet: Outlet) 
         }
         talkspurt = false;
         sequence_number = sequence_number.wrapping_add(1);
-        outlet.send(header, payload.into()).await.map_err(ClientError::media("sending audio"))?;
+        let payload = Bytes::from(payload);
+        if let Some(log) = &log {
+            log.push(SentPacket { at: std::time::Instant::now(), timestamp, payload: payload.clone() });
+        }
+        outlet.send(header, payload).await.map_err(ClientError::media("sending audio"))?;
     }
 }
 

@@ -76,7 +76,8 @@ async fn a_tone_and_a_clip_come_back_through_the_slots() {
 async fn a_muted_microphone_sends_nothing() {
     let server = EchoServer::start().await;
     let client = Client::connect(&server.url, "good").await.unwrap();
-    let publish = Publish { audio: Some(AudioSource::Silence), video: Some(testcard()), slots: 1, muted: true };
+    let publish =
+        Publish { audio: Some(AudioSource::Silence), video: Some(testcard()), slots: 1, muted: true, log: None };
     let participant = client.join("r1", publish).await.unwrap();
     let (mut audio, mut video) = (participant.on_audio(), participant.on_video());
     tokio::time::timeout(SOON, video.recv()).await.unwrap().unwrap();
@@ -100,7 +101,8 @@ async fn a_muted_microphone_sends_nothing() {
 async fn messages_go_both_ways_on_the_data_channel() {
     let server = EchoServer::start().await;
     let client = Client::connect(&server.url, "good").await.unwrap();
-    let publish = Publish { audio: Some(AudioSource::Silence), video: Some(testcard()), slots: 1, muted: false };
+    let publish =
+        Publish { audio: Some(AudioSource::Silence), video: Some(testcard()), slots: 1, muted: false, log: None };
     let participant = client.join("r1", publish).await.unwrap();
     let mut messages = participant.on_data();
     participant.send_data("hello", SOON).await.unwrap();
