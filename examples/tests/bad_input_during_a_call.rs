@@ -79,8 +79,12 @@ struct Talker {
 
 impl Talker {
     async fn join(client: Client, room: &str, hz: f64) -> Self {
-        let publish =
-            Publish { audio: Some(AudioSource::Tone { hz }), video: Some(TESTCARD.into()), slots: 2, muted: false };
+        let publish = Publish {
+            audio: Some(AudioSource::Tone { hz }),
+            video: Some(TESTCARD.into()),
+            slots: 2,
+            ..Publish::default()
+        };
         let participant = client.join(room, publish).await.unwrap();
         participant.connected(SOON).await.unwrap();
         let packets = [participant.on_audio(), participant.on_video()].map(kept);
