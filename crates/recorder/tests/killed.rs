@@ -66,7 +66,9 @@ async fn victim(folder: &Path) {
     let to_voice = desk.begin(&voice, &[]).await;
     let to_video = desk.begin(&video, &[]).await;
     let mut to_retakes = desk.begin(&retakes, &[]).await;
-    let say = |what: &str, index: usize| writeln!(std::io::stdout(), "{what} {index}").unwrap();
+    // Past the test runner, which captures what `println` says.
+    let mut out = std::io::stdout();
+    let mut say = |what: &str, index: usize| writeln!(out, "{what} {index}").unwrap();
     say("begun", 0);
     let began = Instant::now();
     let (mut heard, mut seen, mut retaken) = (0, 0, 0);
