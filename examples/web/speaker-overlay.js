@@ -16,6 +16,7 @@ import { element } from "./dom.js";
 const LABEL = "stage";
 /** How much of the past is shown. */
 const SPAN_MS = 15_000;
+const LEGEND = "White: level, dotted: noise. Yellow: evidence, dashed: what takes the stage. Green: on the stage, and speaking. g closes.";
 const ROWS = 6;
 const ROW_HEIGHT = 64;
 const WIDTH = 420;
@@ -45,7 +46,7 @@ class SpeakerOverlay {
     this.#root = element(
       "aside",
       { id: "speaker-overlay", "aria-label": "What the speaker detector sees" },
-      element("p", {}, "level · noise · evidence against what is needed; in colour: on the stage (g closes)"),
+      element("p", { style: `margin: 0 0 8px; max-width: ${WIDTH}px` }, LEGEND),
       this.#canvas,
     );
     Object.assign(this.#root.style, {
@@ -166,7 +167,7 @@ class SpeakerOverlay {
     context.fillText(this.#name(id), 0, top + 16, NAME_WIDTH - 10);
     context.font = "11px system-ui, sans-serif";
     context.fillStyle = "rgb(232 239 233 / 72%)";
-    const level = last.level <= -127 ? "silent" : `${last.level} dBov`;
+    const level = last.level <= QUIETEST ? "silent" : `${last.level} dBov`;
     context.fillText(level, 0, top + 31, NAME_WIDTH - 10);
     context.fillText(`speech ${last.utterance} %`, 0, top + 44, NAME_WIDTH - 10);
     if (last.word !== "client") context.fillText(`level ${last.word}`, 0, top + 57, NAME_WIDTH - 10);

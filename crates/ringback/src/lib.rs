@@ -17,6 +17,7 @@ mod metrics;
 mod missed_call;
 mod notes;
 mod reactions;
+mod stage_readings;
 
 pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::reactions::ReactionDesk;
+use crate::stage_readings;
 use dashmap::DashMap;
 use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
@@ -107,8 +108,14 @@ impl Workers {
         self.room_names.get(&room).map(|name| name.to_string())
     }
 
-    fn participant_name(&self, participant: ParticipantId) -> Option<String> {
+    pub(crate) fn participant_name(&self, participant: ParticipantId) -> Option<String> {
         self.participant_names.get(&participant).map(|name| name.to_string())
+    }
+
+    /// The worker that a participant is on.
+    pub(crate) fn worker_of(&self, participant: ParticipantId) -> Option<&WorkerHandle> {
+        let name = self.participant_names.get(&participant)?.clone();
+        self.workers.get(self.participants.get(&name)?.worker)
     }
 
     /// What a worker reports, in signaling's words. `None` where a room or participant is gone by now.
@@ -286,6 +293,10 @@ pub(crate) async fn carry_events(
             {
                 desk.data(&room, &participant, label, data);
             }
+            continue;
+        }
+        if let SfuEvent::StageReadings { watchers, on_stage, readings, .. } = event {
+            stage_readings::tell(&workers, watchers, on_stage, readings).await;
             continue;
         }
         if let Some(event) = workers.translate(event) {
