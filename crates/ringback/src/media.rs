@@ -11,6 +11,7 @@ use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
 use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
 use ringback_signaling::protocol::{ErrorCode, MediaKind, SlotInfo, SlotMapping, SlotView, Source, TrackClaim};
+use ringback_signaling::rooms::RoomsConfig;
 use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
 use tokio::sync::mpsc;
 
@@ -178,7 +179,9 @@ impl Media for Workers {
             let (id, worker, name) = (RoomId(self.id()), self.quietest(), Arc::<str>::from(room));
             self.rooms.insert(name.clone(), (id, worker));
             self.room_names.insert(id, name);
-            let opened = self.workers[worker].open_room(id, sfu::RoomConfig::default()).await;
+            // Signaling counts who comes in; the worker must not know another number.
+            let config = sfu::RoomConfig::default().with_max_participants(RoomsConfig::default().max_participants);
+            let opened = self.workers[worker].open_room(id, config).await;
             opened.map_err(|error| {
                 self.forget_room(room);
                 refused(error)
