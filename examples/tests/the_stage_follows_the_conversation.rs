@@ -74,10 +74,12 @@ fn write_part(path: &Path, part: &Part) {
     writer.finalize().unwrap();
 }
 
-/// Joins the room and notes every change of the stage by name and by milliseconds since the microphones began.
+/// Joins the room and notes every change of the stage by name and time, and every change of what this page is meant to look at.
 const JOIN: &str = "(async () => {
     window.talk = ringback.session.join('talk');
     window.stages = [];
+    window.focuses = [];
+    talk.on('focus', (focus) => focuses.push(focus === null ? null : talk.participants.get(focus.participant)?.name ?? 'me'));
     talk.on('stage', (id) => stages.push({
         at: Date.now(),
         who: id === talk.me ? ringback.session.name : talk.participants.get(id)?.name ?? null,
@@ -115,7 +117,7 @@ async fn the_stage_follows_the_turns_and_neither_a_yeah_nor_a_cough() {
     let begin = pages[0].1.eval("Date.now() + 1500").await.unwrap().as_i64().unwrap();
     for (_, page) in &pages {
         page.eval(&format!(
-            "(stages.length = 0, setTimeout(async () => {{
+            "(stages.length = 0, focuses.length = 0, setTimeout(async () => {{
                 const stream = await navigator.mediaDevices.getUserMedia({{ audio: true }});
                 await talk.publish('microphone', stream.getAudioTracks()[0]);
                 window.begun = true;
@@ -134,6 +136,12 @@ async fn the_stage_follows_the_turns_and_neither_a_yeah_nor_a_cough() {
         let who: Vec<_> = stages.iter().map(|stage| stage.who.as_deref().unwrap_or("nobody")).collect();
         let told = format!("{}'s page was told {stages:?}, the microphones began at {begin}", SCRIPT[index].name);
         assert_eq!(who, TURNS.map(|(who, _)| who), "{told}");
+        // Nobody looks at themselves: while they speak, they see who spoke before.
+        let focuses: Vec<Option<String>> = serde_json::from_value(page.eval("focuses").await.unwrap()).unwrap();
+        let mut others: Vec<_> = who.iter().filter(|who| **who != SCRIPT[index].name).collect();
+        others.dedup();
+        let looked_at: Vec<_> = focuses.iter().map(|focus| focus.as_deref().unwrap_or("nobody")).collect();
+        assert_eq!(looked_at.iter().collect::<Vec<_>>(), others, "{}'s page", SCRIPT[index].name);
         for (stage, (_, from)) in stages.iter().zip(TURNS) {
             let late = stage.at - begin - (from * 1_000.0) as i64;
             assert!((-500..LATE_MS).contains(&late), "late by {late} ms: {told}");

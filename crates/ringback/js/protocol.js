@@ -20,6 +20,7 @@
  * @typedef {{participant: string, user: string, name: string, tracks: TrackRecord[], connected: boolean}} ParticipantRecord
  * @typedef {{participant: string, answer: string, slots: SlotInfo[], roster: ParticipantRecord[], stage: string|null, speaking: string[]}} JoinAnswer
  * @typedef {{mid: string, width: number, height: number}} SlotView
+ * @typedef {{participant: string, source: Source, reason: "pinned"|"screen"|"stage"}} Focus
  *
  * @typedef {"voice"|"video"} NoteKind
  * @typedef {"offered"|"countdown"|"recording"|"saving"|"draft"|"sent"|"discarded"|"expired"} NoteState

@@ -10,6 +10,7 @@ import { Reactions } from "./reactions.js";
 import { SlotBoard } from "./slots.js";
 import { TileBoard } from "./tiles.js";
 
+/** @typedef {import("./protocol.js").Focus} Focus */
 /** @typedef {import("./protocol.js").JoinAnswer} JoinAnswer */
 /** @typedef {import("./protocol.js").ParticipantRecord} ParticipantRecord */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
@@ -31,10 +32,10 @@ const RESTART_LIMIT_MS = 15_000;
 const JOIN_TIMEOUT_MS = 15_000;
 
 /**
- * `state`: of the transport. `participants`: somebody came, went or changed. `speaking` and `stage`: as their properties.
+ * `state`: of the transport. `participants`: somebody came, went or changed. `speaking`, `stage` and `focus`: as their properties.
  * `label`: a picture got its name or lost it. `muted`: one of our own sources. `blocked`: the browser wants a gesture before
  * it plays sound (`room.play()`). `closed`: over, and why.
- * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, label: undefined, muted: {source: Source, muted: boolean}, blocked: undefined, closed: string}>}
+ * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, blocked: undefined, closed: string}>}
  */
 export class Room extends Emitter {
   /** The room's id, once known. @type {string|undefined} */
@@ -49,6 +50,8 @@ export class Room extends Emitter {
   speaking = new Set();
   /** Whom to highlight. @type {string|null} */
   stage = null;
+  /** What to look at: a pin before a shared screen before whoever is on the stage, never ourselves. @type {Focus|null} */
+  focus = null;
   /** @readonly */
   slots = new SlotBoard();
   /** Emoji, hands and statuses. @readonly @type {Reactions} */
@@ -311,6 +314,9 @@ export class Room extends Emitter {
         return this.#setSpeaking(event.speaking);
       case "room.stage":
         return this.#setStage(event.participant);
+      case "room.focus":
+        this.focus = event.focus;
+        return this.emit("focus", this.focus);
       case "room.connected":
         return this.#isConnected(event.participant);
       case "reaction":

@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
 use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
-use ringback_signaling::protocol::{ErrorCode, MediaKind, SlotInfo, SlotMapping, SlotView, Source, TrackClaim};
+use ringback_signaling::protocol::{ErrorCode, Focus, MediaKind, SlotInfo, SlotMapping, SlotView, Source, TrackClaim};
 use ringback_signaling::rooms::RoomsConfig;
 use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
 use tokio::sync::mpsc;
@@ -148,6 +148,14 @@ impl Workers {
                 participant: participant.and_then(|id| self.participant_name(id)),
                 reason: wire_name(&reason),
             },
+            SfuEvent::Focus { room, participant, focus } => MediaEvent::Focus {
+                room: self.room_name(room)?,
+                participant: self.participant_name(participant)?,
+                focus: focus.and_then(|focus| {
+                    let participant = self.participant_name(focus.participant)?;
+                    Some(Focus { participant, source: source(focus.source), reason: wire_name(&focus.reason) })
+                }),
+            },
             SfuEvent::RoomClosed { room, reason } => {
                 let name = self.room_name(room)?;
                 self.forget_room(&name);
@@ -161,11 +169,7 @@ impl Workers {
         SlotMapping {
             mid: slot.mid,
             participant: slot.participant.and_then(|id| self.participant_name(id)),
-            source: slot.source.map(|source| match source {
-                sfu::Source::Microphone => Source::Microphone,
-                sfu::Source::Camera => Source::Camera,
-                sfu::Source::Screen => Source::Screen,
-            }),
+            source: slot.source.map(source),
             epoch: slot.epoch,
             rtp_timestamp: slot.rtp_timestamp,
             reason: slot.reason.map(|reason| wire_name(&reason)),
@@ -324,6 +328,14 @@ fn answer(joined: sfu::Joined) -> MediaAnswer {
         pair: slot.pair.map(|pair| pair as u32),
     };
     MediaAnswer { answer: joined.answer, slots: joined.slots.into_iter().map(slot).collect() }
+}
+
+fn source(source: sfu::Source) -> Source {
+    match source {
+        sfu::Source::Microphone => Source::Microphone,
+        sfu::Source::Camera => Source::Camera,
+        sfu::Source::Screen => Source::Screen,
+    }
 }
 
 fn sfu_source(source: Source) -> sfu::Source {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{ErrorCode, SlotInfo, SlotMapping, SlotView, Source, TrackClaim, WireError};
+use crate::protocol::{ErrorCode, Focus, SlotInfo, SlotMapping, SlotView, Source, TrackClaim, WireError};
 
 /// A boxed future, as the traits of this crate return it so that they can be made into objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -151,6 +151,15 @@ pub enum MediaEvent {
         participant: Option<String>,
         /// Why.
         reason: String,
+    },
+    /// What one participant is meant to look at has changed.
+    Focus {
+        /// The room.
+        room: String,
+        /// Whose view it is.
+        participant: String,
+        /// What to look at; nothing more than anything else: `None`.
+        focus: Option<Focus>,
     },
     /// The room broke on the media side; who was in it is told.
     RoomClosed {

@@ -20,7 +20,8 @@ pub use request::{
     RoomOffer, RoomPin, RoomView,
 };
 pub use room::{
-    Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView, Source, Track, TrackClaim,
+    Focus, Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView, Source, Track,
+    TrackClaim,
 };
 pub use session::{Availability, Hello, HelloOk, IceServer, Person};
 

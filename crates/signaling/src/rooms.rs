@@ -281,7 +281,8 @@ impl Rooms {
         let name = match &event {
             MediaEvent::Connected { room, .. } | MediaEvent::Disconnected { room, .. } => room.clone(),
             MediaEvent::Slots { room, .. } | MediaEvent::Speaking { room, .. } => room.clone(),
-            MediaEvent::Stage { room, .. } | MediaEvent::RoomClosed { room, .. } => room.clone(),
+            MediaEvent::Stage { room, .. } | MediaEvent::Focus { room, .. } => room.clone(),
+            MediaEvent::RoomClosed { room, .. } => room.clone(),
         };
         self.change(now, &name, |room, outputs| {
             room.media_event(event, outputs);

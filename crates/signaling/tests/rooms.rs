@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use ringback_signaling::media::MediaEvent;
-use ringback_signaling::protocol::SlotMapping;
+use ringback_signaling::protocol::{Focus, SlotMapping, Source};
 use ringback_signaling::token::Grants;
 use serde_json::{Value, json};
 use support::{Client, Server, config, token};
@@ -164,6 +164,11 @@ async fn what_the_media_side_reports_reaches_whom_it_concerns() {
     let stage = MediaEvent::Stage { room: room(), participant: Some(ben_id.clone()), reason: "loudest".into() };
     signaling.media_event(stage).await;
     assert_eq!(ann.event("room.stage").await["participant"], ben_id.as_str());
+    let focus = Focus { participant: ben_id.clone(), source: Source::Camera, reason: "stage".into() };
+    let focus = MediaEvent::Focus { room: room(), participant: ann_id.clone(), focus: Some(focus) };
+    signaling.media_event(focus).await;
+    let looks_at = json!({"participant": ben_id, "source": "camera", "reason": "stage"});
+    assert_eq!(ann.event("room.focus").await["focus"], looks_at);
     let disconnected =
         MediaEvent::Disconnected { room: room(), participant: ben_id.clone(), reason: "consent lost".into() };
     signaling.media_event(disconnected).await;

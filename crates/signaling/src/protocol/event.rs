@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallInfo, DoneReason, Leg, Outcome, Participant, Party, Person, SlotMapping};
+use super::{CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, SlotMapping};
 
 /// An event, without the `seq` that each socket counts for itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +93,14 @@ pub enum Event {
         participant: Option<String>,
         /// Why.
         reason: String,
+    },
+    /// What the receiver is meant to look at: a pin before a shared screen before whoever is on the stage, and never themselves.
+    #[serde(rename = "room.focus")]
+    RoomFocus {
+        /// The room.
+        room: String,
+        /// Nothing more than anything else: null.
+        focus: Option<Focus>,
     },
     /// A participant's media transport is up.
     #[serde(rename = "room.connected")]

@@ -74,6 +74,17 @@ pub struct SlotMapping {
     pub reason: Option<String>,
 }
 
+/// What one participant is meant to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Focus {
+    /// Whose picture.
+    pub participant: String,
+    /// Which of their tracks; the camera also while they send none.
+    pub source: Source,
+    /// Why: `"pinned"`, `"screen"` or `"stage"`.
+    pub reason: String,
+}
+
 /// How large a client shows a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlotView {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Newcomer, RoomOutput, RoomView, not_in_room};
 use crate::media::MediaEvent;
-use crate::protocol::{Event, Participant, Party, RoomMembership, SlotMapping, Source, Track, TrackClaim, WireError};
+use crate::protocol::{
+    Event, Focus, Participant, Party, RoomMembership, SlotMapping, Source, Track, TrackClaim, WireError,
+};
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -20,6 +22,8 @@ pub(super) struct Member {
     connected: bool,
     /// The last mapping of each of their slots.
     slots: BTreeMap<String, SlotMapping>,
+    /// What they are meant to look at.
+    focus: Option<Focus>,
 }
 
 impl Member {
@@ -33,6 +37,7 @@ impl Member {
             name: newcomer.name,
             connected: false,
             slots: BTreeMap::new(),
+            focus: None,
         }
     }
 
@@ -118,10 +123,14 @@ impl Room {
         let member = self.member_mut(participant).ok_or_else(not_in_room)?;
         member.joined = true;
         let slots: Vec<_> = member.slots.values().cloned().collect();
-        let (party, info) = (member.party.clone(), member.info());
+        let (party, info, focus) = (member.party.clone(), member.info(), member.focus.clone());
         let device = party.device.clone();
         if !slots.is_empty() {
-            outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomSlots { room: room.clone(), slots }));
+            let event = Event::RoomSlots { room: room.clone(), slots };
+            outputs.push_back(RoomOutput::Tell(vec![party.clone()], event));
+        }
+        if focus.is_some() {
+            outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomFocus { room: room.clone(), focus }));
         }
         outputs.push_back(RoomOutput::Joined { room, participant: info, device });
         self.joined.insert(participant.to_owned());
@@ -195,12 +204,13 @@ impl Room {
         let others =
             self.members.iter().filter(|other| other.joined && other.party != *party).map(Member::info).collect();
         let slots: Vec<_> = member.slots.values().cloned().collect();
-        let (stage, speaking) = (self.stage.clone(), self.speaking.clone());
+        let (stage, speaking, focus) = (self.stage.clone(), self.speaking.clone(), member.focus.clone());
         let events = [
             Event::RoomRoster { room: room.clone(), joined: others, left: Vec::new(), changed: vec![member.info()] },
             Event::RoomSlots { room: room.clone(), slots },
             Event::RoomSpeaking { room: room.clone(), speaking },
-            Event::RoomStage { room, participant: stage, reason: "reconnected".to_owned() },
+            Event::RoomStage { room: room.clone(), participant: stage, reason: "reconnected".to_owned() },
+            Event::RoomFocus { room, focus },
         ];
         outputs.extend(events.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
         Ok(membership)
@@ -244,6 +254,14 @@ impl Room {
             MediaEvent::Stage { room, participant, reason } => {
                 self.stage.clone_from(&participant);
                 outputs.push_back(RoomOutput::Tell(self.audience(), Event::RoomStage { room, participant, reason }));
+            }
+            MediaEvent::Focus { room, participant, focus } => {
+                let Some(member) = self.member_mut(&participant) else { return };
+                member.focus.clone_from(&focus);
+                if member.joined {
+                    let party = member.party.clone();
+                    outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomFocus { room, focus }));
+                }
             }
             MediaEvent::RoomClosed { .. } => {}
         }
