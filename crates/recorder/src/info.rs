@@ -24,7 +24,7 @@ pub struct Addressee {
     pub heard_at: Option<u64>,
 }
 
-/// See the [module](self). Times are Unix milliseconds, or durations in milliseconds.
+/// A note, on the wire. Times are Unix milliseconds, or durations in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteInfo {
     /// The note.

@@ -230,7 +230,7 @@ pub struct NotNow {
     pub wanted: &'static str,
 }
 
-/// See the [module](self).
+/// The state machine of one note.
 #[derive(Debug, Clone)]
 pub struct Note {
     limits: NoteLimits,

@@ -169,7 +169,7 @@ impl Moderate for NoModeration {
     }
 }
 
-/// See the [module](self). Cheap to clone.
+/// Notes from the offer to the inbox, as a service. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
     inner: Arc<Inner>,

@@ -1,5 +1,5 @@
 //! What the embedder may decide and wants to be told: who may call whom and join what ([`Authorize`]), waking devices that are
-//! asleep ([`Notify`]), calls that are over ([`CallLog`]), and what clients ask about notes ([`Notes`](crate::notes::Notes)). Hooks run in tasks of
+//! asleep ([`Notify`]), calls that are over ([`CallLog`]), and what clients ask about notes ([`Notes`]). Hooks run in tasks of
 //! their own under a time limit; one that panics or hangs is logged and costs nobody else anything.
 
 use std::fmt;
