@@ -27,8 +27,9 @@ const SAMPLE_RATE: u32 = 16_000;
 const LONGEST: usize = SAMPLE_RATE as usize * 120 / 1_000;
 /// A decoder that nothing was given to for so long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(10);
-/// Decoders that one thread keeps at most, about 20 kB each.
-const DECODERS: usize = 256;
+/// Voices that one thread listens to at most: a tenth of a core at 50 packets a second, and about 20 kB each. Others wait until one of them
+/// has been quiet for a while; without a bound, clients that send no levels could have all of the machine.
+const DECODERS: usize = 64;
 
 /// A packet to listen to.
 #[derive(Debug, Clone, Copy)]
