@@ -261,3 +261,46 @@ async fn offers_that_cannot_be_used_are_refused_with_a_reason_while_others_talk(
     }
     assert_eq!(call.handle.statistics().await.unwrap().participants, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_that_has_to_be_decoded_costs_the_others_nothing() {
+    let seed = rand::rng().random::<u64>();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut call = live(3).await;
+    let mut sequence = 0_u16;
+    talk_during(&mut call, 150, |call, _| {
+        // Opus that is none, without a level: far more than anybody could decode.
+        for _ in 0..40 {
+            let mut payload = vec![0; random.random_range(1..1_250)];
+            random.fill(&mut payload[..]);
+            sequence = sequence.wrapping_add(1);
+            let timestamp = u32::from(sequence) * 960;
+            call.peers[2].send_rtp(&rtp(MICROPHONE, OPUS, sequence, timestamp, &[(MID, b"mic")], &payload));
+        }
+    })
+    .await;
+    let statistics = call.handle.statistics().await.unwrap();
+    assert!(statistics.voices_decoded > 0 && statistics.panics == 0, "{statistics:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn levels_forged_over_silence_cost_the_others_nothing_and_win_nothing() {
+    let mut call = live(3).await;
+    let mut sequence = 0_u16;
+    talk_during(&mut call, 150, |call, number| {
+        for loud in [0x80, 0x80 | 5] {
+            sequence = sequence.wrapping_add(1);
+            let level = [loud + (number % 9) as u8];
+            let extensions: &[(u8, &[u8])] = &[(MID, b"mic"), (LEVEL, &level)];
+            let timestamp = u32::from(sequence) * 960;
+            call.peers[2].send_rtp(&rtp(MICROPHONE, OPUS, sequence, timestamp, extensions, &[0xF8, 0xFF, 0xFE]));
+        }
+    })
+    .await;
+    let lights = call.events.iter().rev().find_map(|event| match event {
+        SfuEvent::Speaking { speaking, .. } => Some(speaking.clone()),
+        _ => None,
+    });
+    assert!(!lights.unwrap_or_default().contains(&ParticipantId(3)), "silence is lit");
+}
