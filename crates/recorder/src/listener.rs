@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::loudness::{self, VOICE_DB};
+use crate::loudness::{self, Ear, VOICE_DB};
 use crate::packet::{Codec, TakePacket};
 
 /// A voice is told of this often at most: far more often than any silence is long that ends a take.
@@ -12,15 +12,13 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Listener {
-    decoder: opus::Decoder,
-    pcm: Vec<f32>,
+    ear: Ear,
     told: Option<Duration>,
 }
 
 impl Listener {
     pub(crate) fn new() -> Result<Self, opus::Error> {
-        let decoder = opus::Decoder::new(48_000, opus::Channels::Mono)?;
-        Ok(Self { decoder, pcm: vec![0.0; loudness::LONGEST], told: None })
+        Ok(Self { ear: Ear::new()?, told: None })
     }
 
     /// Whether it is time to tell of a voice.
@@ -30,10 +28,7 @@ impl Listener {
         }
         let db = match packet.level {
             Some(level) => -f32::from(level),
-            None => {
-                let decoded = self.decoder.decode_float(&packet.payload, &mut self.pcm, false).unwrap_or(0);
-                loudness::rms_db(self.pcm.get(..decoded).unwrap_or_default())
-            }
+            None => loudness::rms_db(self.ear.hear(&packet.payload)),
         };
         let due = self.told.is_none_or(|told| packet.arrival.saturating_sub(told) >= INTERVAL);
         if db <= VOICE_DB || !due {

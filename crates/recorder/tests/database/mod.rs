@@ -42,57 +42,51 @@ pub(crate) async fn databases(test: &str) -> Vec<(String, Keep)> {
 /// A PostgreSQL server of our own, on a free loopback port.
 struct Server {
     url: String,
-    process: std::process::Child,
-    _folder: tempfile::TempDir,
+    bin: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+/// PostgreSQL refuses to run as root: then as whom the package made for it.
+fn command(program: PathBuf) -> Command {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if !root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
 }
 
 impl Server {
     fn start() -> Option<Self> {
-        let programs = PathBuf::from("/usr/lib/postgresql");
-        let versions = std::fs::read_dir(programs).ok()?;
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         let bin = versions
             .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
             .find(|bin| bin.join("initdb").exists())?;
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        // PostgreSQL refuses to run as root: then as whom the package made for it.
-        let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-        let command = |program: &str| {
-            let program = bin.join(program);
-            if !root {
-                return Command::new(program);
-            }
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-            command
-        };
-        if root {
-            let mut chown = Command::new("chown");
-            assert!(chown.arg("postgres").arg(folder.path()).status().unwrap().success());
-        }
-        let mut init = command("initdb");
-        init.arg("-D").arg(&data).args(["-U", "ringback", "-A", "trust", "--no-sync"]);
+        // Only root may, and only root must.
+        let _ = Command::new("chown").arg("postgres").arg(folder.path()).stderr(Stdio::null()).status();
+        let mut init = command(bin.join("initdb"));
+        init.arg("-D").arg(folder.path().join("data")).args(["-U", "ringback", "-A", "trust", "--no-sync"]);
         assert!(init.stdout(Stdio::null()).status().unwrap().success(), "initdb failed");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = command("postgres");
-        server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-F", "-k"]).arg(folder.path());
-        let process = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Self { url: format!("postgres://ringback@127.0.0.1:{port}/postgres"), process, _folder: folder };
-        for _ in 0..200 {
-            let mut ready = Command::new(bin.join("pg_isready"));
-            ready.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-            if ready.stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-                return Some(server);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("PostgreSQL did not start");
+        let server = Self { url: format!("postgres://ringback@127.0.0.1:{port}/postgres"), bin, folder };
+        let options = format!("-h 127.0.0.1 -p {port} -k {} -F", server.folder.path().display());
+        let log = server.folder.path().join("log").display().to_string();
+        let started = server.control(&["-w", "-l", &log, "-o", &options, "start"]);
+        assert!(started, "PostgreSQL did not start");
+        Some(server)
+    }
+
+    fn control(&self, arguments: &[&str]) -> bool {
+        let mut control = command(self.bin.join("pg_ctl"));
+        control.arg("-D").arg(self.folder.path().join("data")).args(arguments);
+        control.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.control(&["-m", "immediate", "stop"]);
     }
 }
