@@ -40,6 +40,43 @@ fn the_stage_follows_conversations_better_than_any_published_detector() {
 }
 
 #[test]
+fn the_detectors_lights_come_as_soon_and_stray_far_less_than_lights_that_look_at_each_microphone_alone() {
+    let names = ["ami_3_a", "p3_typing_a", "p8_noisy_a", "p8_tv_b"];
+    let [mut plain, mut detector] = [LightTally::default(), LightTally::default()];
+    for name in names {
+        let scene = Scene::read(&dev().join(format!("{name}.asl"))).unwrap();
+        let labels = Labels::read(&dev().join(format!("{name}.json"))).unwrap();
+        plain.add(LightTally::of(&labels, &scene.plain_lights()));
+        detector.add(LightTally::of(&labels, &scene.lights(Preset::Balanced)));
+    }
+    let (plain, detector) = (plain.figures(), detector.figures());
+    assert!(detector.soon > 80.0 && detector.median < 60.0, "{} % within 100 ms", detector.soon);
+    assert!(detector.astray < plain.astray / 2.0, "{} % astray against {} %", detector.astray, plain.astray);
+}
+
+#[test]
+fn lights_are_counted_by_what_was_said() {
+    let labels = r#"{"turns": [], "intervals": [[0, 10000, -1, 0, []]], "channels": [{}, {}],
+        "utterances": [[0, 1000.0, 2000.0, "turn"], [1, 5000.0, 6000.0, "turn"], [1, 8000.0, 9000.0, "turn"]]}"#;
+    let labels: Labels = serde_json::from_str(labels).unwrap();
+    let light = |at, participant, lit| Light { at, participant, lit };
+    // The first light 50 ms late and 100 ms too long after the bridge; the second 400 ms late; none for the third, but a stray one.
+    let lights = [
+        light(1_050, 0, true),
+        light(2_500, 0, false),
+        light(5_400, 1, true),
+        light(6_000, 1, false),
+        light(7_000, 1, true),
+        light(7_200, 1, false),
+    ];
+    let figures = LightTally::of(&labels, &lights).figures();
+    assert_eq!(((figures.soon * 10.0).round(), (figures.missed * 10.0).round()), (333.0, 333.0));
+    assert_eq!((figures.median, (figures.lit * 10.0).round()), (225.0, 517.0));
+    assert_eq!((figures.astray * 10.0).round(), 162.0);
+    assert_eq!((figures.strayed, figures.changes), (3.0, 18.0));
+}
+
+#[test]
 fn a_file_that_is_no_scene_is_refused_with_a_reason() {
     for (bytes, reason) in [
         (&b"RIFF"[..], "does not begin with ASL1"),
