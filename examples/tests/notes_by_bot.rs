@@ -2,20 +2,20 @@
 //! callee comes too late, or the caller is gone. The engine runs in this process; media goes over real UDP on loopback.
 #![allow(clippy::unwrap_used)]
 
+mod packet_log;
+
 use std::time::{Duration, Instant};
 
+use packet_log::{FRAME, ogg, position, sweep};
 use ringback::{Claims, Engine, Grants, NoteInfo, NoteState, RecorderConfig, TokenIssuer, TokenVerifier};
 use ringback_client::{
-    AudioSource, Call, CallKind, CallState, Client, Event, Outcome, PacketLog, Participant, Publish, SentPacket, Source,
+    AudioSource, Call, CallKind, CallState, Client, Event, Outcome, PacketLog, Participant, Publish, Source,
 };
 use ringback_recorder::MediaPart;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(20);
 const SECRET: &[u8] = b"a secret of at least 32 bytes, kept outside the source";
-
-/// Samples of an Opus frame of 20 ms, at 48 kHz.
-const FRAME: u64 = 960;
 
 struct Host {
     engine: Engine,
@@ -51,23 +51,6 @@ impl Host {
         let media = recorder.media(note, MediaPart::File, user).await.unwrap();
         recorder.read(&media, 0..media.size).await.unwrap().to_vec()
     }
-}
-
-/// Half a minute of sound of which no two frames are alike, so that each has one place in the log.
-fn sweep(path: &std::path::Path) {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 48_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    let mut phase = 0.0_f64;
-    for n in 0..48_000 * 30 {
-        phase += (200.0 + f64::from(n) / 800.0) / 48_000.0;
-        writer.write_sample(((phase * std::f64::consts::TAU).sin() * 12_000.0) as i16).unwrap();
-    }
-    writer.finalize().unwrap();
 }
 
 /// Ann, who rings ben in vain: her packets, and when the call was over for her.
@@ -120,28 +103,6 @@ impl Caller {
         let fields = json!({"note": note, "skip_countdown": true});
         self.client.request(what, fields).await.unwrap()["note"].take()
     }
-}
-
-/// The packets of an Ogg/Opus file behind its two headers, its pre-skip and the granule position of its end.
-fn ogg(file: &[u8]) -> (Vec<Vec<u8>>, u64, u64) {
-    let mut reader = ogg::PacketReader::new(std::io::Cursor::new(file));
-    let (mut packets, mut end) = (Vec::new(), 0);
-    while let Some(packet) = reader.read_packet().unwrap() {
-        end = packet.absgp_page();
-        packets.push(packet.data);
-    }
-    let skip = u64::from(u16::from_le_bytes([packets[0][10], packets[0][11]]));
-    (packets.split_off(2), skip, end)
-}
-
-/// Where in the log these packets stand, one after the other: in one place only.
-fn position(log: &[SentPacket], packets: &[Vec<u8>]) -> Option<usize> {
-    let mut windows = log.windows(packets.len()).enumerate();
-    let mut same =
-        windows.by_ref().filter(|(_, sent)| sent.iter().zip(packets).all(|(sent, kept)| sent.payload == *kept));
-    let first = same.next()?.0;
-    assert_eq!(same.next().map(|(again, _)| again), None, "the frames tell no place in the log apart");
-    Some(first)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -199,6 +160,35 @@ async fn muting_leaves_a_gap_of_its_length_in_the_note() {
     assert!(gap > 40_000, "the log has the gap: {gap} samples");
     let sent = draft.duration_ms;
     assert!((2_700..=3_600).contains(&sent), "the note is as long as the time was, gap included: {sent} ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retake_takes_the_place_of_the_take_before_once_it_is_good() {
+    let host = Host::start().await;
+    let ben = host.client("ben").await;
+    let mut ann = Caller::ring_in_vain(&host, &ben).await;
+    let note = ann.until(NoteState::Offered).await.id;
+    let mut takes = Vec::new();
+    for _ in 0..2 {
+        ann.ask("note.record", &note).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        ann.ask("note.stop", &note).await;
+        ann.until(NoteState::Draft).await;
+        let (packets, ..) = ogg(&host.file(&note, "ann").await);
+        takes.push(position(&ann.log.packets(), &packets).unwrap()..);
+    }
+    let [first, second] = takes.as_slice() else { panic!("two takes") };
+    assert!(first.start + 60 < second.start, "{first:?} and {second:?}");
+
+    // One in which nothing is said is no take.
+    ann.participant.mute(Source::Microphone, true).await.unwrap();
+    ann.ask("note.record", &note).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    ann.ask("note.stop", &note).await;
+    let draft = ann.until(NoteState::Draft).await;
+    assert_eq!((draft.take, draft.reason.as_deref()), (3, Some("no_media")));
+    let (packets, ..) = ogg(&host.file(&note, "ann").await);
+    assert_eq!(position(&ann.log.packets(), &packets), Some(second.start));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
