@@ -4,15 +4,19 @@
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutPayload};
+use object_store::{ObjectStore, PutPayload, RetryConfig};
 
 use crate::error::RecorderError;
+
+/// How long a bucket that does not answer is asked again within one request. Longer rides out more, and keeps a caller waiting for their draft.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// A store of bytes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,7 +37,8 @@ impl ByteStore {
             || RecorderError::Url { url: url.to_owned(), expected: "a folder, file:///folder or s3://bucket/prefix" };
         if let Some(rest) = url.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
+            let retry = RetryConfig { max_retries: 3, retry_timeout: RETRY, ..RetryConfig::default() };
+            let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build();
             let store = Arc::new(store.map_err(|source| failed("opening", url)(source))?);
             let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| refused())?;
             return Ok(Self { store, prefix, folder: None });

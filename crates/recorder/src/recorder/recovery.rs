@@ -30,7 +30,11 @@ impl Inner {
         }
         // Of notes that are over.
         takes.values().flatten().for_each(|(_, path)| remove(path));
-        self.sweep().await
+        if let Err(error) = self.sweep().await {
+            // Calls go on without a bucket that is out of reach.
+            tracing::error!(%error, "what is old or left over cannot be deleted now; again in an hour");
+        }
+        Ok(())
     }
 
     /// Makes a draft of the takes that a note has on disk, and settles it. A note whose take cannot be kept now is returned.
