@@ -51,11 +51,12 @@ pub struct RoomConfig {
     video_cap: u64,
     admit_on_join: bool,
     max_participants: usize,
+    stage: Preset,
 }
 
 impl Default for RoomConfig {
     fn default() -> Self {
-        Self { video_cap: 2_500_000, admit_on_join: true, max_participants: 200 }
+        Self { video_cap: 2_500_000, admit_on_join: true, max_participants: 200, stage: Preset::Balanced }
     }
 }
 
@@ -73,6 +74,13 @@ impl RoomConfig {
     #[must_use]
     pub fn with_admit_on_join(mut self, admit: bool) -> Self {
         self.admit_on_join = admit;
+        self
+    }
+
+    /// How eagerly the stage follows the conversation; balanced unless told.
+    #[must_use]
+    pub fn with_stage(mut self, preset: Preset) -> Self {
+        self.stage = preset;
         self
     }
 
@@ -125,6 +133,7 @@ pub(crate) struct Room {
 impl Room {
     /// An empty room.
     pub(crate) fn new(id: RoomId, config: RoomConfig, now: Instant) -> Self {
+        let stage = Box::new(Detector::new(config.stage));
         Self {
             id,
             config,
@@ -135,7 +144,7 @@ impl Room {
             joins: 0,
             next_store: 0,
             changed: false,
-            stage: Box::new(Detector::new(Preset::Balanced)),
+            stage,
             stages: 0,
             ears: Box::new(Deaf),
             switched: Vec::new(),
