@@ -3,6 +3,7 @@
 //! nor whom to tell: it says so in [`RecorderEvent`]s.
 
 mod active;
+mod keeping;
 mod listing;
 mod recovery;
 
@@ -20,12 +21,11 @@ use tokio::sync::mpsc;
 
 use crate::bytes::ByteStore;
 use crate::error::RecorderError;
-use crate::file::NoteFile;
 use crate::info::NoteInfo;
 use crate::link::Links;
-use crate::note::{NoteInput, NoteLimits, NoteState, TakeReason};
+use crate::note::{NoteInput, NoteLimits, NoteState};
 use crate::packet::NoteKind;
-use crate::store::{CallRow, Draft, NoteRow, Recipient, Store};
+use crate::store::{CallRow, NoteRow, Recipient, Store};
 use crate::take::{TakeNews, TakeWriter, Takes};
 use active::Active;
 
@@ -385,99 +385,6 @@ impl Inner {
         // Whoever took the events may be gone; then nobody is left to be told.
         let _ = self.events.send(event);
     }
-
-    async fn delete_all(&self, keys: Vec<String>) {
-        for key in keys {
-            if let Err(error) = self.bytes.delete(&key).await {
-                // The sweep tries again.
-                tracing::warn!(%error, "bytes of a note stay for now");
-            }
-        }
-    }
-
-    /// Makes the file of a take, and keeps its bytes and then the row that refers to them; where there is no room for it, again and
-    /// again, with pauses that grow up to `patience`.
-    async fn keep_take(&self, note: &NoteRow, path: &Path, patience: Duration) -> Result<Draft, TakeReason> {
-        let file = self.make_file(note, path.to_owned()).await?;
-        let name: String = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect();
-        let mut wait = FIRST_WAIT;
-        loop {
-            match self.keep_draft(note, &name, file.clone()).await {
-                Ok(draft) => return Ok(draft),
-                Err(error) if wait <= patience => {
-                    tracing::warn!(%error, note = note.id, "a take cannot be kept yet");
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                Err(error) => {
-                    tracing::error!(%error, note = note.id, "a take cannot be kept");
-                    return Err(TakeReason::Disk);
-                }
-            }
-        }
-    }
-
-    /// Deletes what is left of a note's takes on disk.
-    fn forget_takes(&self, note: &str, takes: u32) {
-        for take in 1..=takes {
-            let path = crate::spool::path(&self.spool, note, take);
-            if let Err(error) = std::fs::remove_file(&path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, path = %path.display(), "a take that is done with stays on disk");
-            }
-        }
-    }
-
-    async fn make_file(&self, note: &NoteRow, path: PathBuf) -> Result<NoteFile, TakeReason> {
-        let _permit = self.makers.acquire().await.map_err(|_| TakeReason::Failed)?;
-        let kind = note.kind;
-        let made = tokio::task::spawn_blocking(move || {
-            let (_, events) = crate::spool::read_spool(&path)?;
-            crate::file::make_file(kind, &events, &crate::file::FileOptions::default())
-        });
-        let file = match made.await {
-            Ok(Ok(file)) => file,
-            Ok(Err(RecorderError::Take(_))) => return Err(TakeReason::NoMedia),
-            Ok(Err(error)) => {
-                tracing::error!(%error, note = note.id, "no file can be made of a take");
-                return Err(TakeReason::Failed);
-            }
-            Err(_) => return Err(TakeReason::Failed),
-        };
-        if file.silent {
-            return Err(TakeReason::Silent);
-        }
-        if file.duration < SHORTEST {
-            return Err(TakeReason::TooShort);
-        }
-        Ok(file)
-    }
-
-    async fn keep_draft(&self, note: &NoteRow, name: &str, file: NoteFile) -> Result<Draft, RecorderError> {
-        let draft = self.keep_bytes(note, name, file).await?;
-        // Where this fails nobody knows whether the row was written, so the bytes stay for the next try or the sweep.
-        let old = self.store.put_draft(&note.id, &draft).await?;
-        self.delete_all(old).await;
-        Ok(draft)
-    }
-
-    async fn keep_bytes(&self, note: &NoteRow, name: &str, file: NoteFile) -> Result<Draft, RecorderError> {
-        let extension = if file.content_type.starts_with("audio") { "ogg" } else { "webm" };
-        let file_key = format!("notes/{}/{name}.{extension}", note.id);
-        let mut size = file.bytes.len() as u64;
-        self.bytes.put(&file_key, file.bytes).await?;
-        let mut poster_key = None;
-        let picture = file.poster.as_ref().map(|poster| (poster.width, poster.height));
-        if let Some(poster) = file.poster {
-            let key = format!("notes/{}/{name}.webp", note.id);
-            size += poster.bytes.len() as u64;
-            self.bytes.put(&key, poster.bytes).await?;
-            poster_key = Some(key);
-        }
-        let (duration_ms, content_type) = (millis(file.duration), file.content_type.to_owned());
-        Ok(Draft { file_key, poster_key, content_type, size, duration_ms, peaks: file.peaks, picture })
-    }
 }
 
 /// A file as a URL of a database: what would end its path or be decoded is encoded.
@@ -485,15 +392,6 @@ fn sqlite_url(file: &Path) -> String {
     let path = file.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     format!("sqlite://{path}")
 }
-
-/// A take shorter than this is a slip of the finger.
-const SHORTEST: Duration = Duration::from_millis(400);
-
-/// How long to wait at first until a take that cannot be kept is tried again; twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-
-/// The longest of these pauses: the take is given up for now after 8 s in all. The caller waits meanwhile.
-const LAST_WAIT: Duration = Duration::from_secs(4);
 
 /// Does something to its end, even if whoever waits for it is gone meanwhile, as a session whose socket closes: rows, bytes and machine stay in step.
 async fn whole<T: Send + 'static>(

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, Notify};
 
-use super::{Inner, LAST_WAIT, NoteEvent, RecorderEvent, millis, unix_ms};
+use super::keeping::LAST_WAIT;
+use super::{Inner, NoteEvent, RecorderEvent, millis, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
 use crate::note::{NotNow, Note, NoteInput, NoteOutput, NoteState, TakeReason};
