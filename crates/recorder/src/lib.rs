@@ -5,6 +5,7 @@
 mod bytes;
 mod error;
 mod file;
+mod folder_lock;
 mod info;
 mod link;
 mod listener;
