@@ -16,7 +16,7 @@ import { Room } from "./room.js";
 /**
  * `placing`: on its way to the server. `ringing`: at theirs or at ours. `active`: answered. `ended`: see `outcome`.
  * @typedef {"placing"|"ringing"|"active"|"ended"} CallState
- * @typedef {Outcome|"answered_elsewhere"|"declined_elsewhere"|"ignored"|"superseded"|"called_back"} EndReason
+ * @typedef {Outcome|"answered_elsewhere"|"declined_elsewhere"|"ignored"|"superseded"|"called_back"|"left"|"removed"} EndReason
  */
 
 /** How long the server's word that the call is over is waited for after hanging up. */
@@ -25,9 +25,10 @@ const END_TIMEOUT_MS = 2_000;
 const OFFER_TIMEOUT_MS = 20_000;
 
 /**
- * `state`: changed, see the property. `leg`: somebody's device rings, declined, … (caller only). `note`: nobody
+ * `state`: changed, see the property. `leg`: somebody's device rings, declined, … (caller only; in a group everybody in it).
+ * `members`: who is in a group call, or its host, changed. `knock`: to the host; somebody asks to be let in. `note`: nobody
  * answered, and the caller may leave a note; the room stays open for it.
- * @extends {Emitter<{state: CallState, leg: Leg, note: Note}>}
+ * @extends {Emitter<{state: CallState, leg: Leg, members: undefined, knock: {user: string, name: string}, note: Note}>}
  */
 export class Call extends Emitter {
   /** @type {string|undefined} */
@@ -36,6 +37,12 @@ export class Call extends Emitter {
   state = "placing";
   /** @type {Leg[]} */
   legs = [];
+  /** Whether it was placed to, or has come to include, more than two. */
+  group = false;
+  /** Users who are in it now, the longest there first; the caller alone while it rings. @type {string[]} */
+  members = [];
+  /** Who may let in, mute, take out, and end it for all. @type {string} */
+  host = "";
   /** How the call ended. @type {Outcome|undefined} */
   outcome;
   /** How it ended for this device. @type {EndReason|undefined} */
@@ -135,6 +142,21 @@ export class Call extends Emitter {
   }
 
   /**
+   * Comes into a group call that is active: late, again after leaving it, or let in by its host.
+   * @param {string} id
+   */
+  async enter(id) {
+    try {
+      const { call } = await this.#socket.request("call.accept", { call: id });
+      this.kind = call.kind;
+      this.update(call);
+      if (!this.isOver) await this.room.join(call.room);
+    } catch (thrown) {
+      if (!this.isOver) this.fail(asRingbackError(thrown));
+    }
+  }
+
+  /**
    * Answers an incoming call.
    * @returns {Promise<Call>} this call; or, where it had just ended while its caller still leaves a note, an outgoing one
    * that rings the caller back
@@ -192,7 +214,38 @@ export class Call extends Emitter {
     await this.#end("call.hangup", {}, "answered", "answered");
   }
 
-  /** Ends the call in whatever way its state asks for. */
+  /** Rings more people; a call of two becomes a group call. @param {string[]} users */
+  async invite(users) {
+    const { call } = await this.#socket.request("call.invite", { call: this.id, to: users });
+    this.update(call);
+  }
+
+  /** As the host: answers a `knock`. @param {string} user @param {boolean} admitted */
+  async admit(user, admitted) {
+    await this.#socket.request("call.admit", { call: this.id, user, admitted });
+  }
+
+  /** As the host: takes somebody out of a group call; they come back only where they are invited again. @param {string} user */
+  async remove(user) {
+    await this.#socket.request("call.remove", { call: this.id, user });
+  }
+
+  /**
+   * As the host: mutes somebody, who may unmute themselves.
+   * @param {string} user
+   * @param {import("./protocol.js").Source} [source]
+   */
+  async mute(user, source = "microphone") {
+    await this.#socket.request("call.mute", { call: this.id, user, source });
+  }
+
+  /** As the host: ends a group call for everybody. */
+  async endForAll() {
+    if (this.state !== "active") throw new RingbackError("conflict", `cannot end it for all while ${this.state}`);
+    await this.#end("call.end", {}, "answered", "answered");
+  }
+
+  /** Ends the call in whatever way its state asks for: one's own part in it, where it is a group's. */
   async end() {
     if (this.isOver) return;
     if (this.state === "active") return this.hangup();
@@ -242,10 +295,17 @@ export class Call extends Emitter {
     this.thread = record.thread;
     this.to = record.to.length > 0 ? record.to : this.to;
     this.legs = record.legs;
+    this.group = record.group ?? false;
+    this.host = record.host ?? record.from.user;
+    const members = (record.members ?? []).map(({ user }) => user);
+    const changed = members.join("\n") !== this.members.join("\n");
+    this.members = members;
+    this.from = record.from;
     this.room.id = record.room;
     if (record.state === "active") this.activate();
     else if (record.state === "ringing") this.#setState("ringing");
     else this.settle(record.outcome, record.outcome ?? "failed");
+    if (changed && !this.isOver) this.emit("members", undefined);
   }
 
   /** @param {Leg} leg */
@@ -288,6 +348,11 @@ export class Call extends Emitter {
       clearTimeout(timer);
       this.roomKept = false;
     });
+  }
+
+  /** Somebody asks to be let in. @param {{user: string, name: string}} who */
+  knocked(who) {
+    this.emit("knock", who);
   }
 
   /** Nobody answered, and a note may be left. @param {Note} note */

@@ -5,13 +5,15 @@
  * @typedef {"microphone"|"camera"|"screen"} Source
  * @typedef {"audio"|"video"} MediaKind
  * @typedef {"answered"|"declined"|"no_answer"|"busy"|"unreachable"|"cancelled"|"failed"} Outcome
- * @typedef {"queued"|"ring_acked"|"accepted"|"declined"|"ignored"|"busy"|"unreachable"|"timed_out"|"answered_elsewhere"|"cancelled"} LegState
+ * @typedef {"queued"|"ring_acked"|"accepted"|"declined"|"ignored"|"busy"|"unreachable"|"timed_out"|"answered_elsewhere"|"cancelled"|"left"|"removed"} LegState
  *
  * @typedef {{user: string, name: string, state: "available"|"in_call"}} Person
  * @typedef {{user: string, name?: string}} Party
  * @typedef {{user: string, device?: string, state: LegState}} Leg
- * @typedef {{id: string, kind: CallKind, thread: string, room: string, from: Party, to: Party[], state: "ringing"|"active"|"ended", placed_at: number, ring_ms: number, outcome?: Outcome, legs: Leg[]}} CallRecord
+ * @typedef {{id: string, kind: CallKind, thread: string, room: string, from: Party, to: Party[], state: "ringing"|"active"|"ended", placed_at: number, ring_ms: number, outcome?: Outcome, legs: Leg[], group?: boolean, members?: {user: string, device: string}[], host?: string}} CallRecord
  * @typedef {{version: number, user: string, name: string, device: string, heartbeat_ms: number, ice_servers: RTCIceServer[], people: Person[], calls: CallRecord[], rooms?: {room: string, participant: string}[], notes?: NoteInfo[], unheard?: number}} Hello
+ *
+ * @typedef {{count: number, people: Party[]}} Presence
  *
  * @typedef {{mid: string, source: Source, muted?: boolean}} TrackClaim
  * @typedef {{mid: string, kind: MediaKind, pair: number|null}} SlotInfo

@@ -33,9 +33,9 @@ const JOIN_TIMEOUT_MS = 15_000;
 
 /**
  * `state`: of the transport. `participants`: somebody came, went or changed. `speaking`, `stage` and `focus`: as their properties.
- * `label`: a picture got its name or lost it. `muted`: one of our own sources. `blocked`: the browser wants a gesture before
+ * `label`: a picture got its name or lost it. `muted`: one of our own sources. `hushed`: the host has muted it. `blocked`: the browser wants a gesture before
  * it plays sound (`room.play()`). `closed`: over, and why.
- * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, blocked: undefined, closed: string}>}
+ * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, hushed: Source, blocked: undefined, closed: string}>}
  */
 export class Room extends Emitter {
   /** The room's id, once known. @type {string|undefined} */
@@ -317,6 +317,11 @@ export class Room extends Emitter {
       case "room.focus":
         this.focus = event.focus;
         return this.emit("focus", this.focus);
+      case "room.muted":
+        // The host has muted us; the server knows already.
+        this.#claimed.set(event.source, true);
+        this.mute(event.source);
+        return this.emit("hushed", event.source);
       case "room.connected":
         return this.#isConnected(event.participant);
       case "reaction":

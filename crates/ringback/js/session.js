@@ -31,9 +31,9 @@ const GONE = new Set(["not_found", "forbidden", "conflict"]);
  */
 
 /**
- * `state`: of the connection to the server. `people`: as the property. `incoming`: it rings here. `fatal`: the session is
- * over and why.
- * @extends {Emitter<{state: SocketState, people: Person[], incoming: Call, fatal: RingbackError}>}
+ * `state`: of the connection to the server. `people`: as the property. `incoming`: it rings here. `admitted`: the host's
+ * answer to a knock. `fatal`: the session is over and why.
+ * @extends {Emitter<{state: SocketState, people: Person[], incoming: Call, admitted: {call: string, admitted: boolean}, fatal: RingbackError}>}
  */
 export class Session extends Emitter {
   /** Who has a live session, without ourselves. @type {Person[]} */
@@ -51,6 +51,8 @@ export class Session extends Emitter {
   #iceServers = [];
   /** Rooms without a call that goes on: joined by their id, or kept for a note. @type {Set<Room>} */
   #rooms = new Set();
+  /** Rooms of which we are told who is in them. @type {Map<string, Set<(presence: import("./protocol.js").Presence) => void>>} */
+  #watchers = new Map();
   /** Our own call that ended unanswered last: a note may be offered for it. @type {Call|undefined} */
   #unanswered;
 
@@ -106,6 +108,69 @@ export class Session extends Emitter {
   }
 
   /**
+   * Comes into a group call that is going on and concerns us: late, or again after leaving it.
+   * @param {string} id
+   * @param {{kind?: CallKind}} [options]
+   * @returns {Call} a failure ends it with `call.error`
+   */
+  rejoin(id, { kind = "video" } = {}) {
+    const me = { user: this.user, name: this.name };
+    const what = { direction: /** @type {const} */ ("outgoing"), kind, from: me, to: [], room: this.#roomOptions() };
+    const call = this.#keep(new Call(this.#socket, what));
+    call.id = id;
+    void call.enter(id);
+    return call;
+  }
+
+  /**
+   * Asks the host of a call to be let in, for who has a link to it.
+   * @param {string} id
+   * @returns {Promise<boolean>} whether we were; then `rejoin` it
+   */
+  knock(id) {
+    return new Promise((resolve, reject) => {
+      const off = this.on("admitted", ({ call, admitted }) => {
+        if (call !== id) return;
+        off();
+        resolve(admitted);
+      });
+      this.#socket.request("call.knock", { call: id }).catch((thrown) => {
+        off();
+        reject(thrown);
+      });
+    });
+  }
+
+  /**
+   * Who is in a room, without going in: at once, and whenever it changes.
+   * @param {string} room
+   * @param {(presence: import("./protocol.js").Presence) => void} show
+   * @returns {() => void} stops it
+   */
+  watch(room, show) {
+    const watchers = this.#watchers.get(room) ?? new Set();
+    watchers.add(show);
+    this.#watchers.set(room, watchers);
+    void this.#watch(room);
+    return () => {
+      watchers.delete(show);
+      if (watchers.size > 0) return;
+      this.#watchers.delete(room);
+      this.#socket.request("room.watch", { room, on: false }).catch(() => {});
+    };
+  }
+
+  /** @param {string} room */
+  async #watch(room) {
+    try {
+      const presence = await this.#socket.request("room.watch", { room });
+      this.#watchers.get(room)?.forEach((show) => show(presence));
+    } catch {
+      // Not ours to see: then nobody is shown.
+    }
+  }
+
+  /**
    * Joins a room that nobody rang.
    * @param {string} id
    * @returns {Room} joining; a failure closes it
@@ -154,6 +219,7 @@ export class Session extends Emitter {
     this.#setPeople(hello.people);
     this.notes.welcomed(hello, again);
     if (again) this.#reconcile(hello.calls);
+    for (const room of this.#watchers.keys()) if (again) void this.#watch(room);
     for (const record of hello.calls) {
       if (record.state === "ringing" && record.from.user !== this.user) this.#incoming(record, undefined);
     }
@@ -224,6 +290,9 @@ export class Session extends Emitter {
   /** @param {ServerEvent} event */
   #handle(event) {
     if (event.event.startsWith("note.")) return this.notes.handle(event);
+    if (event.event === "room.presence") {
+      return this.#watchers.get(event.room)?.forEach((show) => show({ count: event.count, people: event.people }));
+    }
     if (event.event.startsWith("room.") || event.event === "reaction") {
       for (const room of [...[...this.calls].map((call) => call.room), ...this.#rooms]) {
         if (room.id === event.room) room.handle(event);
@@ -237,6 +306,12 @@ export class Session extends Emitter {
         return this.#incoming(event.call, event.expires_ms);
       case "call.leg":
         return this.#find(event.call)?.updateLeg(event.leg);
+      case "call.knock":
+        return this.#find(event.call)?.knocked({ user: event.user, name: event.name });
+      case "call.admitted":
+        return this.emit("admitted", { call: event.call, admitted: event.admitted });
+      case "call.changed":
+        return this.#find(event.call.id)?.update(event.call);
       case "call.active":
         return this.#find(event.call.id)?.update(event.call);
       case "call.ended":

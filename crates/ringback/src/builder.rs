@@ -32,6 +32,7 @@ pub struct EngineBuilder {
     turn_servers: Vec<TurnServer>,
     ring_time: Option<Duration>,
     unreachable_after: Option<Duration>,
+    call_waiting: bool,
     hooks: Hooks,
     notes: Option<RecorderConfig>,
     missed_call: Arc<dyn MissedCall>,
@@ -61,6 +62,7 @@ impl EngineBuilder {
             turn_servers: Vec::new(),
             ring_time: None,
             unreachable_after: None,
+            call_waiting: false,
             hooks: Hooks::default(),
             notes: None,
             missed_call: Arc::new(OfferNotes),
@@ -111,6 +113,12 @@ impl EngineBuilder {
     /// How long a call rings, by default 45 s.
     pub fn ring_time(mut self, time: Duration) -> Self {
         self.ring_time = Some(time);
+        self
+    }
+
+    /// Whether somebody who is in a call rings for a second one, by default not: they are busy. Whoever accepts the second leaves the first.
+    pub fn call_waiting(mut self, waiting: bool) -> Self {
+        self.call_waiting = waiting;
         self
     }
 
@@ -180,7 +188,8 @@ impl EngineBuilder {
             workers.push(handle);
             events.push(receiver);
         }
-        let mut signaling = SignalingConfig::new(verifier).ice_servers(self.ice_servers);
+        let mut signaling =
+            SignalingConfig::new(verifier).ice_servers(self.ice_servers).call_waiting(self.call_waiting);
         signaling = self.turn_servers.into_iter().fold(signaling, SignalingConfig::turn_server);
         if let Some(time) = self.ring_time {
             signaling = signaling.ring(time);

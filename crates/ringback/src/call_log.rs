@@ -48,6 +48,11 @@ impl Log {
         }
     }
 
+    /// Whether the missed-call hook is told of such a call.
+    fn concerns_hook(&self, call: &EndedCall) -> bool {
+        call.is_unanswered() || !call.missed.is_empty() && self.hook.may_offer_to_missed()
+    }
+
     async fn offer(&self, notes: &NoteDesk, call: &EndedCall) -> Result<AfterCall, HookError> {
         let id = &call.call.id;
         let decision = self.hook.missed_call(call).await?;
@@ -63,7 +68,9 @@ impl Log {
         }
         let from = &call.call.from;
         let mut to = Vec::new();
-        for callee in &call.call.to {
+        // Of a group call that was answered those who missed it, otherwise all.
+        let recipients = if call.is_unanswered() { &call.call.to } else { &call.missed };
+        for callee in recipients {
             if notes.may_leave_note(&from.user, &callee.user).await {
                 to.push(callee.user.clone());
             }
@@ -99,18 +106,22 @@ impl CallLog for Log {
     }
 
     fn may_keep_room(&self, _call: &CallInfo, outcome: Outcome) -> bool {
-        // A room that failed is no place to record in.
-        let over = matches!(outcome, Outcome::Answered | Outcome::Failed);
-        self.notes.is_some() && !over && self.hook.may_offer(outcome)
+        self.notes.is_some()
+            && match outcome {
+                // A room that failed is no place to record in.
+                Outcome::Failed => false,
+                Outcome::Answered => self.hook.may_offer_to_missed(),
+                outcome => self.hook.may_offer(outcome),
+            }
     }
 
     fn ended<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>> {
         Box::pin(async move {
             if let Some(notes) = &self.notes {
-                notes.recorder().call_ended(&row(call)?).await?;
+                notes.recorder().call_ended(&row(call, self.concerns_hook(call))?).await?;
             }
             let after = match &self.notes {
-                _ if !call.is_unanswered() => AfterCall::CloseRoom,
+                _ if !self.concerns_hook(call) => AfterCall::CloseRoom,
                 Some(notes) => self.offer(notes, call).await?,
                 None => self.hook.missed_call(call).await.map(|_| AfterCall::CloseRoom)?,
             };
@@ -125,7 +136,7 @@ impl CallLog for Log {
     }
 }
 
-fn row(call: &EndedCall) -> Result<CallRow, RecorderError> {
+fn row(call: &EndedCall, hook_due: bool) -> Result<CallRow, RecorderError> {
     let details = serde_json::to_value(call)
         .map_err(|error| RecorderError::Row { what: "call", value: format!("{}: {error}", call.call.id) })?;
     Ok(CallRow {
@@ -141,6 +152,6 @@ fn row(call: &EndedCall) -> Result<CallRow, RecorderError> {
         talk_ms: call.talk_ms,
         acknowledged: call.acknowledged,
         details,
-        hook_done: !call.is_unanswered(),
+        hook_done: !hook_due,
     })
 }

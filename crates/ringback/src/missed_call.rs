@@ -22,7 +22,8 @@ impl NoteDecision {
     }
 }
 
-/// Told of each call that ended unanswered, whatever the outcome. The call is in the log before. At least once, also over a restart where notes are
+/// Told of each call that ended unanswered, whatever the outcome, and, where [`may_offer_to_missed`](Self::may_offer_to_missed) says so, of group calls that some
+/// answered and others missed. The call is in the log before. At least once, also over a restart where notes are
 /// kept: a hook that fails, panics or runs out of time is told again, so be idempotent by `call.call.id`.
 pub trait MissedCall: Send + Sync + 'static {
     /// Whether a note may be offered after such an outcome at all: then the caller's microphone stays connected until
@@ -31,7 +32,13 @@ pub trait MissedCall: Send + Sync + 'static {
         matches!(outcome, Outcome::NoAnswer | Outcome::Declined | Outcome::Busy | Outcome::Unreachable)
     }
 
-    /// A call has ended unanswered: is a note to be left, and within which limits? Without [`EngineBuilder::notes`](crate::EngineBuilder::notes)
+    /// Whether whoever rang a group may leave a note for those who missed the call while others were in it, if they are in it at the end. Must return at once. Unless told: not,
+    /// since those who were there can tell the others.
+    fn may_offer_to_missed(&self) -> bool {
+        false
+    }
+
+    /// A call has ended unanswered, or some have missed it: is a note to be left, and within which limits? Without [`EngineBuilder::notes`](crate::EngineBuilder::notes)
     /// the answer does not matter; nor does it after a restart, since the caller's media is gone then.
     ///
     /// # Errors
@@ -39,15 +46,14 @@ pub trait MissedCall: Send + Sync + 'static {
     fn missed_call<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<NoteDecision, HookError>>;
 }
 
-/// What is decided where the embedder says nothing: a note is offered to whoever rang one person who did not answer, declined, was busy or was
-/// not reachable; not to whoever gave up.
+/// What is decided where the embedder says nothing: a note is offered to whoever rang somebody, or a group, where nobody answered; not to whoever gave up. A group
+/// shares one note, which each hears for themselves.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OfferNotes;
 
 impl MissedCall for OfferNotes {
     fn missed_call<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<NoteDecision, HookError>> {
-        let offer = call.call.to.len() == 1 && self.may_offer(call.outcome);
-        let decision = if offer { NoteDecision::offer(call) } else { NoteDecision::None };
+        let decision = if self.may_offer(call.outcome) { NoteDecision::offer(call) } else { NoteDecision::None };
         Box::pin(async { Ok(decision) })
     }
 }

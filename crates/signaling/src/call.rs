@@ -1,24 +1,31 @@
 //! One call: a ringing attempt and what comes of it, as a state machine without clock, socket or random number. It knows its
-//! caller, its callees and a leg for each of their devices; it ends in exactly one outcome, by a deadline. Who may call whom, who is
-//! busy and which users have which devices is the [`switchboard`](crate::switchboard)'s business. Calls are 1:1 for now: legs and the outcome
-//! are kept per callee, so that a group call changes only when a call becomes active and when it is over.
+//! caller, its callees, a leg for each of their devices, and who is in it; it ends in exactly one outcome. A 1:1 call is over when either side is gone; a
+//! group call (placed to several, or grown by an invitation) goes on while anybody is in it, and who refused, missed it or left may still come in. Who may call
+//! whom, who is busy and which users have which devices is the [`switchboard`](crate::switchboard)'s business. `call/ringing.rs` is what callees do, `call/membership.rs` what those
+//! inside do, `call/legs.rs` the record of devices.
 
 mod exchange;
+mod legs;
+mod membership;
+mod ringing;
+mod view;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use exchange::{CallInput, CallOutput, CallTiming, NewCall, NewCallee};
 
-use crate::protocol::{
-    CallInfo, CallKind, CallState, DeclineReason, DoneReason, ErrorCode, Leg, LegState, Outcome, Party, UserRef,
-    WireError,
-};
+use crate::protocol::{CallKind, CallState, DoneReason, ErrorCode, LegState, Outcome, Party, WireError};
+use legs::LegRecord;
+use membership::Member;
+
+/// The most people a call may concern; each costs its members an event for every device that rings.
+pub const MAX_PEOPLE: usize = 64;
 
 #[derive(Debug, Clone)]
 enum Phase {
     Ringing,
-    Active { since: Instant, answered_by: Party },
+    Active { since: Instant },
     Ended { outcome: Outcome, by: Option<String>, talk: Duration },
 }
 
@@ -30,13 +37,14 @@ struct Callee {
     reached: bool,
     /// The user's sleeping devices were told of the ring, and not yet that it is over.
     woken: bool,
-}
-
-#[derive(Debug, Clone)]
-struct LegRecord {
-    leg: Leg,
-    /// The device has a session that was told of the ring, and not yet that it is done.
-    told: bool,
+    /// When the ring began.
+    rung: Instant,
+    /// What came of the ring; `None` while it rings.
+    settled: Option<Outcome>,
+    /// Was in the call at some time.
+    answered: bool,
+    /// Taken out by the host: comes back only by another invitation.
+    removed: bool,
 }
 
 /// See the [module](self).
@@ -48,22 +56,32 @@ pub struct Call {
     room: String,
     caller: Party,
     caller_name: String,
+    group: bool,
     callees: Vec<Callee>,
     legs: Vec<LegRecord>,
+    /// Who is in it, the longest there first; while it rings the caller alone.
+    members: Vec<Member>,
+    /// Who asked to be let in and under which name, and has not been answered.
+    knocking: Vec<(Party, String)>,
     placed_at: u64,
     placed: Instant,
     timing: CallTiming,
     phase: Phase,
-    /// By when the caller's device must be back.
-    caller_due: Option<Instant>,
-    /// By when the answering device must be back.
-    answerer_due: Option<Instant>,
+    /// Since when one member waits alone in a group call that rings nobody.
+    alone_since: Option<Instant>,
     outputs: VecDeque<CallOutput>,
 }
 
-/// The most legs kept for the record; beyond it those of vanished devices are forgotten, so that a device that comes and goes
-/// under new names cannot grow a call.
-const MAX_LEGS: usize = 32;
+/// What the next deadline is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// This member's device has been away for too long.
+    Member(usize),
+    /// This callee has rung for long enough.
+    Callee(usize),
+    /// Nobody has come back to whoever is left.
+    Alone,
+}
 
 impl Call {
     /// Places a call: all live devices of the callees ring. If no callee can be rung since all are busy, it is over at once.
@@ -73,36 +91,24 @@ impl Call {
             kind: new.kind,
             thread: new.thread,
             room: new.room,
+            members: vec![Member::new(new.caller.clone())],
             caller: new.caller,
             caller_name: new.caller_name,
+            group: new.callees.len() > 1,
             callees: Vec::new(),
             legs: Vec::new(),
+            knocking: Vec::new(),
             placed_at: new.placed_at,
             placed: now,
             timing,
             phase: Phase::Ringing,
-            caller_due: None,
-            answerer_due: None,
+            alone_since: None,
             outputs: VecDeque::from([CallOutput::Placed]),
         };
         for callee in new.callees {
-            let user = callee.user;
-            call.callees.push(Callee { user: user.clone(), name: callee.name, reached: false, woken: false });
-            if callee.busy {
-                call.push_leg(&user, None, LegState::Busy);
-                continue;
-            }
-            call.wake(&user);
-            if callee.devices.is_empty() {
-                call.push_leg(&user, None, LegState::Queued);
-            }
-            for device in callee.devices {
-                call.push_leg(&user, Some(device), LegState::Queued);
-            }
+            call.ring(now, callee);
         }
-        if call.legs.iter().all(|record| record.leg.state == LegState::Busy) {
-            call.end(now, Outcome::Busy, None);
-        }
+        call.end_if_all_settled(now, None);
         call
     }
 
@@ -127,14 +133,8 @@ impl Call {
                 self.set_leg(leg, LegState::Ignored);
                 self.reach(&party.user);
             }
-            CallInput::Accept(party) => {
-                let leg = self.ringing_leg(&party)?;
-                self.accept(now, party, leg);
-            }
-            CallInput::Decline(party, reason) => {
-                let leg = self.ringing_leg(&party)?;
-                self.decline(now, &party, leg, reason);
-            }
+            CallInput::Accept(party) => self.accept(now, party)?,
+            CallInput::Decline(party, reason) => self.decline(now, &party, reason)?,
             CallInput::Cancel(party) => {
                 self.require_party(&party)?;
                 if party.user != self.caller.user {
@@ -143,15 +143,16 @@ impl Call {
                 self.require(CallState::Ringing)?;
                 self.end(now, Outcome::Cancelled, Some(party.user));
             }
-            CallInput::Hangup(party) => {
-                self.require_party(&party)?;
+            CallInput::Hangup(party) => self.hangup(now, party)?,
+            CallInput::CalleeBusy(user) => self.callee_busy(now, &user)?,
+            CallInput::Invite(by, callees) => self.invite(now, &by, callees)?,
+            CallInput::Knock(from, name) => self.knock(from, name)?,
+            CallInput::Admit(by, user, admitted) => self.admit(now, &by, &user, admitted)?,
+            CallInput::Remove(by, user) => self.remove(now, &by, &user)?,
+            CallInput::EndForAll(by) => {
+                self.require_host(&by)?;
                 self.require(CallState::Active)?;
-                self.end(now, Outcome::Answered, Some(party.user));
-            }
-            CallInput::CalleeBusy(user) => {
-                self.require(CallState::Ringing)?;
-                self.settle_legs(&user, LegState::Busy);
-                self.end(now, Outcome::Busy, None);
+                self.end(now, Outcome::Answered, Some(by.user));
             }
             CallInput::Fail => match self.phase {
                 Phase::Ringing => self.end(now, Outcome::Failed, None),
@@ -167,127 +168,49 @@ impl Call {
         self.outputs.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` once the call is over, or while it is active and both sides are there.
+    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` once the call is over, or while nothing is waited for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_deadline().map(|(at, ..)| at)
+        self.next_deadline().map(|(at, _)| at)
     }
 
-    /// Ends the call if one of its deadlines has passed.
+    /// Does what follows from the deadlines that have passed, in their order.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some((at, outcome, by)) = self.next_deadline()
+        while let Some((at, due)) = self.next_deadline()
             && at <= now
         {
-            self.end(now, outcome, by);
-        }
-    }
-
-    /// The next deadline and how the call ends if nothing happens until then. Of several at once the first listed counts.
-    fn next_deadline(&self) -> Option<(Instant, Outcome, Option<String>)> {
-        let caller_vanished = |outcome| self.caller_due.map(|at| (at, outcome, Some(self.caller.user.clone())));
-        match &self.phase {
-            Phase::Ringing => {
-                let reached = self.callees.iter().any(|callee| callee.reached);
-                // A ring shorter than the time to acknowledge ends it as well.
-                let unreachable = self.placed + self.timing.ack.min(self.timing.ring);
-                let ends_by_itself = if reached {
-                    (self.placed + self.timing.ring, Outcome::NoAnswer, None)
-                } else {
-                    (unreachable, Outcome::Unreachable, None)
-                };
-                [caller_vanished(Outcome::Cancelled), Some(ends_by_itself)]
-                    .into_iter()
-                    .flatten()
-                    .min_by_key(|(at, ..)| *at)
+            match due {
+                Due::Member(index) => self.member_vanished(now, index),
+                Due::Callee(index) => self.ring_over(now, index),
+                Due::Alone => self.end(now, Outcome::Answered, None),
             }
-            Phase::Active { answered_by, .. } => {
-                let answerer_vanished =
-                    self.answerer_due.map(|at| (at, Outcome::Answered, Some(answered_by.user.clone())));
-                [caller_vanished(Outcome::Answered), answerer_vanished].into_iter().flatten().min_by_key(|(at, ..)| *at)
-            }
-            Phase::Ended { .. } => None,
         }
     }
 
-    fn device_up(&mut self, party: Party) {
-        if party == self.caller {
-            self.caller_due = None;
+    /// The next deadline. Of several at once members come before callees.
+    fn next_deadline(&self) -> Option<(Instant, Due)> {
+        if matches!(self.phase, Phase::Ended { .. }) {
+            return None;
         }
-        match &self.phase {
-            Phase::Active { answered_by, .. } if *answered_by == party => self.answerer_due = None,
-            Phase::Ringing if self.callees.iter().any(|callee| callee.user == party.user) => self.ring_again(party),
-            _ => {}
-        }
+        let members =
+            self.members.iter().enumerate().filter_map(|(index, member)| Some((member.due?, Due::Member(index))));
+        let callees = self.callees.iter().enumerate().filter(|(_, callee)| callee.settled.is_none());
+        let callees = callees.map(|(index, callee)| (self.rings_until(callee), Due::Callee(index)));
+        let alone = self.alone_since.map(|since| (since + self.timing.alone, Due::Alone));
+        members.chain(callees).chain(alone).min_by_key(|(at, _)| *at)
     }
 
-    /// A callee's device has come up (again) while the call rings.
-    fn ring_again(&mut self, party: Party) {
-        // A leg without a device stood for the user as a whole while none was there.
-        self.legs.retain(|record| record.leg.user != party.user || record.leg.device.is_some());
-        let Some(index) = self.leg_of(&party) else {
-            return self.push_leg(&party.user, Some(party.device), LegState::Queued);
-        };
-        let Some(record) = self.legs.get_mut(index) else { return };
-        record.told = true;
-        if record.leg.state != LegState::Ignored {
-            self.set_leg(index, LegState::Queued);
-            self.outputs.push_back(CallOutput::Ring(party));
-        }
-    }
-
-    fn device_gone(&mut self, now: Instant, party: &Party) {
-        let due = now + self.timing.grace;
-        if *party == self.caller {
-            self.caller_due.get_or_insert(due);
-        }
-        match &self.phase {
-            Phase::Active { answered_by, .. } if answered_by == party => {
-                self.answerer_due.get_or_insert(due);
-            }
-            Phase::Ringing => {
-                let Some(index) = self.leg_of(party) else { return };
-                let Some(record) = self.legs.get_mut(index) else { return };
-                record.told = false;
-                if record.leg.state.is_ringing() {
-                    self.set_leg(index, LegState::Unreachable);
-                }
-                if !self.legs.iter().any(|record| record.leg.user == party.user && record.told) {
-                    self.wake(&party.user);
-                    self.push_leg(&party.user, None, LegState::Queued);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn accept(&mut self, now: Instant, party: Party, leg: usize) {
-        self.reach(&party.user);
-        self.set_leg(leg, LegState::Accepted);
-        if let Some(record) = self.legs.get_mut(leg) {
-            record.told = false;
-        }
-        self.settle_legs(&party.user, LegState::AnsweredElsewhere);
-        self.hush();
-        self.phase = Phase::Active { since: now, answered_by: party.clone() };
-        self.outputs.push_back(CallOutput::Active(party.clone()));
-        self.dismiss(Some(&party.user), DoneReason::AnsweredElsewhere);
-    }
-
-    fn decline(&mut self, now: Instant, party: &Party, leg: usize, reason: Option<DeclineReason>) {
-        let (state, outcome) = match reason {
-            None => (LegState::Declined, Outcome::Declined),
-            Some(DeclineReason::Busy) => (LegState::Busy, Outcome::Busy),
-        };
-        self.reach(&party.user);
-        self.set_leg(leg, state);
-        self.settle_legs(&party.user, LegState::Cancelled);
-        self.end(now, outcome, Some(party.user.clone()));
+    /// When the ring of a callee is over if nothing happens until then.
+    fn rings_until(&self, callee: &Callee) -> Instant {
+        // A ring shorter than the time to acknowledge ends it as well.
+        let wait = if callee.reached { self.timing.ring } else { self.timing.ack.min(self.timing.ring) };
+        callee.rung + wait
     }
 
     /// Ends the call, once: settles the legs that are open, and tells everyone concerned.
     fn end(&mut self, now: Instant, outcome: Outcome, by: Option<String>) {
         let talk = match &self.phase {
             Phase::Ringing => Duration::ZERO,
-            Phase::Active { since, .. } => now.saturating_duration_since(*since),
+            Phase::Active { since } => now.saturating_duration_since(*since),
             Phase::Ended { .. } => return,
         };
         for index in 0..self.legs.len() {
@@ -299,28 +222,23 @@ impl Call {
             };
             self.set_leg(index, state);
         }
-        self.hush();
-        let phase = Phase::Ended { outcome, by: by.clone(), talk };
-        let before = std::mem::replace(&mut self.phase, phase);
-        self.outputs.push_back(CallOutput::Ended { outcome, by: by.clone(), talk });
-        self.outputs.push_back(CallOutput::Done(self.caller.clone(), outcome.into()));
-        if let Phase::Active { answered_by, .. } = before {
-            self.outputs.push_back(CallOutput::Done(answered_by, outcome.into()));
+        self.hush(None);
+        for index in 0..self.callees.len() {
+            let Some(callee) = self.callees.get_mut(index).filter(|callee| callee.settled.is_none()) else { continue };
+            let for_them = if outcome == Outcome::Answered { Outcome::Cancelled } else { outcome };
+            callee.settled = Some(for_them);
+            let user = callee.user.clone();
+            self.missed_by(&user, for_them);
+        }
+        self.phase = Phase::Ended { outcome, by: by.clone(), talk };
+        self.outputs.push_back(CallOutput::Ended { outcome, by, talk });
+        for member in &self.members {
+            self.outputs.push_back(CallOutput::Done(member.party.clone(), outcome.into()));
         }
         self.dismiss(None, outcome.into());
-        (self.caller_due, self.answerer_due) = (None, None);
-    }
-
-    fn wake(&mut self, user: &str) {
-        self.outputs.push_back(CallOutput::Wake(user.to_owned()));
-        self.callees.iter_mut().filter(|callee| callee.user == user).for_each(|callee| callee.woken = true);
-    }
-
-    fn hush(&mut self) {
-        for callee in self.callees.iter_mut().filter(|callee| callee.woken) {
-            callee.woken = false;
-            self.outputs.push_back(CallOutput::Hush(callee.user.clone()));
-        }
+        self.members.iter_mut().for_each(|member| member.due = None);
+        self.alone_since = None;
+        self.knocking.clear();
     }
 
     /// Tells the devices that were told to ring (of one user, or all) that they are done.
@@ -336,57 +254,10 @@ impl Call {
         }
     }
 
-    /// Sets the open legs of a user.
-    fn settle_legs(&mut self, user: &str, state: LegState) {
-        for index in 0..self.legs.len() {
-            if self.legs.get(index).is_some_and(|record| record.leg.user == user && record.leg.state.is_ringing()) {
-                self.set_leg(index, state);
-            }
+    fn changed(&mut self) {
+        if self.group && !matches!(self.phase, Phase::Ended { .. }) {
+            self.outputs.push_back(CallOutput::Changed);
         }
-    }
-
-    fn push_leg(&mut self, user: &str, device: Option<String>, state: LegState) {
-        if self.legs.len() >= MAX_LEGS
-            && let Some(vanished) = self.legs.iter().position(|record| record.leg.state == LegState::Unreachable)
-        {
-            self.legs.remove(vanished);
-        }
-        let leg = Leg { user: user.to_owned(), device: device.clone(), state };
-        self.legs.push(LegRecord { leg: leg.clone(), told: device.is_some() });
-        self.outputs.push_back(CallOutput::Leg(leg));
-        if let Some(device) = device {
-            self.outputs.push_back(CallOutput::Ring(Party { user: user.to_owned(), device }));
-        }
-    }
-
-    fn set_leg(&mut self, index: usize, state: LegState) {
-        if let Some(record) = self.legs.get_mut(index)
-            && record.leg.state != state
-        {
-            record.leg.state = state;
-            self.outputs.push_back(CallOutput::Leg(record.leg.clone()));
-        }
-    }
-
-    fn reach(&mut self, user: &str) {
-        self.callees.iter_mut().filter(|callee| callee.user == user).for_each(|callee| callee.reached = true);
-    }
-
-    fn leg_of(&self, party: &Party) -> Option<usize> {
-        self.legs
-            .iter()
-            .position(|record| record.leg.user == party.user && record.leg.device.as_ref() == Some(&party.device))
-    }
-
-    /// The leg of a callee's device that may still decide about the ring.
-    fn ringing_leg(&self, party: &Party) -> Result<usize, WireError> {
-        self.require_party(party)?;
-        if party.user == self.caller.user {
-            return Err(WireError::new(ErrorCode::Forbidden, "only a callee may do this"));
-        }
-        self.require(CallState::Ringing)?;
-        let leg = self.leg_of(party).filter(|leg| self.legs.get(*leg).is_some_and(|record| record.told));
-        leg.ok_or_else(|| WireError::new(ErrorCode::Conflict, "the call does not ring on this device"))
     }
 
     fn require_party(&self, party: &Party) -> Result<(), WireError> {
@@ -406,116 +277,5 @@ impl Call {
             (CallState::Ringing, _) => "the call is still ringing; cancel or decline it instead",
         };
         Err(WireError::new(ErrorCode::Conflict, message))
-    }
-
-    /// Whether the user is its caller or one of its callees.
-    pub fn concerns(&self, user: &str) -> bool {
-        self.caller.user == user || self.is_callee(user)
-    }
-
-    /// Whether the user is rung by this call.
-    pub fn is_callee(&self, user: &str) -> bool {
-        self.callees.iter().any(|callee| callee.user == user)
-    }
-
-    /// Whether the user may be in its room: the caller from the start, a callee once they have accepted.
-    pub fn admits(&self, user: &str) -> bool {
-        match &self.phase {
-            Phase::Ringing => self.caller.user == user,
-            Phase::Active { answered_by, .. } => self.caller.user == user || answered_by.user == user,
-            Phase::Ended { .. } => false,
-        }
-    }
-
-    /// Whether the device that holds the call for this user (the caller's, the answering one) is away.
-    pub fn is_adrift(&self, user: &str) -> bool {
-        match &self.phase {
-            _ if self.caller.user == user => self.caller_due.is_some(),
-            Phase::Active { answered_by, .. } => answered_by.user == user && self.answerer_due.is_some(),
-            _ => false,
-        }
-    }
-
-    /// Whether this device holds the call, or it rings there (and is not ignored).
-    pub fn is_on(&self, party: &Party) -> bool {
-        let holds = match &self.phase {
-            Phase::Active { answered_by, .. } => *party == self.caller || party == answered_by,
-            Phase::Ringing => *party == self.caller,
-            Phase::Ended { .. } => return false,
-        };
-        let leg = self.leg_of(party).and_then(|leg| self.legs.get(leg));
-        holds || leg.is_some_and(|record| record.told && record.leg.state.is_ringing())
-    }
-
-    /// Its id.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Its room.
-    pub fn room(&self) -> &str {
-        &self.room
-    }
-
-    /// The caller's device.
-    pub fn caller(&self) -> &Party {
-        &self.caller
-    }
-
-    /// The users it rings.
-    pub fn callees(&self) -> impl Iterator<Item = &str> {
-        self.callees.iter().map(|callee| callee.user.as_str())
-    }
-
-    /// Where it stands.
-    pub fn state(&self) -> CallState {
-        match self.phase {
-            Phase::Ringing => CallState::Ringing,
-            Phase::Active { .. } => CallState::Active,
-            Phase::Ended { .. } => CallState::Ended,
-        }
-    }
-
-    /// How it ended.
-    pub fn outcome(&self) -> Option<Outcome> {
-        match self.phase {
-            Phase::Ended { outcome, .. } => Some(outcome),
-            _ => None,
-        }
-    }
-
-    /// Who ended it and how long people talked, once it is over.
-    pub fn ending(&self) -> Option<(Option<&str>, Duration)> {
-        match &self.phase {
-            Phase::Ended { by, talk, .. } => Some((by.as_deref(), *talk)),
-            _ => None,
-        }
-    }
-
-    /// Whether any device of a callee said that it shows the ring, or did something with it.
-    pub fn acknowledged(&self) -> bool {
-        self.callees.iter().any(|callee| callee.reached)
-    }
-
-    /// How much longer it rings at the most.
-    pub fn rings_for(&self, now: Instant) -> Duration {
-        (self.placed + self.timing.ring).saturating_duration_since(now)
-    }
-
-    /// The call as clients see it.
-    pub fn info(&self) -> CallInfo {
-        CallInfo {
-            id: self.id.clone(),
-            kind: self.kind,
-            thread: self.thread.clone(),
-            room: self.room.clone(),
-            from: UserRef { user: self.caller.user.clone(), name: Some(self.caller_name.clone()) },
-            to: self.callees.iter().map(|c| UserRef { user: c.user.clone(), name: c.name.clone() }).collect(),
-            state: self.state(),
-            placed_at: self.placed_at,
-            ring_ms: self.timing.ring.as_millis().try_into().unwrap_or(u64::MAX),
-            outcome: self.outcome(),
-            legs: self.legs.iter().map(|record| record.leg.clone()).collect(),
-        }
     }
 }

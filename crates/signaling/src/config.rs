@@ -94,6 +94,13 @@ impl SignalingConfig {
         self
     }
 
+    /// Whether a user who is in a call rings for a second one, by default not: they are busy. Whoever accepts the second leaves the first.
+    #[must_use]
+    pub fn call_waiting(mut self, waiting: bool) -> Self {
+        self.switchboard.call_waiting = waiting;
+        self
+    }
+
     /// How often a user may ring anybody (10, then one each 3 s, unless told), and the same user (5, then one each 10 s).
     pub fn ring_rates(mut self, anybody: Rate, same_user: Rate) -> Self {
         (self.switchboard.caller_rate, self.switchboard.pair_rate) = (anybody, same_user);

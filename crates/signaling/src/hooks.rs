@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::BoxFuture;
 use crate::notes::{NoteNotice, Notes};
-use crate::protocol::{CallInfo, CallKind, Outcome, Party};
+use crate::protocol::{CallInfo, CallKind, Outcome, Party, UserRef};
 use crate::reactions::Reactions;
 
 /// An answer of [`Authorize`].
@@ -90,6 +90,9 @@ pub struct EndedCall {
     pub talk_ms: u64,
     /// Whether any device of a callee said that it shows the ring.
     pub acknowledged: bool,
+    /// Who was rung and never in the call; in a group call others may have answered.
+    #[serde(default)]
+    pub missed: Vec<UserRef>,
     /// The caller's device.
     pub caller: Party,
     /// The caller as a participant of `call.room`, if their media was there at the end.
@@ -125,7 +128,7 @@ pub trait CallLog: Send + Sync + 'static {
         let _ = call;
     }
 
-    /// Whether the room of a call that ended like this may be needed: then it stays open until [`ended`](Self::ended) has said so, and the
+    /// Whether the room of a call that ended like this may be needed, also of a group call that was answered and that some missed: then it stays open until [`ended`](Self::ended) has said so, and the
     /// caller is told. Must return at once.
     fn may_keep_room(&self, call: &CallInfo, outcome: Outcome) -> bool {
         let _ = (call, outcome);

@@ -16,12 +16,12 @@ pub(crate) use event::numbered;
 pub use event::{Event, EventFrame};
 pub use note::NoteRequest;
 pub use request::{
-    CallDecline, CallPlace, CallRef, DeclineReason, ReactionSend, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute,
-    RoomOffer, RoomPin, RoomView,
+    CallAdmit, CallDecline, CallInvite, CallMute, CallPlace, CallRef, CallUser, DeclineReason, ReactionSend, Request,
+    RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch,
 };
 pub use room::{
-    Focus, Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView, Source, Track,
-    TrackClaim,
+    Focus, Joined, MediaKind, Offered, Participant, Presence, RoomMembership, SlotInfo, SlotMapping, SlotView, Source,
+    Track, TrackClaim,
 };
 pub use session::{Availability, Hello, HelloOk, IceServer, Person};
 

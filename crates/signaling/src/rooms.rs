@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::media::MediaEvent;
-use crate::protocol::{ErrorCode, Event, Participant, Party, RoomMembership, Source, TrackClaim, WireError};
+use crate::protocol::{ErrorCode, Event, Participant, Party, Presence, RoomMembership, Source, TrackClaim, WireError};
 use crate::timers::Timers;
 use room::{Member, Room};
 
@@ -101,9 +101,17 @@ pub struct Rooms {
     rooms: HashMap<String, Room>,
     /// The rooms of each device.
     of_device: HashMap<Party, BTreeSet<String>>,
+    /// The devices that are told who is in a room without being in it.
+    watchers: HashMap<String, BTreeSet<Party>>,
     timers: Timers,
     outputs: VecDeque<RoomOutput>,
 }
+
+/// How many people a presence names; what is shown is a handful of faces and a number.
+const MAX_SHOWN: usize = 12;
+
+/// How many rooms one device may watch: a list of voice chats, not all rooms of a server.
+const MAX_WATCHED: usize = 64;
 
 impl Rooms {
     /// No rooms yet.
@@ -112,6 +120,7 @@ impl Rooms {
             config,
             rooms: HashMap::new(),
             of_device: HashMap::new(),
+            watchers: HashMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
         }
@@ -250,9 +259,48 @@ impl Rooms {
         .ok();
     }
 
+    /// From now on a device is told who is in a room, open or not.
+    ///
+    /// # Errors
+    /// `unavailable` where it watches too many.
+    pub fn watch(&mut self, room: &str, party: &Party) -> Result<(), WireError> {
+        let watched = self.watchers.values().filter(|watchers| watchers.contains(party)).count();
+        if watched >= MAX_WATCHED {
+            return Err(WireError::new(ErrorCode::Unavailable, format!("a device may watch {MAX_WATCHED} rooms")));
+        }
+        self.watchers.entry(room.to_owned()).or_default().insert(party.clone());
+        Ok(())
+    }
+
+    /// A device need not be told any more who is in a room.
+    pub fn unwatch(&mut self, room: &str, party: &Party) {
+        if let Some(watchers) = self.watchers.get_mut(room) {
+            watchers.remove(party);
+            if watchers.is_empty() {
+                self.watchers.remove(room);
+            }
+        }
+    }
+
+    /// Who is in a room; nobody in one that is not open.
+    pub fn presence(&self, room: &str) -> Presence {
+        self.rooms.get(room).map_or(Presence { count: 0, people: Vec::new() }, |room| room.presence(MAX_SHOWN))
+    }
+
+    fn tell_presence(&mut self, room: &str) {
+        let Some(watchers) = self.watchers.get(room) else { return };
+        let Presence { count, people } = self.presence(room);
+        let event = Event::RoomPresence { room: room.to_owned(), count, people };
+        self.outputs.push_back(RoomOutput::Tell(watchers.iter().cloned().collect(), event));
+    }
+
     /// A device's session is gone: its participants stay for the grace period.
     pub fn device_gone(&mut self, now: Instant, party: &Party) {
         let until = now + self.config.grace;
+        self.watchers.retain(|_, watchers| {
+            watchers.remove(party);
+            !watchers.is_empty()
+        });
         for name in self.rooms_of(party) {
             self.change(now, &name, |room, _| {
                 let members = room.members.iter_mut().filter(|member| member.party == *party);
@@ -308,6 +356,7 @@ impl Rooms {
             self.outputs.push_back(member.left(name));
         }
         self.outputs.push_back(RoomOutput::Close { room: name.to_owned(), reason: reason.to_owned() });
+        self.tell_presence(name);
     }
 
     /// All rooms.
@@ -362,6 +411,9 @@ impl Rooms {
             self.close(name, "empty");
         } else if let Some(room) = self.rooms.get_mut(name) {
             self.timers.set(name, room.deadline(now, self.config.coalesce));
+            if std::mem::take(&mut room.presence_changed) {
+                self.tell_presence(name);
+            }
         }
         result
     }

@@ -14,8 +14,8 @@ use crate::media::MediaOffer;
 use crate::media_rooms::GuardedMedia;
 use crate::notes::OpenNotes;
 use crate::protocol::{
-    CallPlace, ErrorCode, NoteRequest, Offered, ReactionSend, Request, RoomJoin, RoomMute, RoomOffer, RoomPin,
-    RoomView, WireError,
+    CallAdmit, CallInvite, CallMute, CallPlace, CallUser, ErrorCode, NoteRequest, Offered, ReactionSend, Request,
+    RoomJoin, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch, WireError,
 };
 use crate::rooms::Newcomer;
 
@@ -76,6 +76,22 @@ pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, re
             let party = session.party.clone();
             services.call(&session, re, about.call, CallInput::Hangup(party), false).await
         }
+        Request::CallInvite(invite) => services.invite(&session, re, invite).await,
+        Request::CallKnock(about) => services.knock(&session, re, about.call).await,
+        Request::CallAdmit(CallAdmit { call, user, admitted }) => {
+            let input = CallInput::Admit(session.party.clone(), user, admitted);
+            services.call(&session, re, call, input, false).await
+        }
+        Request::CallRemove(CallUser { call, user }) => {
+            let input = CallInput::Remove(session.party.clone(), user);
+            services.call(&session, re, call, input, false).await
+        }
+        Request::CallMute(mute) => services.mute_other(&session, re, mute).await,
+        Request::CallEnd(about) => {
+            let party = session.party.clone();
+            services.call(&session, re, about.call, CallInput::EndForAll(party), false).await
+        }
+        Request::RoomWatch(watch) => services.watch(&session, re, watch).await,
         Request::RoomJoin(join) => services.join(&session, re, join).await,
         Request::RoomOffer(offer) => services.offer(&session, re, offer).await,
         Request::RoomLeave(leave) => {
@@ -135,6 +151,62 @@ impl Services {
             asking.outbox.answer(re, &call);
         });
         placed.await
+    }
+
+    async fn invite(&self, session: &Arc<Session>, re: u64, invite: CallInvite) -> Result<(), WireError> {
+        require_call_grant(session)?;
+        let CallInvite { call, to } = invite;
+        let (user, about) = (session.party.user.clone(), call.clone());
+        let kind = flat(self.hub.ask(move |hub, now| hub.call_status(now, &user, &about)).await)?.kind;
+        for callee in &to {
+            may_call(&self.hooks, self.config.hook_limit, &session.party.user, callee, kind).await?;
+        }
+        let asking = session.clone();
+        let invited = self.hub.ask(move |hub, now| {
+            let call = hub.invite(now, &asking, &call, to).map(|call| WithCall { call });
+            asking.outbox.answer(re, &call);
+        });
+        invited.await
+    }
+
+    async fn knock(&self, session: &Arc<Session>, re: u64, call: String) -> Result<(), WireError> {
+        require_call_grant(session)?;
+        let asking = session.clone();
+        flat(self.hub.ask(move |hub, now| hub.knock(now, &asking, &call)).await)?;
+        answer(session, re, Ok(Nothing {}))
+    }
+
+    /// The host mutes somebody else, who may unmute themselves.
+    async fn mute_other(&self, session: &Arc<Session>, re: u64, mute: CallMute) -> Result<(), WireError> {
+        require_call_grant(session)?;
+        let CallMute { call, user, source } = mute;
+        let asking = session.clone();
+        let about = self.hub.ask(move |hub, _| hub.to_be_muted(&asking, &call, &user, source));
+        let (room, participant) = flat(about.await)?;
+        let (of_room, who) = (room.clone(), participant.clone());
+        let run = self.media.run("muting", |media| async move { media.set_muted(&of_room, &who, source, true).await });
+        run.await?;
+        let asking = session.clone();
+        let told = self.hub.ask(move |hub, now| {
+            asking.outbox.answer(re, &Ok(Nothing {}));
+            hub.muted_by_host(now, &room, &participant, source);
+        });
+        told.await
+    }
+
+    /// Who is in a room, for somebody outside who may go in.
+    async fn watch(&self, session: &Arc<Session>, re: u64, watch: RoomWatch) -> Result<(), WireError> {
+        let RoomWatch { room, on } = watch;
+        if !session.grants.room(&room) {
+            return Err(WireError::new(ErrorCode::Forbidden, "the token does not grant this room"));
+        }
+        may_join(&self.hooks, self.config.hook_limit, &session.party.user, &room).await?;
+        let asking = session.clone();
+        let watched = self.hub.ask(move |hub, _| {
+            let presence = hub.watch(&asking, &room, on);
+            asking.outbox.answer(re, &presence);
+        });
+        watched.await
     }
 
     /// Accepts a call; one that has ended just now, while its caller is leaving a note, is called back.

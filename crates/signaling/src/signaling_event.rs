@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::protocol::{CallInfo, Leg, Outcome, Participant, Party};
+use crate::protocol::{CallInfo, DoneReason, Leg, Outcome, Participant, Party};
 
 /// Something that happened. The events of one call come in the order in which it happened, and so do those of one room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,26 @@ pub enum SignalingEvent {
         call: CallInfo,
         /// Which device accepted.
         answered_by: Party,
+    },
+    /// Somebody has come into a group call that is active, or come back to it.
+    CallJoined {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call's id.
+        call: String,
+        /// Who, on which device.
+        party: Party,
+    },
+    /// Somebody is no longer in a group call.
+    CallLeft {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call's id.
+        call: String,
+        /// Who, on which device.
+        party: Party,
+        /// By themselves, taken out, or gone on with on another device.
+        reason: DoneReason,
     },
     /// Over; the last event of a call.
     CallEnded {

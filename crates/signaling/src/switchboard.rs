@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::call::{Call, CallInput, CallOutput, CallTiming, NewCall, NewCallee};
+use crate::call::{Call, CallInput, CallOutput, CallTiming, MAX_PEOPLE, NewCall, NewCallee};
 use crate::protocol::{Availability, CallKind, CallState, ErrorCode, Party, Person, WireError};
 use crate::rate::{KeyedBuckets, Rate};
 use crate::timers::Timers;
@@ -23,6 +23,8 @@ pub struct SwitchboardConfig {
     pub max_devices: usize,
     /// How long the status of a call that is over can be asked; a woken device asks late.
     pub keep_ended: Duration,
+    /// Whether a user who is in a call rings nevertheless; whoever accepts the second call leaves the first. Otherwise they are busy.
+    pub call_waiting: bool,
 }
 
 impl Default for SwitchboardConfig {
@@ -33,6 +35,7 @@ impl Default for SwitchboardConfig {
             pair_rate: Rate { burst: 5, every: Duration::from_secs(10) },
             max_devices: 16,
             keep_ended: Duration::from_secs(120),
+            call_waiting: false,
         }
     }
 }
@@ -49,8 +52,8 @@ pub struct PlaceCall {
     pub room: String,
     /// The caller's device; must be live.
     pub caller: Party,
-    /// Whom to ring.
-    pub callee: String,
+    /// Whom to ring; more than one makes a group call.
+    pub callees: Vec<String>,
     /// Voice or video.
     pub kind: CallKind,
     /// The embedding app's conversation; derived from the pair where absent.
@@ -144,44 +147,45 @@ impl Switchboard {
         }
     }
 
-    /// Places a call, and returns its id. With glare (the callee is ringing this user) it is the callee's call, accepted. A callee in another
-    /// call is busy: the call is over at once. What the caller was holding with a device that has vanished ends first.
+    /// Places a call, and returns its id. With glare (the callee is ringing this user) it is the callee's call, accepted; who rings a group in whose
+    /// thread a group call is going on that concerns them, joins that. A callee in another call is busy. What the caller was holding with a device that has vanished ends first.
     ///
     /// # Errors
-    /// `bad_request` for a call to oneself, `conflict` while the caller holds another call, `rate_limited`.
+    /// `bad_request` for a call to oneself or to nobody, `conflict` while the caller holds another call, `rate_limited`.
     pub fn place(&mut self, now: Instant, place: PlaceCall) -> Result<String, WireError> {
         self.handle_timeout(now);
-        let PlaceCall { id, room, caller, callee, kind, thread, placed_at } = place;
-        if caller.user == callee {
-            return Err(WireError::new(ErrorCode::BadRequest, "to[0]: one cannot call oneself"));
+        let PlaceCall { id, room, caller, mut callees, kind, thread, placed_at } = place;
+        let mut seen = BTreeSet::new();
+        callees.retain(|callee| seen.insert(callee.clone()));
+        if callees.is_empty() || callees.len() >= MAX_PEOPLE {
+            let message = format!("to: 1 to {} users are required", MAX_PEOPLE - 1);
+            return Err(WireError::new(ErrorCode::BadRequest, message));
+        }
+        if let Some(index) = callees.iter().position(|callee| *callee == caller.user) {
+            return Err(WireError::new(ErrorCode::BadRequest, format!("to[{index}]: one cannot call oneself")));
         }
         self.drop_adrift(now, &caller.user);
         if self.in_call(&caller.user) {
             return Err(WireError::new(ErrorCode::Conflict, "already in a call; hang up first"));
         }
-        if let Some(glaring) = self.glaring(&caller.user, &callee) {
-            self.handle(now, &glaring, CallInput::Accept(caller))?;
-            return Ok(glaring);
+        if let Some(there) = self.already_there(&caller.user, &callees, thread.as_deref()) {
+            self.handle(now, &there, CallInput::Accept(caller))?;
+            return Ok(there);
         }
-        if self.calls_of(&caller.user).any(|call| call.caller().user == caller.user) {
+        if self.calls_of(&caller.user).any(|call| call.has_member(&caller.user)) {
             return Err(WireError::new(ErrorCode::Conflict, "already placing a call; cancel it first"));
         }
-        self.check_rate(now, &caller.user, &callee)?;
-        // Both have a token, as was checked.
+        callees.iter().try_for_each(|callee| self.check_rate(now, &caller.user, callee))?;
+        // All have a token, as was checked.
         let _ = self.caller_buckets.take(now, caller.user.clone());
-        let _ = self.pair_buckets.take(now, (caller.user.clone(), callee.clone()));
-
-        let busy = self.in_call(&callee);
         let caller_name = self.name(&caller.user).unwrap_or(&caller.user).to_owned();
-        let known = self.users.get(&callee);
-        let callees = vec![NewCallee {
-            user: callee.clone(),
-            name: known.and_then(|user| user.name.clone()),
-            devices: known.map(|user| user.devices.iter().cloned().collect()).unwrap_or_default(),
-            busy,
-        }];
-        let thread = thread.unwrap_or_else(|| pair_thread(&caller.user, &callee));
-        for user in [&caller.user, &callee] {
+        let thread = thread.unwrap_or_else(|| match callees.as_slice() {
+            [callee] => pair_thread(&caller.user, callee),
+            // Who is in a group may change; a conversation of its own is the embedder's to name.
+            _ => format!("call:{id}"),
+        });
+        let callees = self.new_callees(now, &caller.user, callees);
+        for user in callees.iter().map(|callee| &callee.user).chain([&caller.user]) {
             self.users.entry(user.clone()).or_default().calls.push(id.clone());
         }
         let new = NewCall { id: id.clone(), kind, thread, room, caller, caller_name, callees, placed_at };
@@ -191,6 +195,54 @@ impl Switchboard {
         Ok(id)
     }
 
+    /// Rings more people, for a member of a call.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such call, `rate_limited`, otherwise what the [call](Call::handle) says.
+    pub fn invite(&mut self, now: Instant, id: &str, by: Party, mut callees: Vec<String>) -> Result<(), WireError> {
+        self.handle_timeout(now);
+        let mut seen = BTreeSet::new();
+        callees.retain(|callee| seen.insert(callee.clone()));
+        if !self.calls.get(id).is_some_and(|call| call.concerns(&by.user)) {
+            return Err(Call::not_found());
+        }
+        callees.iter().try_for_each(|callee| self.check_rate(now, &by.user, callee))?;
+        let callees = self.new_callees(now, &by.user, callees);
+        let users: Vec<String> = callees.iter().map(|callee| callee.user.clone()).collect();
+        self.handle(now, id, CallInput::Invite(by, callees))?;
+        self.enlist(id, users);
+        Ok(())
+    }
+
+    /// A call is among those of these users, if it is not over.
+    fn enlist(&mut self, id: &str, users: Vec<String>) {
+        if self.calls.get(id).is_none_or(|call| call.state() == CallState::Ended) {
+            return;
+        }
+        for user in users {
+            let calls = &mut self.users.entry(user).or_default().calls;
+            if !calls.iter().any(|call| call == id) {
+                calls.push(id.to_owned());
+            }
+        }
+    }
+
+    /// Those who are to be rung as the call needs to know them; each costs the caller a token of the pair's.
+    fn new_callees(&mut self, now: Instant, caller: &str, callees: Vec<String>) -> Vec<NewCallee> {
+        let mut new = Vec::with_capacity(callees.len());
+        for user in callees {
+            let _ = self.pair_buckets.take(now, (caller.to_owned(), user.clone()));
+            let known = self.users.get(&user);
+            new.push(NewCallee {
+                name: known.and_then(|user| user.name.clone()),
+                devices: known.map(|user| user.devices.iter().cloned().collect()).unwrap_or_default(),
+                busy: !self.config.call_waiting && self.in_call(&user),
+                user,
+            });
+        }
+        new
+    }
+
     /// Passes an input to a call.
     ///
     /// # Errors
@@ -198,12 +250,25 @@ impl Switchboard {
     pub fn handle(&mut self, now: Instant, call: &str, input: CallInput) -> Result<(), WireError> {
         self.handle_timeout(now);
         let found = self.calls.get_mut(call).ok_or_else(Call::not_found)?;
-        let was = found.state();
+        let (was_ringing, before) = (found.state() == CallState::Ringing, found.members().cloned().collect::<Vec<_>>());
+        let admitted = match &input {
+            CallInput::Admit(_, user, true) => Some(user.clone()),
+            _ => None,
+        };
         let result = found.handle(now, input);
-        let activated = was == CallState::Ringing && found.state() == CallState::Active;
+        // Whoever rings others is in no other call; whoever has just come in is now in this one.
+        let came = |party: &&Party| was_ringing || !before.contains(*party);
+        let newly_in: Vec<String> = match found.state() {
+            CallState::Active => found.members().filter(came).map(|party| party.user.clone()).collect(),
+            _ => Vec::new(),
+        };
         self.settle(now, call);
-        if activated {
-            self.end_rivals(now, call);
+        if let Some(user) = admitted.filter(|_| result.is_ok()) {
+            self.enlist(call, vec![user]);
+        }
+        // First who has just accepted: what they were placing themselves is cancelled, not refused by somebody.
+        for user in newly_in.into_iter().rev() {
+            self.end_rivals(now, call, &user);
         }
         result
     }
@@ -272,22 +337,29 @@ impl Switchboard {
 
     /// Whether the user is in an active call.
     pub fn in_call(&self, user: &str) -> bool {
-        self.calls_of(user).any(|call| call.state() == CallState::Active)
+        self.calls_of(user).any(|call| call.state() == CallState::Active && call.has_member(user))
     }
 
     fn name(&self, user: &str) -> Option<&str> {
         self.users.get(user).and_then(|user| user.name.as_deref())
     }
 
-    /// A call with which `callee` is ringing `caller` just now.
-    fn glaring(&self, caller: &str, callee: &str) -> Option<String> {
-        let rings_caller = |call: &&Call| {
-            call.state() == CallState::Ringing
-                && call.caller().user == callee
-                && call.is_callee(caller)
-                && !call.is_adrift(callee)
+    /// A call that whoever places one wants to be in already: the callee is ringing them just now, or the group is in a call in this thread.
+    fn already_there(&self, caller: &str, callees: &[String], thread: Option<&str>) -> Option<String> {
+        let there = |call: &&Call| match callees {
+            [callee] => {
+                call.state() == CallState::Ringing
+                    && !call.is_group()
+                    && call.caller().user == *callee
+                    && call.rings(caller)
+                    && !call.is_adrift(callee)
+            }
+            _ => {
+                let joinable = call.state() == CallState::Active || call.rings(caller);
+                call.is_group() && joinable && !call.has_member(caller) && thread == Some(call.thread())
+            }
         };
-        self.calls_of(caller).find(rings_caller).map(|call| call.id().to_owned())
+        self.calls_of(caller).find(there).map(|call| call.id().to_owned())
     }
 
     /// Ends what a user holds with a device that has vanished: they have come back on another one and call anew.
@@ -299,21 +371,13 @@ impl Switchboard {
         }
     }
 
-    /// Both sides of a call that became active are in that call now, and in no other.
-    fn end_rivals(&mut self, now: Instant, call: &str) {
-        let Some(active) = self.call(call) else { return };
-        let parties: Vec<String> = active
-            .callees()
-            .chain([active.caller().user.as_str()])
-            .filter(|user| active.admits(user))
-            .map(str::to_owned)
-            .collect();
-        for user in parties {
-            let rivals: Vec<_> =
-                self.calls_of(&user).map(|rival| rival.id().to_owned()).filter(|rival| rival != call).collect();
-            for rival in rivals {
-                self.give_up(now, &rival, &user);
-            }
+    /// A user who has come into a call is in no other, and without call waiting none rings them.
+    fn end_rivals(&mut self, now: Instant, call: &str, user: &str) {
+        let waits = self.config.call_waiting;
+        let rival = |rival: &&Call| rival.id() != call && (rival.has_member(user) || rival.rings(user) && !waits);
+        let rivals: Vec<_> = self.calls_of(user).filter(rival).map(|rival| rival.id().to_owned()).collect();
+        for rival in rivals {
+            self.give_up(now, &rival, user);
         }
     }
 
@@ -322,8 +386,8 @@ impl Switchboard {
         let Some(call) = self.call(id) else { return };
         let party = Party { user: user.to_owned(), device: call.caller().device.clone() };
         let input = match call.state() {
-            CallState::Active => CallInput::Hangup(party),
-            _ if call.caller().user == user => CallInput::Cancel(party),
+            CallState::Active if call.has_member(user) => CallInput::Hangup(party),
+            CallState::Ringing if call.has_member(user) => CallInput::Cancel(party),
             _ => CallInput::CalleeBusy(user.to_owned()),
         };
         self.tell(now, id, input);
@@ -342,7 +406,8 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(id) else { return };
         let mut over = false;
         while let Some(output) = call.poll_output() {
-            self.people_changed |= matches!(output, CallOutput::Active(_));
+            self.people_changed |=
+                matches!(output, CallOutput::Active(_) | CallOutput::Joined(_) | CallOutput::Left(..));
             over |= matches!(output, CallOutput::Ended { .. });
             self.outputs.push_back((id.to_owned(), output));
         }

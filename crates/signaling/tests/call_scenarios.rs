@@ -45,7 +45,7 @@ impl World {
             id: format!("call-{}", self.placed),
             room: format!("room-{}", self.placed),
             caller: party(from),
-            callee: to.into(),
+            callees: vec![to.into()],
             kind: CallKind::Voice,
             thread: None,
             placed_at: 0,

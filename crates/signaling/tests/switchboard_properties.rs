@@ -292,6 +292,7 @@ impl Told {
                 prop_assert!(self.concerned.remove(&who(&party)), "{} is done twice, or never rang", party);
                 self.ringing.remove(&who(&party));
             }
+            of_a_group => prop_assert!(false, "{:?} in a call of two", of_a_group),
         }
         Ok(())
     }
@@ -319,7 +320,7 @@ impl World {
         let ms = Duration::from_millis;
         let unlimited = Rate { burst: 1, every: Duration::ZERO };
         let config = SwitchboardConfig {
-            timing: CallTiming { ring: ms(RING), ack: ms(ACK), grace: ms(GRACE) },
+            timing: CallTiming { ring: ms(RING), ack: ms(ACK), grace: ms(GRACE), ..CallTiming::default() },
             caller_rate: unlimited,
             pair_rate: unlimited,
             ..SwitchboardConfig::default()
@@ -377,7 +378,7 @@ impl World {
                     id: self.model.calls.len().saturating_sub(1).to_string(),
                     room: "room".into(),
                     caller: party(device),
-                    callee: callee.to_string(),
+                    callees: vec![callee.to_string()],
                     kind: CallKind::Voice,
                     thread: None,
                     placed_at: 0,

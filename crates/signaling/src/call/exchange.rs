@@ -14,11 +14,19 @@ pub struct CallTiming {
     /// How long a device that holds the call (the caller's, the answering one) may be away before the call ends. Longer
     /// survives a change of network, and keeps the other side in silence.
     pub grace: Duration,
+    /// How long a group call that rings nobody any more waits with one member in it. Longer lets people come back to the same
+    /// call, and leaves a forgotten microphone on.
+    pub alone: Duration,
 }
 
 impl Default for CallTiming {
     fn default() -> Self {
-        Self { ring: Duration::from_secs(45), ack: Duration::from_secs(20), grace: Duration::from_secs(10) }
+        Self {
+            ring: Duration::from_secs(45),
+            ack: Duration::from_secs(20),
+            grace: Duration::from_secs(10),
+            alone: Duration::from_secs(60),
+        }
     }
 }
 
@@ -37,7 +45,7 @@ pub struct NewCall {
     pub caller: Party,
     /// The caller's name.
     pub caller_name: String,
-    /// Whom to ring.
+    /// Whom to ring; with more than one it is a group call.
     pub callees: Vec<NewCallee>,
     /// When it is placed, in Unix milliseconds; for show, all reckoning is done with the `now` of the calls.
     pub placed_at: u64,
@@ -65,7 +73,7 @@ pub enum CallInput {
     DeviceGone(Party),
     /// The device shows the ring.
     RingAck(Party),
-    /// The device picks up.
+    /// The device picks up; in a group call also late, or to come back.
     Accept(Party),
     /// The user refuses, on this device for all.
     Decline(Party, Option<DeclineReason>),
@@ -73,10 +81,20 @@ pub enum CallInput {
     Ignore(Party),
     /// The caller gives up.
     Cancel(Party),
-    /// A party hangs up.
+    /// A party hangs up: the end of a 1:1 call, and of their own part in a group call.
     Hangup(Party),
     /// A callee has taken another call.
     CalleeBusy(String),
+    /// A member rings more people; makes a group call of it.
+    Invite(Party, Vec<NewCallee>),
+    /// Somebody who was not rung asks to be let in.
+    Knock(Party, String),
+    /// The host lets somebody who knocked in, or not.
+    Admit(Party, String, bool),
+    /// The host takes a user out, or off the list of those it rings.
+    Remove(Party, String),
+    /// The host ends a group call for all.
+    EndForAll(Party),
     /// The room cannot be opened, or broke.
     Fail,
 }
@@ -94,8 +112,27 @@ pub enum CallOutput {
     Leg(Leg),
     /// The user's devices that were woken are to be silent.
     Hush(String),
-    /// Answered by this device.
+    /// Answered by this device, the first to do so.
     Active(Party),
+    /// This device has come into a group call that is active, or come back to it.
+    Joined(Party),
+    /// This device is no longer in a group call, which goes on or ends next. Its [`Done`](Self::Done) follows.
+    Left(Party, DoneReason),
+    /// The ring of this user is over in a group call that goes on, and they did not answer: the outcome for them.
+    Missed(String, Outcome),
+    /// Ask these members whether this device may come in.
+    Knock {
+        /// The host's devices in the call.
+        hosts: Vec<Party>,
+        /// Who knocks.
+        from: Party,
+        /// Under which name.
+        name: String,
+    },
+    /// What became of a knock.
+    Admitted(Party, bool),
+    /// Members or people to be rung are others than before; comes after what made it so, in group calls.
+    Changed,
     /// The call is over; comes once, and nothing but [`Done`](Self::Done) follows.
     Ended {
         /// How.
@@ -105,6 +142,6 @@ pub enum CallOutput {
         /// How long people talked.
         talk: Duration,
     },
-    /// This device is done with the call; once for each device that rang or held it.
+    /// This device is done with the call; once each time that it rang or was in it.
     Done(Party, DoneReason),
 }

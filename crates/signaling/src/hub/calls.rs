@@ -9,7 +9,7 @@ use super::{Hub, Session};
 use crate::call::{CallInput, CallOutput};
 use crate::hook_runner::NoticeKind;
 use crate::hooks::{EndedCall, Notice};
-use crate::protocol::{CallInfo, CallPlace, ErrorCode, Event, Outcome, WireError};
+use crate::protocol::{CallInfo, CallPlace, ErrorCode, Event, Outcome, Party, Source, WireError};
 use crate::signaling_event::{SignalingEvent, unix_ms};
 use crate::switchboard::PlaceCall;
 
@@ -37,14 +37,11 @@ impl Hub {
     pub(crate) fn place(&mut self, now: Instant, session: &Session, place: CallPlace) -> Result<CallInfo, WireError> {
         self.not_draining()?;
         self.require_current(session)?;
-        let [callee] = place.to.as_slice() else {
-            return Err(WireError::new(ErrorCode::BadRequest, "to: exactly one user is required"));
-        };
         let place = PlaceCall {
             id: random_id("c_"),
             room: random_id("r_"),
             caller: session.party.clone(),
-            callee: callee.clone(),
+            callees: place.to,
             kind: place.kind,
             thread: place.thread,
             placed_at: unix_ms(),
@@ -64,6 +61,49 @@ impl Hub {
         self.require_current(session)?;
         self.switchboard.handle(now, call, input)?;
         self.info(call)
+    }
+
+    /// Rings more people into a call.
+    pub(crate) fn invite(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        call: &str,
+        to: Vec<String>,
+    ) -> Result<CallInfo, WireError> {
+        self.not_draining()?;
+        self.require_current(session)?;
+        self.switchboard.invite(now, call, session.party.clone(), to)?;
+        self.info(call)
+    }
+
+    /// Somebody asks to be let into a call, under the name that others see.
+    pub(crate) fn knock(&mut self, now: Instant, session: &Session, call: &str) -> Result<(), WireError> {
+        self.require_current(session)?;
+        self.switchboard.handle(now, call, CallInput::Knock(session.party.clone(), session.name.clone()))
+    }
+
+    /// The host mutes somebody's track: in which room and as whom they are there.
+    pub(crate) fn to_be_muted(
+        &mut self,
+        session: &Session,
+        call: &str,
+        user: &str,
+        source: Source,
+    ) -> Result<(String, String), WireError> {
+        self.require_current(session)?;
+        let found = self.switchboard.call(call).filter(|call| call.concerns(&session.party.user));
+        let found = found.ok_or_else(crate::call::Call::not_found)?;
+        if !found.has_member(&session.party.user) || found.host() != session.party.user {
+            return Err(WireError::new(ErrorCode::Forbidden, "only the host of the call may do this"));
+        }
+        let room = found.room();
+        let nobody = || WireError::new(ErrorCode::NotFound, "nobody of that name publishes such a track in this call");
+        let participant = self.rooms.participant_of_user(room, user).ok_or_else(nobody)?;
+        if !self.rooms.publishes(room, participant, source) {
+            return Err(nobody());
+        }
+        Ok((room.to_owned(), participant.to_owned()))
     }
 
     /// A call, for one of its parties; others do not learn whether it exists.
@@ -105,11 +145,12 @@ impl Hub {
             CallOutput::Wake(user) => self.notify(NoticeKind::Incoming, id, &user),
             CallOutput::Hush(user) => self.notify(NoticeKind::Cancelled, id, &user),
             CallOutput::Ring(party) => {
-                let expires_ms = call.rings_for(now).as_millis().try_into().unwrap_or(u64::MAX);
+                let expires_ms = call.rings_for(now, &party.user).as_millis().try_into().unwrap_or(u64::MAX);
                 self.tell([&party], &Event::CallIncoming { call: call.info(), expires_ms });
             }
             CallOutput::Leg(leg) => {
-                self.tell([&caller], &Event::CallLeg { call: id.to_owned(), leg: leg.clone() });
+                // Everyone in a group sees who is being rung; in a call of two only the caller waits.
+                self.tell(call.members(), &Event::CallLeg { call: id.to_owned(), leg: leg.clone() });
                 self.events.send(SignalingEvent::LegChanged { at, call: id.to_owned(), leg });
             }
             CallOutput::Active(answered_by) => {
@@ -118,6 +159,27 @@ impl Hub {
                 self.tell([&caller, &answered_by], &event);
                 self.events.send(SignalingEvent::CallActive { at, call, answered_by });
             }
+            CallOutput::Joined(party) => {
+                let call = call.info();
+                self.tell([&party], &Event::CallActive { call: call.clone(), answered_by: party.clone() });
+                self.events.send(SignalingEvent::CallJoined { at, call: call.id, party });
+            }
+            CallOutput::Left(party, reason) => {
+                let room = call.room().to_owned();
+                // They may never have been in the room.
+                let _ = self.rooms.leave(now, &room, &party);
+                self.events.send(SignalingEvent::CallLeft { at, call: id.to_owned(), party, reason });
+            }
+            // Whoever declined knows of the call.
+            CallOutput::Missed(_, Outcome::Declined) => {}
+            CallOutput::Missed(user, _) => self.notify(NoticeKind::Missed, id, &user),
+            CallOutput::Knock { hosts, from, name } => {
+                self.tell(&hosts, &Event::CallKnock { call: id.to_owned(), user: from.user, name });
+            }
+            CallOutput::Admitted(party, admitted) => {
+                self.tell([&party], &Event::CallAdmitted { call: id.to_owned(), admitted });
+            }
+            CallOutput::Changed => self.tell(call.members(), &Event::CallChanged { call: call.info() }),
             CallOutput::Done(party, reason) => {
                 let outcome = call.outcome().unwrap_or(Outcome::Answered);
                 let (by, talk) = call.ending().map_or((None, std::time::Duration::ZERO), |(by, talk)| (by, talk));
@@ -133,8 +195,13 @@ impl Hub {
                 let talk_ms: u64 = talk.as_millis().try_into().unwrap_or(u64::MAX);
                 let ended = SignalingEvent::CallEnded { at, call: info.clone(), outcome, talk_ms, by: by.clone() };
                 self.events.send(ended);
+                let missed = call.missed().collect();
+                let others: Vec<Party> = call.members().filter(|member| **member != caller).cloned().collect();
                 if keep {
                     self.keep_room(now, &room, &caller.user, id);
+                    for party in others {
+                        let _ = self.rooms.leave(now, &room, &party);
+                    }
                 } else {
                     self.rooms_over.push(room);
                 }
@@ -146,6 +213,7 @@ impl Hub {
                     ended_at: at,
                     talk_ms,
                     acknowledged,
+                    missed,
                     caller,
                     caller_participant,
                     by,
@@ -157,7 +225,8 @@ impl Hub {
     }
 
     fn ended(&mut self, ended: EndedCall) {
-        for callee in ended.call.to.iter().filter(|_| ended.is_unanswered()) {
+        // In a group each was told when their own ring was over.
+        for callee in ended.call.to.iter().filter(|_| ended.is_unanswered() && !ended.call.group) {
             // Whoever declined knows of the call.
             if ended.by.as_ref() != Some(&callee.user) {
                 self.notify(NoticeKind::Missed, &ended.call.id, &callee.user);

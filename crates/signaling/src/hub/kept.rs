@@ -24,9 +24,11 @@ pub(super) struct Kept {
 }
 
 impl Hub {
-    /// Whether a call's room may be needed after it ended like this.
+    /// Whether a call's room may be needed after it ended like this: somebody did not come, and the caller is still there to leave a note.
     pub(super) fn may_keep(&self, call: &Call, outcome: Outcome) -> bool {
-        outcome != Outcome::Answered && self.hooks.hooks().call_log.may_keep_room(&call.info(), outcome)
+        let somebody_missed = outcome != Outcome::Answered || call.is_group() && call.missed().next().is_some();
+        let caller_is_in = call.members().any(|member| member == call.caller());
+        somebody_missed && caller_is_in && self.hooks.hooks().call_log.may_keep_room(&call.info(), outcome)
     }
 
     /// Keeps the room of a call that has ended, until the call log says what becomes of it.

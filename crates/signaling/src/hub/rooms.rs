@@ -6,7 +6,7 @@ use super::{Hub, Session};
 use crate::call::CallInput;
 use crate::media::{MediaAnswer, MediaEvent};
 use crate::media_rooms::Opened;
-use crate::protocol::{CallState, ErrorCode, Event, Joined, Source, TrackClaim, WireError};
+use crate::protocol::{CallState, ErrorCode, Event, Joined, Presence, Source, TrackClaim, WireError};
 use crate::reactions::Reactions;
 use crate::rooms::{Newcomer, RoomOutput};
 use crate::signaling_event::{SignalingEvent, unix_ms};
@@ -126,6 +126,24 @@ impl Hub {
     /// A participant's track is muted or not.
     pub(crate) fn set_muted(&mut self, now: Instant, room: &str, participant: &str, source: Source, muted: bool) {
         self.rooms.set_muted(now, room, participant, source, muted);
+    }
+
+    /// The host of the call has muted a participant's track.
+    pub(crate) fn muted_by_host(&mut self, now: Instant, room: &str, participant: &str, source: Source) {
+        self.rooms.set_muted(now, room, participant, source, true);
+        let devices = self.rooms.devices_of(room, &[participant.to_owned()]);
+        self.tell(devices, &Event::RoomMuted { room: room.to_owned(), source });
+    }
+
+    /// Begins or ends to tell a session's device who is in a room.
+    pub(crate) fn watch(&mut self, session: &Session, room: &str, on: bool) -> Result<Presence, WireError> {
+        self.require_current(session)?;
+        if on {
+            self.rooms.watch(room, &session.party)?;
+        } else {
+            self.rooms.unwatch(room, &session.party);
+        }
+        Ok(self.rooms.presence(room))
     }
 
     /// Tells some participants of a room what the reactions have to say.

@@ -89,6 +89,10 @@ pub enum DoneReason {
     AnsweredElsewhere,
     /// Another device of this user declined.
     DeclinedElsewhere,
+    /// This user left a group call, which may go on; accept it again to come back.
+    Left,
+    /// The host took this user out of a group call.
+    Removed,
 }
 
 impl From<Outcome> for DoneReason {
@@ -154,6 +158,10 @@ pub enum LegState {
     AnsweredElsewhere,
     /// The call ended before this device did anything.
     Cancelled,
+    /// Was in a group call and has left it.
+    Left,
+    /// The host took the user out of a group call, or off the list of those it rings.
+    Removed,
 }
 
 impl LegState {
@@ -201,4 +209,13 @@ pub struct CallInfo {
     pub outcome: Option<Outcome>,
     /// The callees' devices.
     pub legs: Vec<Leg>,
+    /// Whether it was placed to, or has come to include, more than two.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub group: bool,
+    /// Who is in it now, the caller's device while it rings included; the longest there first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Party>,
+    /// Who may remove, mute, admit, and end it for all: the caller while they are in it, otherwise who has been in it the longest.
+    #[serde(default)]
+    pub host: String,
 }

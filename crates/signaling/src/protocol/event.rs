@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, SlotMapping};
+use super::{CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, SlotMapping, Source, UserRef};
 
 /// An event, without the `seq` that each socket counts for itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,31 @@ pub enum Event {
         /// How much longer it rings, in milliseconds.
         expires_ms: u64,
     },
-    /// To the caller: a leg changed.
+    /// To the members of a group call: who is in it, or is being rung, has changed.
+    #[serde(rename = "call.changed")]
+    CallChanged {
+        /// The call.
+        call: CallInfo,
+    },
+    /// To the host of a call: somebody who was not rung asks to be let in.
+    #[serde(rename = "call.knock")]
+    CallKnock {
+        /// The call's id.
+        call: String,
+        /// Who.
+        user: String,
+        /// Their name.
+        name: String,
+    },
+    /// To whoever knocked: they may accept the call now, or not.
+    #[serde(rename = "call.admitted")]
+    CallAdmitted {
+        /// The call's id.
+        call: String,
+        /// Let in.
+        admitted: bool,
+    },
+    /// To the caller, in a group call to all members: a leg changed.
     #[serde(rename = "call.leg")]
     CallLeg {
         /// The call's id.
@@ -30,7 +54,7 @@ pub enum Event {
         /// The leg as it is now.
         leg: Leg,
     },
-    /// To the caller and the answering device: talk.
+    /// To the caller and the answering device, and to whoever comes into a group call later: talk.
     #[serde(rename = "call.active")]
     CallActive {
         /// The call.
@@ -75,6 +99,24 @@ pub enum Event {
         room: String,
         /// Changed slots only.
         slots: Vec<SlotMapping>,
+    },
+    /// To a participant: the host has muted this track. They may unmute it.
+    #[serde(rename = "room.muted")]
+    RoomMuted {
+        /// The room.
+        room: String,
+        /// Which track.
+        source: Source,
+    },
+    /// To who watches a room from outside: who is in it has changed.
+    #[serde(rename = "room.presence")]
+    RoomPresence {
+        /// The room.
+        room: String,
+        /// How many are in it.
+        count: usize,
+        /// Some of them.
+        people: Vec<UserRef>,
     },
     /// The voice lights.
     #[serde(rename = "room.speaking")]

@@ -38,6 +38,24 @@ pub enum Request {
     /// Hang up an active call.
     #[serde(rename = "call.hangup")]
     CallHangup(CallRef),
+    /// Ring more people into a call.
+    #[serde(rename = "call.invite")]
+    CallInvite(CallInvite),
+    /// Ask to be let into a call that did not ring.
+    #[serde(rename = "call.knock")]
+    CallKnock(CallRef),
+    /// Let somebody in, or not.
+    #[serde(rename = "call.admit")]
+    CallAdmit(CallAdmit),
+    /// Take somebody out of a group call.
+    #[serde(rename = "call.remove")]
+    CallRemove(CallUser),
+    /// Mute somebody's track, as the host.
+    #[serde(rename = "call.mute")]
+    CallMute(CallMute),
+    /// End a group call for all.
+    #[serde(rename = "call.end")]
+    CallEnd(CallRef),
     /// Is this call still ringing?
     #[serde(rename = "call.status")]
     CallStatus(CallRef),
@@ -50,6 +68,9 @@ pub enum Request {
     /// Leave a room.
     #[serde(rename = "room.leave")]
     RoomLeave(RoomLeave),
+    /// Who is in a room, without going in; changes are told until the session ends or it is asked with `on` false.
+    #[serde(rename = "room.watch")]
+    RoomWatch(RoomWatch),
     /// Mute or unmute one's own track.
     #[serde(rename = "room.mute")]
     RoomMute(RoomMute),
@@ -80,7 +101,7 @@ pub struct RequestFrame {
 /// `call.place`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPlace {
-    /// Whom to ring; one for a 1:1 call.
+    /// Whom to ring; more than one makes a group call.
     pub to: Vec<String>,
     /// Voice or video.
     pub kind: CallKind,
@@ -94,6 +115,60 @@ pub struct CallPlace {
 pub struct CallRef {
     /// The call's id.
     pub call: String,
+}
+
+/// `call.invite`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallInvite {
+    /// The call's id.
+    pub call: String,
+    /// Whom to ring.
+    pub to: Vec<String>,
+}
+
+/// A request about somebody in a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallUser {
+    /// The call's id.
+    pub call: String,
+    /// Whom it is about.
+    pub user: String,
+}
+
+/// `call.admit`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallAdmit {
+    /// The call's id.
+    pub call: String,
+    /// Who knocked.
+    pub user: String,
+    /// Let them in.
+    pub admitted: bool,
+}
+
+/// `call.mute`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallMute {
+    /// The call's id.
+    pub call: String,
+    /// Whom to mute.
+    pub user: String,
+    /// Which of their tracks.
+    pub source: Source,
+}
+
+/// `room.watch`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomWatch {
+    /// The room; it need not be open.
+    pub room: String,
+    /// Watch, or stop watching.
+    #[serde(default = "yes")]
+    pub on: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `call.decline`
@@ -232,10 +307,17 @@ impl Request {
             "call.ignore" => Self::CallIgnore(body(fields)?),
             "call.cancel" => Self::CallCancel(body(fields)?),
             "call.hangup" => Self::CallHangup(body(fields)?),
+            "call.invite" => Self::CallInvite(body(fields)?),
+            "call.knock" => Self::CallKnock(body(fields)?),
+            "call.admit" => Self::CallAdmit(body(fields)?),
+            "call.remove" => Self::CallRemove(body(fields)?),
+            "call.mute" => Self::CallMute(body(fields)?),
+            "call.end" => Self::CallEnd(body(fields)?),
             "call.status" => Self::CallStatus(body(fields)?),
             "room.join" => Self::RoomJoin(body(fields)?),
             "room.offer" => Self::RoomOffer(body(fields)?),
             "room.leave" => Self::RoomLeave(body(fields)?),
+            "room.watch" => Self::RoomWatch(body(fields)?),
             "room.mute" => Self::RoomMute(body(fields)?),
             "room.view" => Self::RoomView(body(fields)?),
             "room.pin" => Self::RoomPin(body(fields)?),
@@ -262,10 +344,7 @@ impl Request {
             },
             Self::Ping => Ok(()),
             Self::CallPlace(place) => {
-                if place.to.len() != 1 {
-                    return Err(bad_request("to", "exactly one user is required"));
-                }
-                place.to.iter().try_for_each(|user| check_id("to[0]", user, MAX_ID))?;
+                check_users(&place.to)?;
                 place.thread.iter().try_for_each(|thread| check_id("thread", thread, MAX_THREAD))
             }
             Self::CallRingAck(about) | Self::CallAccept(about) | Self::CallIgnore(about) => {
@@ -273,6 +352,17 @@ impl Request {
             }
             Self::CallCancel(about) | Self::CallHangup(about) | Self::CallStatus(about) => {
                 check_id("call", &about.call, MAX_ID)
+            }
+            Self::CallKnock(about) | Self::CallEnd(about) => check_id("call", &about.call, MAX_ID),
+            Self::CallInvite(invite) => {
+                check_id("call", &invite.call, MAX_ID)?;
+                check_users(&invite.to)
+            }
+            Self::CallAdmit(CallAdmit { call, user, .. })
+            | Self::CallRemove(CallUser { call, user })
+            | Self::CallMute(CallMute { call, user, .. }) => {
+                check_id("call", call, MAX_ID)?;
+                check_id("user", user, MAX_ID)
             }
             Self::CallDecline(decline) => check_id("call", &decline.call, MAX_ID),
             Self::RoomJoin(RoomJoin { room, offer, tracks }) | Self::RoomOffer(RoomOffer { room, offer, tracks }) => {
@@ -283,6 +373,7 @@ impl Request {
                 check_tracks(tracks)
             }
             Self::RoomLeave(RoomLeave { room })
+            | Self::RoomWatch(RoomWatch { room, .. })
             | Self::RoomMute(RoomMute { room, .. })
             | Self::ReactionSend(ReactionSend { room, .. }) => check_id("room", room, MAX_ID),
             Self::RoomView(view) => {
@@ -322,6 +413,14 @@ fn check_id(field: &str, id: &str, max: usize) -> Result<(), WireError> {
         return Err(bad_request(field, &format!("1 to {max} bytes without control characters are required")));
     }
     Ok(())
+}
+
+fn check_users(users: &[String]) -> Result<(), WireError> {
+    const MOST: usize = crate::call::MAX_PEOPLE - 1;
+    if users.is_empty() || users.len() > MOST {
+        return Err(bad_request("to", &format!("1 to {MOST} users are required")));
+    }
+    users.iter().enumerate().try_for_each(|(i, user)| check_id(&format!("to[{i}]"), user, MAX_ID))
 }
 
 fn check_device(device: &str) -> Result<(), WireError> {

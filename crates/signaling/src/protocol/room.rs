@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::UserRef;
+
 /// What a track shows or lets hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,6 +122,15 @@ pub struct Participant {
     pub tracks: Vec<Track>,
     /// Whether their media transport is up.
     pub connected: bool,
+}
+
+/// Who is in a room, as it shows outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// How many are in it.
+    pub count: usize,
+    /// Some of them.
+    pub people: Vec<UserRef>,
 }
 
 /// A room that a device is in.

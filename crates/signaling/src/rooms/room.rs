@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Newcomer, RoomOutput, RoomView, not_in_room};
 use crate::media::MediaEvent;
 use crate::protocol::{
-    Event, Focus, Participant, Party, RoomMembership, SlotMapping, Source, Track, TrackClaim, WireError,
+    Event, Focus, Participant, Party, Presence, RoomMembership, SlotMapping, Source, Track, TrackClaim, UserRef,
+    WireError,
 };
 
 #[derive(Debug)]
@@ -76,6 +77,8 @@ pub(super) struct Room {
     changed: BTreeSet<String>,
     speaking: Vec<String>,
     stage: Option<String>,
+    /// Who is here has changed, and those outside who watch are to be told.
+    pub(super) presence_changed: bool,
 }
 
 impl Room {
@@ -90,7 +93,18 @@ impl Room {
             changed: BTreeSet::new(),
             speaking: Vec::new(),
             stage: None,
+            presence_changed: false,
         }
+    }
+
+    /// Who is here, as it shows outside: each user once.
+    pub(super) fn presence(&self, most: usize) -> Presence {
+        let mut users = BTreeSet::new();
+        let here = self.members.iter().filter(|member| member.joined && users.insert(&member.party.user));
+        let all: Vec<_> = here.collect();
+        let shown = all.iter().take(most);
+        let people = shown.map(|one| UserRef { user: one.party.user.clone(), name: Some(one.name.clone()) }).collect();
+        Presence { count: all.len(), people }
     }
 
     pub(super) fn member(&self, participant: &str) -> Option<&Member> {
@@ -291,6 +305,7 @@ impl Room {
         self.flush_at = None;
         let joined = std::mem::take(&mut self.joined);
         let left: Vec<_> = std::mem::take(&mut self.left).into_iter().collect();
+        self.presence_changed |= !joined.is_empty() || !left.is_empty();
         let changed: BTreeSet<_> = std::mem::take(&mut self.changed).difference(&joined).cloned().collect();
         let infos = |wanted: &BTreeSet<String>| -> Vec<Participant> {
             let members = self.members.iter().filter(|member| member.joined && wanted.contains(&member.participant));
