@@ -295,6 +295,13 @@ impl Room {
         subscriber.pin = pin;
     }
 
+    /// A member receives nobody but this one, also once they are gone.
+    pub(crate) fn play_only(&mut self, key: usize, only: ParticipantId) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        self.changed |= subscriber.only != Some(only);
+        subscriber.only = Some(only);
+    }
+
     /// The next event.
     pub(crate) fn poll_event(&mut self) -> Option<SfuEvent> {
         self.events.pop_front()
