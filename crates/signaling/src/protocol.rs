@@ -19,6 +19,7 @@ pub use request::{
     CallDecline, CallPlace, CallRef, DeclineReason, ReactionSend, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute,
     RoomOffer, RoomPin, RoomView,
 };
+pub(crate) use request::{MAX_ID, check_id};
 pub use room::{
     Focus, Joined, MediaKind, Offered, Participant, RoomMembership, SlotInfo, SlotMapping, SlotView, Source, Track,
     TrackClaim,
