@@ -249,6 +249,44 @@ async fn aiortc_publishes_by_whip_and_plays_by_whep() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_to_look_at_a_publisher_that_answers_no_request_sees_a_still_before_the_next_keyframe() {
+    let name = "who_begins_to_look_at_a_publisher_that_answers_no_request_sees_a_still_before_the_next_keyframe";
+    let (Some(chromium), Some(python)) = (chromium_or_skip(name), python_or_skip(name)) else { return };
+    let (server, page) = (Server::start().await.unwrap(), elsewhere().await);
+    let bobs = Browser::launch(&chromium, FakeMedia::default()).await.unwrap();
+    let bob = participant(&bobs, &server, "Bob").await;
+    let viewers = Browser::launch(&chromium, FakeMedia::default()).await.unwrap();
+    let viewer = viewers.open(&page).await.unwrap();
+    let whip = format!("{}v1/rooms/hall/whip", server.link);
+    let [r, g, b] = Colour::Green.rgb().map(|component| component.to_string());
+    let token_of_ann = token(&server, "Ann").await;
+    let mut ann = Client::start(&python, "aiortc_client.py", &["deaf", &whip, &token_of_ann, "440", &r, &g, &b]);
+    assert!(ann.line().await["connected"].is_string());
+    // Whoever was there first waits for a keyframe, and by that time it is known that none comes when it is asked for.
+    bob.wait_for_colour("watch('Ann')", Colour::Green, SOON).await.unwrap();
+    let frames = "watch('Ann').getVideoPlaybackQuality().totalVideoFrames";
+    let shown = bob.eval_as::<u64>(frames).await.unwrap();
+    bob.wait_for(&format!("{frames} > {}", shown + 15), SOON).await.unwrap();
+
+    let whep = format!("{}v1/rooms/hall/whep?user=ann", server.link);
+    let token_of_vic = token(&server, "Vic").await;
+    // Between two keyframes at some time of two tries: frames that the browser has shown when the first is there, and a second later.
+    let mut stills = 0;
+    for _ in 0..2 {
+        begin(&viewer, "play", &whep, &token_of_vic).await;
+        viewer.wait_for_colour("session.video", Colour::Green, Duration::from_secs(3)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let frames = "session.video.getVideoPlaybackQuality().totalVideoFrames";
+        let shown = viewer.eval_as::<u64>(frames).await.unwrap();
+        stills += u32::from(shown <= 2);
+        viewer.wait_for(&format!("{frames} > {}", shown + 15), SOON).await.unwrap();
+        viewer.eval("(await end(session), session.peer.close(), session.video.remove())").await.unwrap();
+    }
+    assert!(stills > 0, "the viewer has never come between two keyframes");
+    ann.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ffmpeg_publishes_by_whip() {
     let name = "ffmpeg_publishes_by_whip";
     let (Some(chromium), Some(python)) = (chromium_or_skip(name), python_or_skip(name)) else { return };

@@ -1,6 +1,7 @@
 """Publishes by WHIP or plays by WHEP with aiortc, a WebRTC of its own (neither a browser's nor this project's).
 
     aiortc_client.py whip URL TOKEN HZ RED GREEN BLUE   publishes until its standard input ends, then deletes the resource
+    aiortc_client.py deaf URL TOKEN HZ RED GREEN BLUE   the same, with a keyframe each 8 seconds whatever it is asked
     aiortc_client.py whep URL TOKEN SECONDS             plays, and prints what it heard and saw as a line of JSON
 
 It prints a line of JSON when it is connected. On loopback, which aiortc leaves out otherwise."""
@@ -15,7 +16,7 @@ import urllib.parse
 import aiohttp
 import aioice.ice
 import av
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from media import FRAME_RATE, SAMPLE_RATE, SAMPLES, picture, sound
 
@@ -79,6 +80,22 @@ async def publish(http, peer, url, hz, *rgb):
     return resource
 
 
+async def publish_deaf(http, peer, url, hz, *rgb):
+    send_keyframe = RTCRtpSender._send_keyframe
+    RTCRtpSender._send_keyframe = lambda sender: None
+
+    async def now_and_then():
+        while True:
+            await asyncio.sleep(8)
+            for sender in peer.getSenders():
+                send_keyframe(sender)
+
+    keyframes = asyncio.ensure_future(now_and_then())
+    resource = await publish(http, peer, url, hz, *rgb)
+    keyframes.cancel()
+    return resource
+
+
 async def play(http, peer, url, seconds):
     seen, heard = {"frames": 0, "rgb": None, "width": 0}, {"samples": []}
 
@@ -115,7 +132,7 @@ async def play(http, peer, url, seconds):
 async def main(protocol, url, token, *arguments):
     peer = RTCPeerConnection()
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
-        resource = await {"whip": publish, "whep": play}[protocol](http, peer, url, *arguments)
+        resource = await {"whip": publish, "deaf": publish_deaf, "whep": play}[protocol](http, peer, url, *arguments)
         async with http.delete(resource) as answer:
             print(json.dumps({"deleted": answer.status}), flush=True)
     await peer.close()

@@ -53,6 +53,7 @@ impl Room {
         self.tell_slots();
         self.tell_focus();
         self.request_keyframes(now, sink);
+        self.show_stills(now, sink);
     }
 
     /// Everyone who may be heard and seen.
@@ -190,7 +191,7 @@ impl Room {
                 continue;
             }
             for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
-                if let Some(wanted) = slot.wanted().filter(|_| slot.wanted() != slot.flowing()) {
+                if let Some(wanted) = slot.awaited() {
                     super::media::request_keyframe(&mut self.publishers, wanted, now, sink);
                 }
             }
