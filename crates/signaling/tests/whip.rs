@@ -278,6 +278,11 @@ async fn a_player_is_seen_in_the_room_and_ends_with_the_one_it_plays() {
     assert_eq!((&joined["name"], &joined["tracks"]), (&json!("BOB"), &json!([])), "nobody looks on unseen");
     assert!(!server.media.notes().iter().any(|note| note.starts_with("play")));
 
+    let of_bob = "/ring/v1/rooms/hall/whep?user=bob";
+    let nothing_to_play = post(&server, of_bob, &guest("carl"), &offer("-", "recvonly")).await;
+    assert_eq!(nothing_to_play.status, 404, "a player is nobody to play: {nothing_to_play:?}");
+    assert!(nothing_to_play.problem().contains("publishes nothing"));
+
     let mut of_one = Vec::new();
     for query in [format!("participant={ann}"), "user=ann".to_owned()] {
         let path = format!("/ring/v1/rooms/hall/whep?{query}");

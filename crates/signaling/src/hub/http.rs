@@ -18,7 +18,7 @@ pub(crate) enum Play {
     Room,
     /// One participant.
     Participant(String),
-    /// One user: whichever participant of theirs is there.
+    /// One user: whichever participant of theirs publishes.
     User(String),
 }
 
@@ -52,13 +52,16 @@ impl Hub {
     ) -> Result<HttpPlace, WireError> {
         self.not_draining()?;
         let nobody = |what: &str, who: &str| {
-            Err(WireError::new(ErrorCode::NotFound, format!("{what}: {who:?} is not in the room")))
+            Err(WireError::new(
+                ErrorCode::NotFound,
+                format!("{what}: {who:?} is not in the room, or publishes nothing"),
+            ))
         };
         let plays = match play {
             Play::Room => None,
             Play::Participant(participant) if self.is_in(room, participant) => Some(participant.clone()),
             Play::Participant(participant) => return nobody("participant", participant),
-            Play::User(user) => match self.rooms.participant_of_user(room, user) {
+            Play::User(user) => match self.rooms.publisher_of_user(room, user) {
                 Some(participant) => Some(participant.to_owned()),
                 None => return nobody("user", user),
             },
