@@ -185,6 +185,7 @@ impl Client {
         let mut process = Command::new(python)
             .arg(script)
             .args(arguments)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
