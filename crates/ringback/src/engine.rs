@@ -72,7 +72,7 @@ impl Engine {
         Self { signaling, workers, notes, reactions, counts }
     }
 
-    /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, `ringback/…` (the client library) and, where notes
+    /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, those of WHIP and WHEP, `ringback/…` (the client library) and, where notes
     /// are kept, `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`.
     pub fn router(&self) -> Router {
         let router = self.signaling.router().merge(library::router());

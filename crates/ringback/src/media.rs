@@ -283,6 +283,19 @@ impl Media for Workers {
             worker.set_pin(id, pinned).await.map_err(refused)
         })
     }
+
+    fn play_only<'a>(
+        &'a self,
+        _room: &'a str,
+        participant: &'a str,
+        only: &'a str,
+    ) -> BoxFuture<'a, Result<(), MediaError>> {
+        Box::pin(async move {
+            let (id, worker) = self.participant(participant)?;
+            let (only, _) = self.participant(only)?;
+            worker.play_only(id, only).await.map_err(refused)
+        })
+    }
 }
 
 /// Carries a worker's events to signaling until the worker stops or the engine is gone.

@@ -25,6 +25,8 @@ const MAX_RETRIES: u32 = 6;
 pub struct KeyframeLimiter {
     large: bool,
     last_sent: Option<Instant>,
+    /// When the first request was sent that no keyframe has followed.
+    unanswered_since: Option<Instant>,
     /// When to send (again), while somebody waits for a keyframe.
     due: Option<Instant>,
     retries: u32,
@@ -59,12 +61,14 @@ impl KeyframeLimiter {
     /// A keyframe of `width` × `height` pixels has begun: whoever asked is served.
     pub fn on_keyframe(&mut self, width: u16, height: u16) {
         self.large = u32::from(width) * u32::from(height) > 1280 * 720;
+        self.unanswered_since = None;
         self.due = None;
         self.retries = 0;
     }
 
     /// Nobody waits any more, because the source or its subscribers are gone.
     pub fn cancel(&mut self) {
+        self.unanswered_since = None;
         self.due = None;
         self.retries = 0;
     }
@@ -73,6 +77,18 @@ impl KeyframeLimiter {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.due.is_some()
+    }
+
+    /// Whether a request was sent that no keyframe has followed.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.unanswered_since.is_some()
+    }
+
+    /// Whether the source has had the time to answer a request and has not.
+    #[must_use]
+    pub fn is_unanswered(&self, now: Instant) -> bool {
+        self.unanswered_since.is_some_and(|since| now.saturating_duration_since(since) >= FIRST_RETRY)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to say.
@@ -97,6 +113,7 @@ impl KeyframeLimiter {
 
     fn send(&mut self, now: Instant) {
         self.last_sent = Some(now);
+        self.unanswered_since.get_or_insert(now);
         let wait = (FIRST_RETRY * (1 << self.retries)).min(MAX_RETRY);
         self.due = (self.retries < MAX_RETRIES).then_some(now + wait);
         self.retries += 1;
@@ -158,6 +175,19 @@ mod tests {
         assert!(!limiter.is_waiting());
         assert!(limiter.request(start + 60_000 * MS), "a new request begins anew");
         assert!(limiter.is_waiting());
+    }
+
+    #[test]
+    fn a_source_is_unanswering_once_the_first_request_is_old_however_often_it_was_repeated() {
+        let start = Instant::now();
+        let mut limiter = KeyframeLimiter::new();
+        for ms in [0, 250, 499] {
+            let _ = limiter.request(start + ms * MS);
+            assert!(!limiter.is_unanswered(start + ms * MS));
+        }
+        assert!(limiter.is_unanswered(start + 500 * MS));
+        limiter.on_keyframe(640, 360);
+        assert!(!limiter.is_unanswered(start + 60_000 * MS));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod focus;
 mod forward;
 mod ids;
 pub mod keyframe;
+mod last_keyframe;
 pub mod layers;
 mod level_source;
 pub mod nack;

@@ -18,7 +18,7 @@ use crate::ids::Source as TrackSource;
 use crate::retransmission::restore_rtx;
 use crate::vp8::{self, Vp8Descriptor};
 
-pub(crate) use layer::Layer;
+pub(crate) use layer::{Answers, Layer};
 pub(crate) use reports::Reports;
 
 /// SSRCs that one connection may use. Three tracks of three layers with RTX are 14; more is a flood.

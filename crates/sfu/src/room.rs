@@ -3,11 +3,13 @@
 //! place in it; the driver keeps their connections under the same numbers.
 //!
 //! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through,
-//! `room/voices.rs` follows who speaks, and `room/ticks.rs` does what is due after some time.
+//! `room/voices.rs` follows who speaks, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
+//! what is due after some time.
 
 mod flows;
 mod listening;
 mod media;
+mod stills;
 mod taps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -276,6 +278,8 @@ impl Room {
         let Some(publisher) = self.publishers.get_mut(key) else { return };
         for track in publisher.tracks.iter_mut().filter(|track| track.source == source) {
             track.muted = muted;
+            // What was last seen is not to be seen again.
+            track.layers.iter_mut().for_each(|layer| layer.last_keyframe.clear());
         }
         self.tap_muted(now, key, source, muted);
         self.sync_voice(now, key);
@@ -293,6 +297,13 @@ impl Room {
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
         self.changed |= subscriber.pin != pin;
         subscriber.pin = pin;
+    }
+
+    /// A member receives nobody but this one, also once they are gone.
+    pub(crate) fn play_only(&mut self, key: usize, only: ParticipantId) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
+        self.changed |= subscriber.only != Some(only);
+        subscriber.only = Some(only);
     }
 
     /// The next event.

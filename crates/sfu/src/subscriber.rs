@@ -61,6 +61,8 @@ pub(crate) struct Subscriber {
     pub(crate) assignment: SlotAssignment,
     /// Whom this participant wants to see, whoever speaks.
     pub(crate) pin: Option<ParticipantId>,
+    /// The only one whom this participant receives, if not everybody.
+    pub(crate) only: Option<ParticipantId>,
     /// What the client was told to look at.
     pub(crate) told_focus: Option<Focus>,
     expectation: Expectation,
@@ -78,6 +80,7 @@ impl Subscriber {
             retired: Vec::new(),
             assignment: SlotAssignment::default(),
             pin: None,
+            only: None,
             told_focus: None,
             expectation: Expectation::default(),
             round_trip: DEFAULT_ROUND_TRIP,

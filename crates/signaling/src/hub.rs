@@ -3,6 +3,7 @@
 //! media calls in `drain`, in order.
 
 pub(crate) mod calls;
+pub(crate) mod http;
 mod kept;
 pub(crate) mod rooms;
 mod sessions;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::SignalingConfig;
 use crate::hook_runner::HookRunner;
 use crate::hooks::Hooks;
+use crate::http_sessions::HttpSessions;
 use crate::media_rooms::{GuardedMedia, MediaRooms};
 use crate::protocol::{ErrorCode, Party, WireError};
 use crate::rooms::Rooms;
@@ -72,6 +74,8 @@ pub(crate) struct Hub {
     config: Arc<SignalingConfig>,
     switchboard: Switchboard,
     rooms: Rooms,
+    /// Who came by WHIP or WHEP.
+    http: HttpSessions,
     pub(crate) media_rooms: MediaRooms,
     hooks: HookRunner,
     events: EventSink,
@@ -100,6 +104,7 @@ pub(crate) fn start(
     let hub = Hub {
         switchboard: Switchboard::new(config.switchboard),
         rooms: Rooms::new(config.rooms),
+        http: HttpSessions::default(),
         media_rooms: MediaRooms::new(media, WeakHub(jobs.downgrade())),
         hooks: HookRunner::new(hooks, config.hook_limit, WeakHub(jobs.downgrade())),
         events,
@@ -150,13 +155,14 @@ impl Hub {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let due = [self.switchboard.poll_timeout(), self.rooms.poll_timeout(), self.people_due, self.kept_until()];
-        due.into_iter().flatten().min()
+        let machines = [self.switchboard.poll_timeout(), self.rooms.poll_timeout(), self.http.poll_timeout()];
+        machines.into_iter().chain([self.people_due, self.kept_until()]).flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.switchboard.handle_timeout(now);
         self.rooms.handle_timeout(now);
+        self.http.handle_timeout(now);
         self.release_old_rooms(now);
         if self.people_due.is_some_and(|due| due <= now) {
             self.people_due = None;
@@ -173,6 +179,9 @@ impl Hub {
                 self.rooms.close(&room, "call_ended");
             } else if let Some(output) = self.rooms.poll_output() {
                 self.room_output(output);
+            } else if let Some(ended) = self.http.poll_ended() {
+                // Out already where the room took them out.
+                let _ = self.rooms.leave(now, &ended.room, &ended.party);
             } else {
                 break;
             }

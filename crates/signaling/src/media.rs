@@ -99,6 +99,13 @@ pub trait Media: Send + Sync + 'static {
         participant: &'a str,
         pinned: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), MediaError>>;
+    /// Lets a participant receive nobody but `only`, also while those send nothing. Comes at most once, right after [`join`](Self::join).
+    fn play_only<'a>(
+        &'a self,
+        room: &'a str,
+        participant: &'a str,
+        only: &'a str,
+    ) -> BoxFuture<'a, Result<(), MediaError>>;
 }
 
 impl fmt::Debug for dyn Media {

@@ -19,6 +19,7 @@ pub use request::{
     CallAdmit, CallDecline, CallInvite, CallMute, CallPlace, CallRef, CallUser, DeclineReason, ReactionSend, Request,
     RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch,
 };
+pub(crate) use request::{MAX_ID, check_id};
 pub use room::{
     Focus, Joined, MediaKind, Offered, Participant, Presence, RoomMembership, SlotInfo, SlotMapping, SlotView, Source,
     Track, TrackClaim,

@@ -228,6 +228,13 @@ impl Rooms {
         Some(&member.participant)
     }
 
+    /// The participant of this user who publishes something in a room.
+    pub fn publisher_of_user(&self, room: &str, user: &str) -> Option<&str> {
+        let mut members = self.rooms.get(room)?.members.iter();
+        let publishes = |one: &&Member| one.joined && one.party.user == user && !one.tracks.is_empty();
+        members.find(publishes).map(|member| member.participant.as_str())
+    }
+
     /// The devices of these participants of a room.
     pub fn devices_of(&self, room: &str, participants: &[String]) -> Vec<&Party> {
         let wanted: HashSet<&str> = participants.iter().map(String::as_str).collect();

@@ -1,20 +1,32 @@
 //! The HTTP face: an axum router to nest wherever the embedder likes.
 
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 
+use crate::http_participant::MAX_BODY;
+use crate::http_problem::open_to_all_origins;
 use crate::protocol::{ErrorCode, MAX_FRAME, WireError};
 use crate::serve::WithCall;
 use crate::session;
 use crate::signaling::Signaling;
 use crate::token::{Claims, TokenVerifier};
+use crate::{whep, whip};
 
 pub(crate) fn router(signaling: Signaling) -> Router {
-    Router::new().route("/v1/ws", get(open_socket)).route("/v1/calls/{id}", get(call_status)).with_state(signaling)
+    let by_http = whip::router()
+        .merge(whep::router())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(open_to_all_origins));
+    Router::new()
+        .route("/v1/ws", get(open_socket))
+        .route("/v1/calls/{id}", get(call_status))
+        .merge(by_http)
+        .with_state(signaling)
 }
 
 async fn open_socket(State(signaling): State<Signaling>, upgrade: WebSocketUpgrade) -> Response {

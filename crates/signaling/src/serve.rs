@@ -124,7 +124,7 @@ fn answer<T: serde::Serialize>(session: &Session, re: u64, result: Result<T, Wir
     Ok(())
 }
 
-fn flat<T>(result: Result<Result<T, WireError>, WireError>) -> Result<T, WireError> {
+pub(crate) fn flat<T>(result: Result<Result<T, WireError>, WireError>) -> Result<T, WireError> {
     result.and_then(|result| result)
 }
 

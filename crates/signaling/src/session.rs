@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 64;
 /// How long a closed socket is read on, so that the peer gets to see the close frame instead of a reset connection.
 const LINGER: Duration = Duration::from_secs(2);
 /// Nobody's session needs a longer timer than this, and timers have their limits.
-const LONGEST_SESSION: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const LONGEST_SESSION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs a socket from `hello` to its end.
 pub(crate) async fn run(services: Services, socket: WebSocket, stopping: watch::Receiver<bool>) {

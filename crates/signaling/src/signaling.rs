@@ -73,7 +73,7 @@ impl Signaling {
         Self { services: Services { config, hub, media, hooks }, inner: Arc::new(inner) }
     }
 
-    /// The routes `/v1/ws` and `/v1/calls/{id}`, to be nested in the embedder's own router.
+    /// The routes `/v1/ws`, `/v1/calls/{id}`, and those of WHIP and WHEP (`docs/whip.md`), to be nested in the embedder's own router.
     pub fn router(&self) -> Router {
         router::router(self.clone())
     }

@@ -8,6 +8,7 @@ use ringback_transport::sdp::MediaKind;
 use crate::feedback::ReceptionStatistics;
 use crate::forward::Target;
 use crate::keyframe::KeyframeLimiter;
+use crate::last_keyframe::LastKeyframe;
 use crate::layers::LayerState;
 use crate::nack::{Arrived, NackGenerator};
 use crate::retransmission::PacketStore;
@@ -22,6 +23,17 @@ const RESTART_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The span over which a layer's bitrate is measured.
 const RATE_SPAN: Duration = Duration::from_millis(1000);
+
+/// Whether a publisher sends a keyframe when it is asked for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Nobody has asked yet.
+    Unknown,
+    /// It has, in time; or one was due just then.
+    Yes,
+    /// It has not. Stays so: its next keyframe may be due anyway.
+    No,
+}
 
 /// A layer of a track.
 #[derive(Debug)]
@@ -40,6 +52,9 @@ pub(crate) struct Layer {
     /// What to ask the publisher for again; none for audio, where concealment is faster.
     pub(crate) missing: Option<NackGenerator>,
     pub(crate) keyframes: KeyframeLimiter,
+    pub(crate) answers: Answers,
+    /// Kept unless its publisher answers, for whoever begins to look.
+    pub(crate) last_keyframe: LastKeyframe,
     /// Maps the stream's timestamps to the publisher's clock.
     pub(crate) clock: SourceClock,
     pub(crate) last_packet: Option<Instant>,
@@ -71,6 +86,8 @@ impl Layer {
             media,
             missing: (kind == MediaKind::Video).then(NackGenerator::new),
             keyframes: KeyframeLimiter::new(),
+            answers: Answers::Unknown,
+            last_keyframe: LastKeyframe::default(),
             clock: SourceClock::new(),
             last_packet: None,
             live: false,
@@ -102,6 +119,8 @@ impl Layer {
         }
         self.store.clear();
         self.wants_keyframe = true;
+        self.answers = Answers::Unknown;
+        self.last_keyframe.clear();
         self.store_id = self.store_id.wrapping_add(1);
         self.reception = ReceptionStatistics::new(self.media);
         self.clock = SourceClock::new();
@@ -137,6 +156,13 @@ impl Layer {
         if let Some(missing) = &mut self.missing {
             let arrived = missing.on_packet(now, sequence);
             if starts {
+                let in_time = self.keyframes.is_asked() && !self.keyframes.is_unanswered(now);
+                // A stream begins with a keyframe, asked for or not.
+                let began_before = self.last_packet.is_some();
+                if self.answers == Answers::Unknown && in_time && began_before {
+                    self.answers = Answers::Yes;
+                    self.last_keyframe = LastKeyframe::default();
+                }
                 self.keyframes.on_keyframe(self.size.0, self.size.1);
             } else if arrived == Arrived::GaveUp {
                 self.wants_keyframe = true;
@@ -170,6 +196,9 @@ impl Layer {
 
     /// Whether the publisher is to be asked for a keyframe now: after a loss, or because the last request was not answered.
     pub(crate) fn keyframe_due(&mut self, now: Instant) -> bool {
+        if self.keyframes.is_unanswered(now) {
+            self.answers = Answers::No;
+        }
         let asked = std::mem::take(&mut self.wants_keyframe) && self.keyframes.request(now);
         asked || self.keyframes.handle_timeout(now)
     }

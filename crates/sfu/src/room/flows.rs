@@ -34,11 +34,12 @@ impl Room {
         let before_them = self.on_stage_before();
         for (key, member) in &self.members {
             let Some(subscriber) = self.subscribers.get_mut(key) else { continue };
-            let pin = subscriber.pin;
+            let (pin, only) = (subscriber.pin, subscriber.only);
             // Whoever is on the stage themselves looks at who was there before.
             let is_on_stage = |who| before_them.filter(|_| self.stage.on_stage() == Some(member.id)) == Some(who);
             let others: Vec<Candidate> = (everyone.iter())
                 .filter(|candidate| member.admitted && candidate.participant != member.id)
+                .filter(|candidate| only.is_none_or(|only| only == candidate.participant))
                 .map(|candidate| Candidate {
                     pinned: pin == Some(candidate.participant),
                     on_stage: candidate.on_stage || is_on_stage(candidate.participant),
@@ -52,6 +53,7 @@ impl Room {
         self.tell_slots();
         self.tell_focus();
         self.request_keyframes(now, sink);
+        self.show_stills(now, sink);
     }
 
     /// Everyone who may be heard and seen.
@@ -189,7 +191,7 @@ impl Room {
                 continue;
             }
             for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
-                if let Some(wanted) = slot.wanted().filter(|_| slot.wanted() != slot.flowing()) {
+                if let Some(wanted) = slot.awaited() {
                     super::media::request_keyframe(&mut self.publishers, wanted, now, sink);
                 }
             }

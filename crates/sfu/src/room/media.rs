@@ -9,7 +9,7 @@ use super::flows::layer_mut;
 use super::{IDLE_AFTER, Room, TICK};
 use crate::forward::{LayerKey, PacketSink, fan_out};
 use crate::ids::Source;
-use crate::publisher::{Ignored, Publisher, Source as PacketSource};
+use crate::publisher::{Answers, Ignored, Publisher, Source as PacketSource};
 
 impl Room {
     /// Takes one authenticated, plain RTP packet of a member and forwards it.
@@ -45,8 +45,11 @@ impl Room {
         }
         let is_voice = track.source == Source::Microphone;
         let opus = if is_voice { super::voices::opus_of(track, &received.packet) } else { None };
-        let Some(layer) = track.layers.get(received.layer) else { return };
         let from_key = publisher.key(received.track, received.layer);
+        let Some(layer) = layer_mut(&mut self.publishers, from_key) else { return };
+        if !is_voice && layer.answers != Answers::Yes {
+            layer.last_keyframe.take(now, &received.packet);
+        }
         let from = PacketSource { key: from_key, store_id: layer.store_id, targets: &layer.targets };
         fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
         self.tell_switched();

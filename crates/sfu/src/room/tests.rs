@@ -2,6 +2,7 @@
 
 mod focus;
 mod scene;
+mod stills;
 
 use std::time::Duration;
 

@@ -96,6 +96,7 @@ impl Room {
         }
         if self.ticks.is_multiple_of(WAITING_TICKS) {
             self.request_keyframes(now, sink);
+            self.show_stills(now, sink);
         }
     }
 }

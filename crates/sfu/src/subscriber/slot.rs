@@ -74,6 +74,8 @@ pub(crate) struct Slot {
     wanted_as: Carriages,
     flowing: Option<LayerKey>,
     flowing_as: Carriages,
+    /// Of what flows only a keyframe went out; the next one is waited for.
+    still: bool,
     rewriter: Rewriter,
     vp8: Vp8Rewriter,
     sent: SentLog,
@@ -108,6 +110,7 @@ impl Slot {
             wanted_as: Carriages::default(),
             flowing: None,
             flowing_as: Carriages::default(),
+            still: false,
             rewriter: Rewriter::new(clock, first_sequence, random.random()),
             vp8: Vp8Rewriter::new(),
             sent: SentLog::new(SentLog::VIDEO_CAPACITY),
@@ -145,7 +148,17 @@ impl Slot {
     /// Whether this stream of a layer flows: a layer may start over under another SSRC.
     #[inline]
     pub(crate) fn flows(&self, from: LayerKey, ssrc: u32) -> bool {
-        self.flowing == Some(from) && self.rewriter.source() == Some(ssrc)
+        self.flowing == Some(from) && !self.still && self.rewriter.source() == Some(ssrc)
+    }
+
+    /// Nothing but the keyframe that was just sent is to flow until the next.
+    pub(crate) fn hold_still(&mut self) {
+        self.still = true;
+    }
+
+    /// The layer that a keyframe is waited for of.
+    pub(crate) fn awaited(&self) -> Option<LayerKey> {
+        self.wanted.filter(|_| self.still || self.wanted != self.flowing)
     }
 
     /// The layer that should flow.
@@ -266,6 +279,7 @@ impl Slot {
     /// Goes over to the layer of this packet; returns the packet's outgoing timestamp.
     pub(crate) fn switch(&mut self, now: Instant, from: LayerKey, packet: &Packet<'_>) -> u32 {
         self.flowing = Some(from);
+        self.still = false;
         self.flowing_as = self.wanted_as;
         self.vp8.switch();
         self.reported = None;

@@ -86,6 +86,11 @@ pub(super) enum Command {
         pinned: Option<ParticipantId>,
         reply: Reply<()>,
     },
+    PlayOnly {
+        participant: ParticipantId,
+        only: ParticipantId,
+        reply: Reply<()>,
+    },
     Admit {
         participant: ParticipantId,
         admitted: bool,
@@ -272,6 +277,14 @@ impl WorkerHandle {
     /// When there is no such participant.
     pub async fn set_pin(&self, participant: ParticipantId, pinned: Option<ParticipantId>) -> Result<(), SfuError> {
         self.ask(|reply| Command::SetPin { participant, pinned, reply }).await
+    }
+
+    /// Lets a participant receive nobody but `only`: nobody takes their place while they are silent, muted or gone. For good.
+    ///
+    /// # Errors
+    /// When there is no such participant; `only` may be gone.
+    pub async fn play_only(&self, participant: ParticipantId, only: ParticipantId) -> Result<(), SfuError> {
+        self.ask(|reply| Command::PlayOnly { participant, only, reply }).await
     }
 
     /// Admits a participant, or puts them aside: connected, but neither heard nor hearing.

@@ -26,7 +26,11 @@ impl Hub {
     /// # Errors
     /// `conflict` for a callee who has not accepted.
     pub(crate) fn access(&self, session: &Session, room: &str) -> Result<Access, WireError> {
-        let user = session.party.user.as_str();
+        self.access_of(&session.party.user, room)
+    }
+
+    /// As [`access`](Self::access), for a user without a session.
+    pub(super) fn access_of(&self, user: &str, room: &str) -> Result<Access, WireError> {
         if self.is_kept_for(room, user) {
             return Ok(Access::Party);
         }
@@ -158,6 +162,9 @@ impl Hub {
             tracing::warn!(room, reason, "the media side closed a room");
             self.fail_call_of(now, room);
         }
+        if let MediaEvent::Disconnected { participant, .. } = &event {
+            self.http.disconnected(participant);
+        }
         self.rooms.media_event(now, event);
     }
 
@@ -190,6 +197,7 @@ impl Hub {
                 self.events.send(SignalingEvent::RoomJoined { at, room, participant, device });
             }
             RoomOutput::Left { room, participant, party } => {
+                self.http.left(&participant);
                 self.with_reactions(|reactions| reactions.left(&room, &participant));
                 self.media_rooms.media().leave(room.clone(), participant.clone());
                 self.events.send(SignalingEvent::RoomLeft { at, room, participant, user: party.user });

@@ -263,7 +263,7 @@ fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 /// The longest id of a user, call, room or participant, in bytes.
-const MAX_ID: usize = 128;
+pub(crate) const MAX_ID: usize = 128;
 /// The longest thread id, in bytes.
 const MAX_THREAD: usize = 256;
 /// The most tracks one offer may claim; a client publishes three.
@@ -408,7 +408,7 @@ fn bad_request(field: &str, expected: &str) -> WireError {
     WireError::new(ErrorCode::BadRequest, format!("{field}: {expected}"))
 }
 
-fn check_id(field: &str, id: &str, max: usize) -> Result<(), WireError> {
+pub(crate) fn check_id(field: &str, id: &str, max: usize) -> Result<(), WireError> {
     if id.is_empty() || id.len() > max || id.chars().any(char::is_control) {
         return Err(bad_request(field, &format!("1 to {max} bytes without control characters are required")));
     }

@@ -21,7 +21,8 @@ pub const SECRET: &[u8] = b"a secret of at least 32 bytes, for tests";
 /// Longer than anything here should take, on a machine busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes notes of what it is asked. An offer `"slow"` takes a second, `"bad"` is refused, `"panic"` panics, `"hang"` never returns.
+/// Takes notes of what it is asked. An offer `"slow"` takes a second, `"bad"` is refused, `"panic"` panics, `"hang"` never returns;
+/// the session name of an offer that is SDP does the same, and `s=partial` refuses the camera.
 #[derive(Default)]
 pub struct FakeMedia {
     notes: Mutex<Vec<String>>,
@@ -49,7 +50,8 @@ impl FakeMedia {
 
     fn answer<'a>(&'a self, note: String, offer: MediaOffer) -> BoxFuture<'a, Result<MediaAnswer, MediaError>> {
         Box::pin(async move {
-            match offer.sdp.as_str() {
+            let name = offer.sdp.lines().find_map(|line| line.strip_prefix("s="));
+            match name.unwrap_or(&offer.sdp) {
                 "slow" => tokio::time::sleep(Duration::from_secs(1)).await,
                 "bad" => {
                     return Err(MediaError::new(ErrorCode::BadOffer, "m-line 3: no usable codec; VP8 was expected"));
@@ -60,7 +62,9 @@ impl FakeMedia {
             }
             self.notes.lock().unwrap().push(note);
             let slots = vec![SlotInfo { mid: "3".into(), kind: MediaKind::Audio, pair: Some(0) }];
-            Ok(MediaAnswer { answer: format!("answer to {}", offer.sdp), slots })
+            let answer = format!("answer to {}", offer.sdp);
+            let answer = if name == Some("partial") { answer.replace("m=video 9", "m=video 0") } else { answer };
+            Ok(MediaAnswer { answer, slots })
         })
     }
 }
@@ -125,6 +129,10 @@ impl Media for FakeMedia {
         pin: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), MediaError>> {
         self.note(format!("pin {room} {who} {pin:?}"))
+    }
+
+    fn play_only<'a>(&'a self, room: &'a str, who: &'a str, only: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
+        self.note(format!("play {room} {who} only {only}"))
     }
 }
 

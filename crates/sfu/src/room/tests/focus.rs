@@ -125,6 +125,28 @@ fn each_is_told_their_own_focus_when_it_changes_and_only_then() {
 }
 
 #[test]
+fn who_plays_one_participant_gets_nobody_else_while_they_are_silent_muted_or_gone() {
+    let mut room = Conversation::of(4, 1);
+    room.scene.room.play_only(3, ParticipantId(1));
+    room.go_on(1_500, Some(1), false);
+    let got = |room: &Conversation| {
+        let slots = &room.scene.room.subscribers[3].assignment;
+        (slots.heard(0), slots.shown(0))
+    };
+    let one = (Some(ParticipantId(1)), Some((ParticipantId(1), Source::Camera)));
+    assert_eq!(room.focus_of(2), stage(2), "the others follow the stage");
+    assert_eq!((got(&room), room.focus_of(3)), (one, None));
+    let now = room.scene.now;
+    room.scene.room.set_muted(now, 0, Source::Camera, true);
+    room.scene.room.set_muted(now, 0, Source::Microphone, true);
+    room.go_on(1_500, Some(2), false);
+    assert_eq!(got(&room), one, "their slots wait for them");
+    room.scene.room.leave(now, 0);
+    room.go_on(100, Some(2), false);
+    assert_eq!(got(&room), (None, None));
+}
+
+#[test]
 fn the_new_speakers_larger_layer_is_asked_for_before_the_client_does_and_comes_with_its_keyframe() {
     let mut room = Conversation::of(3, 2);
     room.show(2, &[("v0", 1280, 720), ("v1", 200, 112)]);

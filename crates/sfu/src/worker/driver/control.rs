@@ -47,6 +47,9 @@ impl Driver {
             Command::SetPin { participant, pinned, reply } => {
                 answer(reply, self.with_room(participant, now, |room, key| room.set_pin(key, pinned)));
             }
+            Command::PlayOnly { participant, only, reply } => {
+                answer(reply, self.with_room(participant, now, |room, key| room.play_only(key, only)));
+            }
             Command::Admit { participant, admitted, reply } => {
                 answer(reply, self.with_room(participant, now, |room, key| room.set_admitted(now, key, admitted)));
             }
