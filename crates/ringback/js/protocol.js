@@ -11,7 +11,7 @@
  * @typedef {{user: string, name?: string}} Party
  * @typedef {{user: string, device?: string, state: LegState}} Leg
  * @typedef {{id: string, kind: CallKind, thread: string, room: string, from: Party, to: Party[], state: "ringing"|"active"|"ended", placed_at: number, ring_ms: number, outcome?: Outcome, legs: Leg[], group?: boolean, members?: {user: string, device: string}[], host?: string}} CallRecord
- * @typedef {{version: number, user: string, name: string, device: string, heartbeat_ms: number, ice_servers: RTCIceServer[], people: Person[], calls: CallRecord[], rooms?: {room: string, participant: string}[], notes?: NoteInfo[], unheard?: number}} Hello
+ * @typedef {{version: number, user: string, name: string, device: string, stream: string, resumed: boolean, heartbeat_ms: number, ice_servers: RTCIceServer[], people: Person[], calls: CallRecord[], rooms?: {room: string, participant: string}[], notes?: NoteInfo[], unheard?: number}} Hello
  *
  * @typedef {{count: number, people: Party[]}} Presence
  *

@@ -218,7 +218,7 @@ export class Session extends Emitter {
     this.#iceServers = hello.ice_servers;
     this.#setPeople(hello.people);
     this.notes.welcomed(hello, again);
-    if (again) this.#reconcile(hello.calls);
+    if (again) this.#reconcile(hello.calls, hello.resumed);
     for (const room of this.#watchers.keys()) if (again) void this.#watch(room);
     for (const record of hello.calls) {
       if (record.state === "ringing" && record.from.user !== this.user) this.#incoming(record, undefined);
@@ -226,21 +226,25 @@ export class Session extends Emitter {
   }
 
   /**
-   * After a reconnection: what went on without us, and what ended meanwhile.
+   * After a reconnection: what went on without us, and what ended meanwhile. Where the server goes on where it stopped, the events
+   * that follow say how.
    * @param {CallRecord[]} records
+   * @param {boolean} resumed
    */
-  #reconcile(records) {
+  #reconcile(records, resumed) {
     for (const call of [...this.calls]) {
       if (call.id === undefined) continue;
       const record = records.find(({ id }) => id === call.id);
       if (record) {
         call.update(record);
-        if (call.room.me) call.room.restart().catch(() => {});
-      } else {
+        // A transport that is up has not noticed, and needs no help.
+        if (call.room.me && !(resumed && call.room.state === "connected")) call.room.restart().catch(() => {});
+      } else if (!resumed) {
         call.settle(call.state === "active" ? "answered" : "failed", "failed");
       }
     }
     for (const room of this.#rooms) {
+      if (resumed && room.state === "connected") continue;
       room.restart().catch((thrown) => {
         if (GONE.has(asRingbackError(thrown).code)) room.leave({ tell: false });
       });

@@ -53,6 +53,8 @@ export class SignalingSocket extends Emitter {
   #welcomed = false;
   /** What the latest hello was said with. */
   #bearer = "";
+  /** Up to where the server has told us what happened: asked for on the next connection. @type {{stream: string, seq: number}|undefined} */
+  #told;
   #online = () => this.#reconnectNow();
 
   /**
@@ -162,7 +164,8 @@ export class SignalingSocket extends Emitter {
       this.#socket = socket;
       const timer = setTimeout(() => socket.close(), REQUEST_TIMEOUT_MS);
       socket.onopen = () => {
-        const hello = { version: PROTOCOL_VERSION, token, ...(this.#device && { device: this.#device }) };
+        const device = this.#device && { device: this.#device };
+        const hello = { version: PROTOCOL_VERSION, token, ...device, ...(this.#told && { resume: this.#told }) };
         this.#send("hello", hello, {
           resolve: (/** @type {Hello} */ ok) => {
             clearTimeout(timer);
@@ -189,6 +192,9 @@ export class SignalingSocket extends Emitter {
   #opened(hello) {
     this.#attempts = 0;
     this.#welcomed = true;
+    // To come back as the same device, whose call and events wait for it.
+    this.#device = hello.device;
+    this.#told = { stream: hello.stream, seq: hello.resumed ? (this.#told?.seq ?? 0) : 0 };
     this.#setState("open");
     this.#stopHeartbeat = startHeartbeat(hello.heartbeat_ms, () => this.#beat(hello.heartbeat_ms));
     // Whoever listens puts itself right with the server's picture before older requests go out.
@@ -223,6 +229,11 @@ export class SignalingSocket extends Emitter {
     }
     if (typeof frame !== "object" || frame === null) return;
     if (typeof frame.event === "string") {
+      if (this.#told && typeof frame.seq === "number") {
+        // Each once, whatever was on its way when the socket broke.
+        if (frame.seq <= this.#told.seq) return;
+        this.#told.seq = frame.seq;
+      }
       this.emit("event", frame);
       return;
     }

@@ -81,6 +81,9 @@ pub(crate) struct Hub {
     events: EventSink,
     /// The live session of each device.
     devices: HashMap<Party, Arc<Session>>,
+    /// Devices whose socket is gone, and when the oldest of them is forgotten.
+    away: HashMap<Party, sessions::Away>,
+    forget_away_at: Option<Instant>,
     sessions: u64,
     /// Rooms of calls that are over, to be closed once everybody has been told.
     rooms_over: Vec<String>,
@@ -109,6 +112,8 @@ pub(crate) fn start(
         hooks: HookRunner::new(hooks, config.hook_limit, WeakHub(jobs.downgrade())),
         events,
         devices: HashMap::new(),
+        away: HashMap::new(),
+        forget_away_at: None,
         sessions: 0,
         rooms_over: Vec::new(),
         kept: HashMap::new(),
@@ -156,7 +161,7 @@ impl Hub {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let machines = [self.switchboard.poll_timeout(), self.rooms.poll_timeout(), self.http.poll_timeout()];
-        machines.into_iter().chain([self.people_due, self.kept_until()]).flatten().min()
+        machines.into_iter().chain([self.people_due, self.kept_until(), self.forget_away_at]).flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -164,6 +169,7 @@ impl Hub {
         self.rooms.handle_timeout(now);
         self.http.handle_timeout(now);
         self.release_old_rooms(now);
+        self.forget_away(now);
         if self.people_due.is_some_and(|due| due <= now) {
             self.people_due = None;
             self.tell_people();

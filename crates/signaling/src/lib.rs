@@ -9,6 +9,7 @@
 pub mod call;
 mod config;
 mod error;
+mod event_stream;
 mod hook_runner;
 pub mod hooks;
 mod http_participant;

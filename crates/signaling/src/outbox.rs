@@ -23,7 +23,7 @@ pub(crate) type Closing = (u16, &'static str);
 
 enum Outgoing {
     Text(String),
-    Event(Arc<str>),
+    Event(u64, Arc<str>),
     Close(Closing),
 }
 
@@ -53,9 +53,9 @@ impl Outbox {
         self.push(Outgoing::Text(Answer::frame(re, result)));
     }
 
-    /// Sends the body of an event; the socket's number is put in when it is written.
-    pub(crate) fn event(&self, body: Arc<str>) {
-        self.push(Outgoing::Event(body));
+    /// Sends the body of an event under its number, which is put in when it is written.
+    pub(crate) fn event(&self, seq: u64, body: Arc<str>) {
+        self.push(Outgoing::Event(seq, body));
     }
 
     /// Closes the socket after what waits.
@@ -88,7 +88,6 @@ async fn write_until_close(
     // Browsers answer WebSocket pings by themselves, also those whose timers sleep in a background tab.
     let mut pings = interval_at(Instant::now() + heartbeat, heartbeat);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seq = 0;
     loop {
         let outgoing = tokio::select! {
             biased;
@@ -98,10 +97,7 @@ async fn write_until_close(
         };
         let message = match outgoing {
             Some(Outgoing::Text(text)) => Message::text(text),
-            Some(Outgoing::Event(body)) => {
-                seq += 1;
-                Message::text(numbered(seq, &body))
-            }
+            Some(Outgoing::Event(seq, body)) => Message::text(numbered(seq, &body)),
             Some(Outgoing::Close(closing)) => return Some(closing),
             None => Message::Ping(Default::default()),
         };

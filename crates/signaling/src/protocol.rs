@@ -24,7 +24,7 @@ pub use room::{
     Focus, Joined, MediaKind, Offered, Participant, Presence, RoomMembership, SlotInfo, SlotMapping, SlotView, Source,
     Track, TrackClaim,
 };
-pub use session::{Availability, Hello, HelloOk, IceServer, Person};
+pub use session::{Availability, Hello, HelloOk, IceServer, Person, Resume};
 
 /// The protocol version this crate speaks.
 pub const VERSION: u32 = 1;

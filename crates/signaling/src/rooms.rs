@@ -318,11 +318,11 @@ impl Rooms {
         }
     }
 
-    /// A device has a session again: it is told all that it may have missed of the rooms it is still in.
-    pub fn device_back(&mut self, now: Instant, party: &Party) -> Vec<RoomMembership> {
+    /// A device has a session again: with `all` it is told what is so in the rooms it is still in, as it may have missed anything.
+    pub fn device_back(&mut self, now: Instant, party: &Party, all: bool) -> Vec<RoomMembership> {
         let mut memberships = Vec::new();
         for name in self.rooms_of(party) {
-            let membership = self.change(now, &name, |room, outputs| room.welcome_back(party, outputs));
+            let membership = self.change(now, &name, |room, outputs| room.welcome_back(party, all, outputs));
             memberships.extend(membership.ok());
         }
         memberships

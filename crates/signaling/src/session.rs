@@ -2,7 +2,7 @@
 //! It reads; the [`outbox`](crate::outbox) writes; what a request leads to is told in [`serve`](crate::serve).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::event_stream::EventStream;
 use crate::hub::Session;
 use crate::hub::calls::random_id;
 use crate::outbox::{Closing, Outbox, write};
@@ -112,7 +113,7 @@ impl Reader {
             outbox.answer::<()>(re, &Err(error));
             Some(closing)
         };
-        let Request::Hello(Hello { version, token, device }) = frame.request else {
+        let Request::Hello(Hello { version, token, device, resume }) = frame.request else {
             let error = WireError::new(ErrorCode::BadRequest, "type: the first request must be hello");
             return Err(refuse(&self.outbox, error, (close::BAD_PROTOCOL, "hello comes first")));
         };
@@ -133,9 +134,10 @@ impl Reader {
             party: Party { user: claims.sub, device: device.unwrap_or_else(|| random_id("d_")) },
             grants: claims.grants,
             outbox: self.outbox.clone(),
+            told: Mutex::new(EventStream::new(random_id("s_"), self.services.config.outbox / 2)),
         };
         let notes = self.services.open_notes(&session.party.user).await;
-        let opened = self.services.hub.ask(move |hub, now| hub.open_session(now, re, session, notes)).await;
+        let opened = self.services.hub.ask(move |hub, now| hub.open_session(now, re, session, notes, resume)).await;
         match opened.and_then(|opened| opened) {
             Ok(session) => Ok((session, expires)),
             Err(error) => Err(refuse(&self.outbox, error, (close::GOING_AWAY, "not available"))),

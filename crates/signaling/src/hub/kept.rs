@@ -88,8 +88,9 @@ impl Hub {
         let mut body = fields.clone();
         body.insert("event".to_owned(), event.into());
         let body: Arc<str> = Value::Object(body).to_string().into();
-        for (_, session) in self.devices.iter().filter(|(party, _)| party.user == user) {
-            session.outbox.event(body.clone());
+        let away = self.away.values().map(|away| &away.session);
+        for session in self.devices.values().chain(away).filter(|session| session.party.user == user) {
+            session.event(body.clone());
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The hub's part in sessions: who is there, the list of people, and the end of it all.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::Hub;
 use crate::call::CallInput;
+use crate::event_stream::EventStream;
 use crate::media::BoxFuture;
 use crate::notes::OpenNotes;
 use crate::outbox::Outbox;
-use crate::protocol::{ErrorCode, Event, HelloOk, Party, Person, VERSION, WireError, close};
+use crate::protocol::{ErrorCode, Event, HelloOk, Party, Person, Resume, VERSION, WireError, close};
 use crate::signaling::SignalingStatistics;
 use crate::signaling_event::unix_ms;
 use crate::token::Grants;
@@ -23,7 +24,35 @@ pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) grants: Grants,
     pub(crate) outbox: Outbox,
+    /// What the device has been told. Locked by the hub alone, so nobody waits.
+    pub(crate) told: Mutex<EventStream>,
 }
+
+impl Session {
+    /// Tells the device of an event, and keeps it for when the socket breaks off.
+    pub(super) fn event(&self, body: Arc<str>) {
+        let seq = self.told.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());
+        self.outbox.event(seq, body);
+    }
+
+    /// Goes on with what a former session was told, if the device knows where that stopped; returns what it missed.
+    fn resume(&mut self, former: &Session, resume: &Resume) -> Option<Vec<(u64, Arc<str>)>> {
+        let mut former = former.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let missed = former.after(resume)?.collect();
+        let own = self.told.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *former, own);
+        Some(missed)
+    }
+}
+
+/// The last session of a device whose socket is gone. What the device would be told is kept in it.
+pub(super) struct Away {
+    pub(super) session: Arc<Session>,
+    until: Instant,
+}
+
+/// How long that is. Longer bridges a longer hole in the network, and keeps more memory for devices that do not come back.
+const KEPT_AWAY: Duration = Duration::from_secs(60);
 
 impl Hub {
     /// Takes a new session in and answers its `hello`. An older session of the same device is closed.
@@ -36,6 +65,7 @@ impl Hub {
         re: u64,
         mut session: Session,
         notes: Option<OpenNotes>,
+        resume: Option<Resume>,
     ) -> Result<Arc<Session>, WireError> {
         if self.draining {
             return Err(WireError::new(ErrorCode::Unavailable, "the server is shutting down"));
@@ -43,12 +73,17 @@ impl Hub {
         self.switchboard.device_up(now, &session.party, &session.name)?;
         self.sessions += 1;
         session.number = self.sessions;
-        let session = Arc::new(session);
         let party = session.party.clone();
-        if let Some(older) = self.devices.insert(party.clone(), session.clone()) {
+        let older = self.devices.remove(&party);
+        if let Some(older) = &older {
             older.outbox.close((close::REPLACED, "a newer session of this device has taken over"));
         }
-        let rooms = self.rooms.device_back(now, &party);
+        let former = older.or(self.away.remove(&party).map(|away| away.session));
+        let missed = former.zip(resume).and_then(|(former, resume)| session.resume(&former, &resume));
+        let session = Arc::new(session);
+        self.devices.insert(party.clone(), session.clone());
+        // Whoever goes on where they stopped needs no picture of the whole.
+        let rooms = self.rooms.device_back(now, &party, missed.is_none());
         let list = session.grants.list;
         let others = self.switchboard.people().filter(|person| list && person.user != party.user);
         let calls = self.switchboard.calls_of(&party.user).filter(|call| call.is_on(&party));
@@ -58,6 +93,8 @@ impl Hub {
             user: party.user.clone(),
             name: session.name.clone(),
             device: party.device.clone(),
+            stream: session.told.lock().unwrap_or_else(PoisonError::into_inner).id().to_owned(),
+            resumed: missed.is_some(),
             heartbeat_ms: self.config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
             ice_servers: self.config.ice_servers.iter().cloned().chain(turn).collect(),
             people: others.collect(),
@@ -66,15 +103,28 @@ impl Hub {
             notes,
         };
         session.outbox.answer(re, &Ok(ok));
+        for (seq, body) in missed.into_iter().flatten() {
+            session.outbox.event(seq, body);
+        }
         Ok(session)
     }
 
     /// A session's socket is gone.
-    pub(crate) fn close_session(&mut self, now: Instant, session: &Session) {
+    pub(crate) fn close_session(&mut self, now: Instant, session: &Arc<Session>) {
         if self.is_current(session) {
             self.devices.remove(&session.party);
+            self.away.insert(session.party.clone(), Away { session: session.clone(), until: now + KEPT_AWAY });
+            self.forget_away_at.get_or_insert(now + KEPT_AWAY);
             self.switchboard.device_gone(now, &session.party);
             self.rooms.device_gone(now, &session.party);
+        }
+    }
+
+    /// Forgets what devices were told that have stayed away.
+    pub(super) fn forget_away(&mut self, now: Instant) {
+        if self.forget_away_at.is_some_and(|at| at <= now) {
+            self.away.retain(|_, away| away.until > now);
+            self.forget_away_at = self.away.values().map(|away| away.until).min();
         }
     }
 
@@ -86,8 +136,11 @@ impl Hub {
     /// Sends an event to those of the devices that have a live session. Written as JSON once.
     pub(super) fn tell<'a>(&self, devices: impl IntoIterator<Item = &'a Party>, event: &Event) {
         let body: Arc<str> = event.body().into();
-        for session in devices.into_iter().filter_map(|party| self.devices.get(party)) {
-            session.outbox.event(body.clone());
+        for party in devices {
+            let away = || self.away.get(party).map(|away| &away.session);
+            if let Some(session) = self.devices.get(party).or_else(away) {
+                session.event(body.clone());
+            }
         }
     }
 
@@ -96,7 +149,7 @@ impl Hub {
         let everyone: Vec<Person> = self.switchboard.people().collect();
         for session in self.devices.values().filter(|session| session.grants.list) {
             let people = everyone.iter().filter(|person| person.user != session.party.user).cloned().collect();
-            session.outbox.event(Event::People { people }.body().into());
+            session.event(Event::People { people }.body().into());
         }
     }
 
@@ -129,6 +182,7 @@ impl Hub {
             self.rooms.close(&room, "shutdown");
         }
         self.drain(now);
+        self.away.clear();
         for (_, session) in self.devices.drain() {
             session.outbox.close((close::GOING_AWAY, "the server is shutting down"));
         }

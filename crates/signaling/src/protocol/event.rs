@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, SlotMapping, Source, UserRef};
 
-/// An event, without the `seq` that each socket counts for itself.
+/// An event, without the `seq` under which a device is told it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event")]
 pub enum Event {
@@ -173,7 +173,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event as JSON without its `seq`, to be written once and [numbered](numbered) for each socket.
+    /// The event as JSON without its `seq`, to be written once and [numbered](numbered) for each device.
     pub(crate) fn body(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| {
             tracing::error!(%error, "an event cannot be written as JSON");
@@ -182,7 +182,7 @@ impl Event {
     }
 }
 
-/// Puts a socket's `seq` into the [body](Event::body) of an event.
+/// Puts a device's `seq` into the [body](Event::body) of an event.
 pub(crate) fn numbered(seq: u64, body: &str) -> String {
     format!(r#"{{"seq":{seq},{}"#, body.strip_prefix('{').unwrap_or(body))
 }
@@ -190,7 +190,7 @@ pub(crate) fn numbered(seq: u64, body: &str) -> String {
 /// An event as it arrives at a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventFrame {
-    /// Counts up by one on each socket, from 1.
+    /// Counts up by one in each stream of a device, from 1; over a reconnection it goes on where the stream is resumed.
     pub seq: u64,
     /// What happened.
     #[serde(flatten)]

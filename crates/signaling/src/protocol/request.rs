@@ -338,10 +338,10 @@ impl Request {
 
     fn check(&self) -> Result<(), WireError> {
         match self {
-            Self::Hello(hello) => match &hello.device {
-                Some(device) => check_device(device),
-                None => Ok(()),
-            },
+            Self::Hello(hello) => {
+                hello.resume.iter().try_for_each(|resume| check_id("resume.stream", &resume.stream, MAX_ID))?;
+                hello.device.iter().try_for_each(|device| check_device(device))
+            }
             Self::Ping => Ok(()),
             Self::CallPlace(place) => {
                 check_users(&place.to)?;

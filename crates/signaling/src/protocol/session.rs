@@ -15,6 +15,18 @@ pub struct Hello {
     /// A stable id of this device (at most 64 characters of `[A-Za-z0-9_-]`); the server makes one up where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Where the session before this one stopped: asks for the events missed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
+/// Up to where a device has been told what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The `stream` of the session before.
+    pub stream: String,
+    /// The `seq` of the last event that came; 0: none did.
+    pub seq: u64,
 }
 
 /// The answer to [`Hello`].
@@ -28,6 +40,11 @@ pub struct HelloOk {
     pub name: String,
     /// This device's id; send it in the next `hello` to be the same device again.
     pub device: String,
+    /// Names what this device is told from now on; for `resume` in a later `hello`.
+    pub stream: String,
+    /// Whether that goes on where `resume` stopped: the events missed follow, under their numbers. Otherwise numbers begin again, and this answer and the
+    /// events after it are the whole picture.
+    pub resumed: bool,
     /// How often to send something, in milliseconds.
     pub heartbeat_ms: u64,
     /// STUN and TURN servers for the browser's peer connection.

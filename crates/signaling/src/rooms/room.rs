@@ -207,6 +207,7 @@ impl Room {
     pub(super) fn welcome_back(
         &mut self,
         party: &Party,
+        all: bool,
         outputs: &mut VecDeque<RoomOutput>,
     ) -> Result<RoomMembership, WireError> {
         for member in self.members.iter_mut().filter(|member| member.party == *party) {
@@ -215,6 +216,9 @@ impl Room {
         let member = self.joined(party)?;
         let room = self.name.clone();
         let membership = RoomMembership { room: room.clone(), participant: member.participant.clone() };
+        if !all {
+            return Ok(membership);
+        }
         let others =
             self.members.iter().filter(|other| other.joined && other.party != *party).map(Member::info).collect();
         let slots: Vec<_> = member.slots.values().cloned().collect();

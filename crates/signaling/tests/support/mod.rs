@@ -211,6 +211,12 @@ impl Client {
         Self { socket, hello: Value::Null, next_id: 0, events: VecDeque::new(), answers: VecDeque::new(), seq: 0 }
     }
 
+    /// The next event has the number after this one.
+    pub fn goes_on_from(&mut self, seq: u64) {
+        assert!(self.events.is_empty(), "{:?}", self.events);
+        self.seq = seq;
+    }
+
     /// Sends a request without waiting for its answer; returns its id.
     pub async fn send(&mut self, kind: &str, mut fields: Value) -> u64 {
         self.next_id += 1;
