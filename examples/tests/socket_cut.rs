@@ -1,0 +1,108 @@
+//! The signaling socket of a browser is cut in mid-call, by a proxy between it and the example server: the call goes on, sound too, and what happened meanwhile is known
+//! afterwards.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use browser::{Browser, FakeMedia, chromium_or_skip};
+use server::Server;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Generous: two browsers share two cores with a compiler, at times.
+const SOON: Duration = Duration::from_secs(60);
+
+const ANN: FakeMedia = FakeMedia { tone: Some(440), colour: None };
+const BOB: FakeMedia = FakeMedia { tone: Some(1_000), colour: None };
+
+/// Passes TCP connections on, until it is told to cut them all and take no more.
+struct Proxy {
+    address: SocketAddr,
+    open: watch::Sender<bool>,
+    passed: Arc<Mutex<usize>>,
+}
+
+impl Proxy {
+    async fn start(to: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (open, is_open) = watch::channel(true);
+        let passed = Arc::new(Mutex::new(0));
+        let count = passed.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (to, mut is_open) = (to.clone(), is_open.clone());
+                if !*is_open.borrow() {
+                    continue;
+                }
+                *count.lock().unwrap() += 1;
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(to).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = is_open.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self { address, open, passed }
+    }
+
+    fn cut(&self) {
+        self.open.send_replace(false);
+    }
+
+    fn mend(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_outlives_its_socket_and_knows_afterwards_what_happened_meanwhile() {
+    let test = "a_call_outlives_its_socket_and_knows_afterwards_what_happened_meanwhile";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    let server = Server::start().await.unwrap();
+    let host = server.link.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let proxy = Proxy::start(host).await;
+
+    let bobs = Browser::launch(&chromium, BOB).await.unwrap();
+    let bob = bobs.open(&server.page("Bob", "&auto=accept")).await.unwrap();
+    let anns = Browser::launch(&chromium, ANN).await.unwrap();
+    let ann = anns.open(&format!("http://{}/?name=Ann&call=bob&kind=voice", proxy.address)).await.unwrap();
+    let connected = "ringback.call?.state === 'active' && ringback.room.state === 'connected'";
+    for page in [&ann, &bob] {
+        page.wait_for(connected, SOON).await.unwrap();
+    }
+    let voice = "[...ringback.room.participants.values()][0].audio";
+    ann.wait_for_tone(voice, 1_000, SOON).await.unwrap();
+    let seen = "(window.rosters = [], ringback.room.on('participants', () => \
+                rosters.push([...ringback.room.participants.values()][0]?.isMuted('microphone'))), \
+                window.me = ringback.room.me, true)";
+    ann.eval(seen).await.unwrap();
+
+    proxy.cut();
+    ann.wait_for("ringback.session.state === 'reconnecting'", SOON).await.unwrap();
+    // Two changes that she cannot be told of now; far enough apart not to be collected into one.
+    bob.eval("ringback.room.mute('microphone')").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    bob.eval("ringback.room.mute('microphone', false)").await.unwrap();
+    ann.wait_for_tone(voice, 1_000, SOON).await.unwrap();
+    assert_eq!(ann.eval("ringback.call.state + ringback.session.state").await.unwrap(), "activereconnecting");
+
+    let before = *proxy.passed.lock().unwrap();
+    proxy.mend();
+    ann.wait_for("ringback.session.state === 'open'", SOON).await.unwrap();
+    ann.wait_for("window.rosters.length >= 2", SOON).await.unwrap();
+    assert!(*proxy.passed.lock().unwrap() > before, "it came back through the proxy");
+    let rosters = ann.eval("JSON.stringify(window.rosters.slice(0, 2))").await.unwrap();
+    assert_eq!(rosters, "[true,false]", "both changes, in order");
+    assert_eq!(ann.eval("ringback.call.state + (ringback.room.me === window.me)").await.unwrap(), "activetrue");
+    ann.wait_for_tone(voice, 1_000, SOON).await.unwrap();
+    bob.eval("ringback.call.hangup()").await.unwrap();
+    ann.wait_for("!ringback.call || ringback.call.isOver", SOON).await.unwrap();
+}
