@@ -25,6 +25,21 @@ const ONLY_VP8: &str = "{
     };
 }";
 
+/// Enlarges the fake camera's picture: Chromium makes one simulcast layer of 320 × 240, and of 640 × 480 those of 120 and 240 lines.
+const LARGE_CAMERA: &str = "{
+    const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+    if (real) navigator.mediaDevices.getUserMedia = async (constraints) => {
+        const stream = await real(constraints);
+        if (!constraints.video) return stream;
+        const player = Object.assign(document.createElement('video'), { srcObject: stream, muted: true });
+        await player.play();
+        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
+        const context = canvas.getContext('2d');
+        setInterval(() => context.drawImage(player, 0, 0, 640, 480), 66);
+        return new MediaStream([...canvas.captureStream(15).getVideoTracks(), ...stream.getAudioTracks()]);
+    };
+}";
+
 /// Offers no redundant audio.
 const NO_RED: &str = "{
     const add = RTCPeerConnection.prototype.addTransceiver;
@@ -135,6 +150,29 @@ async fn where_h264_is_preferred_each_sees_the_other_in_h264() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_av1_is_preferred_each_sees_the_other_in_av1() {
     each_sees_the_other_in("where_av1_is_preferred_each_sees_the_other_in_av1", &["av1"], "video/AV1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_each_codec_a_small_view_gets_a_small_layer_and_a_large_one_the_large_layer() {
+    let test = "of_each_codec_a_small_view_gets_a_small_layer_and_a_large_one_the_large_layer";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    for (codec, mime) in [("vp9", "video/VP9"), ("h264", "video/H264"), ("av1", "video/AV1")] {
+        let call = Call::place(&chromium, "video", &[codec], [LARGE_CAMERA, ""]).await;
+        let received = streams("inbound-rtp", "video");
+        sees(&call.bob, "Ann", Colour::Red).await;
+        let slot = "ringback.room.slots.find([...ringback.room.participants.keys()][0], 'camera')";
+        for (width, height, is_shown) in [(1_280, 960, ">= 240"), (120, 90, "< 240"), (1_280, 960, ">= 240")] {
+            let view = format!("ringback.room.setView([{{ mid: {slot}.mid, width: {width}, height: {height} }}])");
+            call.bob.eval(&view).await.unwrap();
+            let layer = format!("({received}).some(({{ frameHeight }}) => frameHeight {is_shown})");
+            if let Err(error) = call.bob.wait_for(&layer, SOON).await {
+                let sent = call.ann.eval(&streams("outbound-rtp", "video")).await;
+                panic!("{codec} at {width} × {height}: {error:#}; sent is {sent:?}");
+            }
+            sees(&call.bob, "Ann", Colour::Red).await;
+        }
+        uses(&call.bob, mime).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
