@@ -12,7 +12,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use ringback::{Claims, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer, TokenVerifier, TurnServer};
+use ringback::{
+    Claims, CodecName, CodecPreferences, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer,
+    TokenVerifier, TurnServer,
+};
 use serde_json::{Value, json};
 
 /// Starts a Ringback server and prints the link of its page.
@@ -48,6 +51,9 @@ struct Arguments {
     /// Another store for their bytes: a folder or s3://bucket/prefix
     #[arg(long)]
     bytes: Option<String>,
+    /// A codec that browsers shall send, before the others: vp8, vp9, h264, av1, opus or red, repeatable [default: vp8 and opus]
+    #[arg(long, value_parser = codec)]
+    codec: Vec<CodecName>,
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
@@ -93,6 +99,7 @@ async fn main() -> anyhow::Result<()> {
         })
         .media(&media)
         .announce(&announce)
+        .codecs(CodecPreferences::default().preferring(arguments.codec.iter().copied()))
         .tokens(TokenVerifier::hs256(&secret)?)
         .ring_time(std::time::Duration::from_secs(arguments.ring))
         .start()
@@ -127,6 +134,14 @@ async fn main() -> anyhow::Result<()> {
         axum_server::from_tcp(listener)?.handle(handle).serve(app.into_make_service()).await?;
     }
     Ok(())
+}
+
+/// Reads a codec's name.
+fn codec(name: &str) -> Result<CodecName, String> {
+    CodecName::from_name(name).ok_or_else(|| {
+        let known = CodecName::ALL.map(|codec| codec.name().to_lowercase()).join(", ");
+        format!("there is no such codec, only {known}")
+    })
 }
 
 /// The page's files, built into the program so that it runs from anywhere.

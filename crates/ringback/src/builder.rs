@@ -15,6 +15,7 @@ use ringback_signaling::protocol::IceServer;
 use ringback_signaling::token::TokenVerifier;
 use ringback_signaling::turn::TurnServer;
 use ringback_transport::Certificate;
+use ringback_transport::sdp::{CodecName, CodecPreferences};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -27,6 +28,7 @@ pub struct EngineBuilder {
     media: Vec<SocketAddr>,
     announce: Vec<IpAddr>,
     workers: usize,
+    codecs: CodecPreferences,
     tokens: Option<TokenVerifier>,
     ice_servers: Vec<IceServer>,
     turn_servers: Vec<TurnServer>,
@@ -46,6 +48,7 @@ impl fmt::Debug for EngineBuilder {
             .field("media", &self.media)
             .field("announce", &self.announce)
             .field("workers", &self.workers)
+            .field("codecs", &self.codecs)
             .field("notes", &self.notes)
             .finish_non_exhaustive()
     }
@@ -57,6 +60,7 @@ impl EngineBuilder {
             media: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8189))],
             announce: Vec::new(),
             workers: 1,
+            codecs: CodecPreferences::default(),
             tokens: None,
             ice_servers: Vec::new(),
             turn_servers: Vec::new(),
@@ -88,6 +92,14 @@ impl EngineBuilder {
     /// workers serve more rooms at once, not larger ones.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
+        self
+    }
+
+    /// Which codecs rooms take, most preferred first: a browser sends with the first of each kind that it has. By default all, Opus and VP8 first; Opus
+    /// must be among them. With RED before Opus browsers send voices redundantly, at twice the bitrate. Where VP8 is not first, video notes are
+    /// kept as voice: the recorder takes no other pictures (docs/codecs.md).
+    pub fn codecs(mut self, codecs: impl Into<CodecPreferences>) -> Self {
+        self.codecs = codecs.into();
         self
     }
 
@@ -178,12 +190,16 @@ impl EngineBuilder {
     pub async fn start(self) -> Result<Engine, EngineError> {
         tokio::runtime::Handle::try_current().map_err(|_| EngineError::NoRuntime)?;
         let verifier = self.tokens.ok_or(EngineError::NoTokens)?;
+        if !self.codecs.names().contains(&CodecName::Opus) {
+            return Err(EngineError::NoOpus);
+        }
         let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
         let mut workers = Vec::with_capacity(self.workers);
         let mut events = Vec::with_capacity(self.workers);
         for worker in 0..self.workers {
             let mut config = WorkerConfig::new(ports(&self.media, worker)?, certificate.clone());
             config.announce = self.announce.clone();
+            config.codecs = self.codecs.clone();
             let (handle, receiver) = Worker::spawn(config).map_err(|source| EngineError::Worker { worker, source })?;
             workers.push(handle);
             events.push(receiver);
@@ -239,5 +255,12 @@ mod tests {
     #[tokio::test]
     async fn an_engine_without_a_token_key_does_not_start() {
         assert!(matches!(EngineBuilder::new().start().await, Err(EngineError::NoTokens)));
+    }
+
+    #[tokio::test]
+    async fn an_engine_whose_rooms_would_carry_no_voice_does_not_start() {
+        let tokens = TokenVerifier::hs256(&[7; 32]).unwrap();
+        let started = EngineBuilder::new().tokens(tokens).codecs([CodecName::Red, CodecName::Vp9]).start().await;
+        assert!(matches!(started, Err(EngineError::NoOpus)));
     }
 }

@@ -11,6 +11,9 @@ pub enum EngineError {
     /// [`EngineBuilder::tokens`](crate::EngineBuilder::tokens) was not called: without a key nobody could be let in.
     #[error("no token verifier: call EngineBuilder::tokens with the key of your tokens")]
     NoTokens,
+    /// [`EngineBuilder::codecs`](crate::EngineBuilder::codecs) leaves Opus out: nobody could be heard.
+    #[error("the codecs of EngineBuilder::codecs must include Opus, the only one for voices")]
+    NoOpus,
     /// [`EngineBuilder::start`](crate::EngineBuilder::start) was called outside a tokio runtime.
     #[error("the engine runs on the caller's tokio runtime, and there is none here")]
     NoRuntime,

@@ -40,3 +40,4 @@ pub use ringback_signaling::protocol::{
 pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
 pub use ringback_signaling::turn::TurnServer;
 pub use ringback_signaling::{SignalingError, SignalingEvent};
+pub use ringback_transport::sdp::{CodecName, CodecPreferences};

@@ -8,9 +8,13 @@ pub(crate) mod header;
 
 use std::time::Instant;
 
+use ringback_transport::sdp::CodecName;
+
+use crate::av1::DependencyDescriptor;
 use crate::publisher::Source as PacketSource;
 use crate::subscriber::Subscriber;
 use crate::vp8::Vp8Descriptor;
+use crate::vp9::Vp9Descriptor;
 
 /// Where packets go: seals them for a member's connection and queues them. Tests collect them instead.
 pub(crate) trait PacketSink {
@@ -19,6 +23,29 @@ pub(crate) trait PacketSink {
 
     /// Queues one compound RTCP packet; `write` fills it and returns its length, 0 for nothing after all.
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize);
+}
+
+/// What a packet says of its frame, for the codecs that number their frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    /// Nothing.
+    #[default]
+    None,
+    Vp8(Vp8Descriptor),
+    Vp9(Vp9Descriptor),
+    Av1(DependencyDescriptor),
+}
+
+impl Descriptor {
+    /// Reads it from a payload that is not empty, and from the dependency descriptor extension; `None` if the payload is not of that codec.
+    pub(crate) fn read(codec: CodecName, payload: &[u8], dependency: &[u8]) -> Option<Self> {
+        match codec {
+            CodecName::Vp8 => Vp8Descriptor::parse(payload).ok().map(Self::Vp8),
+            CodecName::Vp9 => Vp9Descriptor::parse(payload).ok().map(Self::Vp9),
+            CodecName::Av1 => Some(DependencyDescriptor::parse(dependency).map_or(Self::None, Self::Av1)),
+            CodecName::Opus | CodecName::Red | CodecName::H264 => Some(Self::None),
+        }
+    }
 }
 
 /// One packet as it goes to the subscribers.
@@ -34,7 +61,9 @@ pub(crate) struct Packet<'a> {
     pub(crate) level: Option<u8>,
     /// Whether a decoder can begin here.
     pub(crate) starts: bool,
-    pub(crate) vp8: Option<Vp8Descriptor>,
+    pub(crate) descriptor: Descriptor,
+    /// AV1's dependency descriptor extension as it came; empty without one.
+    pub(crate) dependency: &'a [u8],
     /// Without padding; empty for a packet of padding only.
     pub(crate) payload: &'a [u8],
 }

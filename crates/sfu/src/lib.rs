@@ -13,6 +13,8 @@
 #[cfg(test)]
 extern crate self as ringback_sfu;
 
+pub mod av1;
+pub mod counters;
 mod decoding;
 mod error;
 mod events;
@@ -25,6 +27,7 @@ mod last_keyframe;
 pub mod layers;
 mod level_source;
 pub mod nack;
+mod picture_size;
 mod publisher;
 mod renumber;
 pub mod retransmission;
@@ -37,6 +40,7 @@ pub mod stage;
 mod subscriber;
 mod tap;
 pub mod vp8;
+pub mod vp9;
 mod worker;
 
 pub use error::SfuError;

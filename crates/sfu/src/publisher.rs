@@ -13,10 +13,10 @@ use ringback_transport::sdp::{Codec, CodecName, Extension, Line, MediaKind};
 
 use crate::error::SfuError;
 use crate::feedback::TransportFeedbackRecorder;
-use crate::forward::{LayerKey, Packet, Target, codec};
+use crate::forward::{Descriptor, LayerKey, Packet, Target, codec};
 use crate::ids::Source as TrackSource;
+use crate::picture_size;
 use crate::retransmission::restore_rtx;
-use crate::vp8::{self, Vp8Descriptor};
 
 pub(crate) use layer::{Answers, Layer};
 pub(crate) use reports::Reports;
@@ -97,6 +97,7 @@ struct ExtensionIds {
     repaired_rid: u8,
     transport_cc: u8,
     audio_level: u8,
+    dependency: u8,
 }
 
 /// A published microphone, camera or screen.
@@ -323,7 +324,7 @@ impl Publisher {
     pub(crate) fn receive<'p>(&mut self, now: Instant, bytes: &'p [u8]) -> Result<Received<'p>, Ignored> {
         let header = RtpHeader::parse(bytes).map_err(|_| Ignored::Malformed)?;
         let (mut mid, mut rid, mut repaired_rid, mut level) = (None, None, None, None);
-        let mut transport_sequence = None;
+        let (mut transport_sequence, mut dependency) = (None, &[][..]);
         for (id, value) in header.extensions(bytes) {
             match id {
                 0 => {}
@@ -332,6 +333,7 @@ impl Publisher {
                 _ if id == self.ids.mid => mid = Some(value),
                 _ if id == self.ids.rid => rid = Some(value),
                 _ if id == self.ids.repaired_rid => repaired_rid = Some(value),
+                _ if id == self.ids.dependency => dependency = value,
                 _ => {}
             }
         }
@@ -359,19 +361,20 @@ impl Publisher {
             (sequence, payload) = restore_rtx(payload).ok_or(Ignored::Probe)?;
             ssrc = layer.ssrc.ok_or(Ignored::UnknownSsrc)?;
         }
-        let descriptor = match name {
-            CodecName::Vp8 if !payload.is_empty() => Vp8Descriptor::parse(payload).ok(),
-            _ => None,
-        };
-        if name == CodecName::Vp8 && descriptor.is_none() {
-            // Not VP8 after all: its number closes up.
-            payload = &[];
+        if name != CodecName::Av1 {
+            dependency = &[];
         }
-        let starts = codec::starts(name, payload, descriptor.as_ref());
-        if starts && let Some((width, height)) = vp8::dimensions(payload).filter(|_| name == CodecName::Vp8) {
+        let read = if payload.is_empty() { None } else { Descriptor::read(name, payload, dependency) };
+        let descriptor = read.unwrap_or_else(|| {
+            // Padding, or not what it is said to be: its number closes up.
+            payload = &[];
+            Descriptor::None
+        });
+        let starts = codec::starts(name, payload, &descriptor);
+        if starts && let Some((width, height)) = picture_size::of(name, payload, &descriptor) {
             self.changed |= layer.set_size(width, height);
         }
-        self.changed |= layer.arrived(now, sequence, &header, payload, starts);
+        self.changed |= layer.arrived(now, sequence, &header, (dependency, payload), starts);
         if !payload.is_empty() {
             let main = usize::from(codec_at);
             if track.codec != main && name != CodecName::Red {
@@ -394,7 +397,8 @@ impl Publisher {
                 codec: codec_at,
                 level,
                 starts,
-                vp8: descriptor,
+                descriptor,
+                dependency,
                 payload,
             },
         })
@@ -495,6 +499,7 @@ fn extension_ids(lines: &[Line]) -> ExtensionIds {
                 Some(Extension::RepairedRid) => &mut ids.repaired_rid,
                 Some(Extension::TransportCc) => &mut ids.transport_cc,
                 Some(Extension::AudioLevel) => &mut ids.audio_level,
+                Some(Extension::DependencyDescriptor) => &mut ids.dependency,
                 _ => continue,
             };
             if *place == 0 {

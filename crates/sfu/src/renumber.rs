@@ -1,9 +1,9 @@
-//! Gives a stream of wrapping numbers (RTP sequence numbers, VP8 picture ids) a continuous second numbering.
+//! Gives a stream of wrapping numbers (RTP sequence numbers, picture ids, frame numbers) a continuous second numbering.
 //!
-//! Numbers that never arrive stay gaps; numbers that are left out on purpose close up, also when packets come out of
-//! order, because the shift that applied to each recent number is remembered in a small ring. This is the arithmetic
-//! only: which packet belongs to which source, and what is left out, is decided by [`rewrite`](crate::rewrite) and
-//! [`vp8`](crate::vp8).
+//! With [`Renumbering`], numbers that never arrive stay gaps; numbers that are left out on purpose close up, also when
+//! packets come out of order, because the shift that applied to each recent number is remembered in a small ring. With
+//! [`RunningIndex`], all numbers of a source shift alike. This is the arithmetic only: which packet belongs to which
+//! source, and what is left out, is decided by [`rewrite`](crate::rewrite) and the codecs' modules.
 
 /// What has become of one incoming number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,5 +138,56 @@ impl<const WINDOW: usize> Renumbering<WINDOW> {
             self.highest = number;
         }
         Ok(number)
+    }
+}
+
+/// A running index that goes on where the previous source stopped, and shifts all of one source's values alike: what
+/// points back by a difference still points at the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RunningIndex {
+    /// Outgoing minus incoming value; none until the source has shown a value.
+    shift: Option<u16>,
+    newest: Option<u16>,
+}
+
+impl RunningIndex {
+    /// Another source begins with the next value.
+    pub(crate) fn switch(&mut self) {
+        self.shift = None;
+    }
+
+    /// Translates a value of `bits` bits, 1 to 16. The result runs on beyond them; whoever writes it cuts it.
+    pub(crate) fn translate(&mut self, value: u16, bits: u32) -> u16 {
+        let newest = self.newest;
+        let next = || newest.map_or(0, |newest| newest.wrapping_add(1).wrapping_sub(value));
+        let shifted = value.wrapping_add(*self.shift.get_or_insert_with(next));
+        let Some(newest) = newest else {
+            self.newest = Some(shifted);
+            return shifted;
+        };
+        let unused = u16::BITS - bits;
+        let ahead = (shifted.wrapping_sub(newest) << unused) as i16 >> unused;
+        let outgoing = newest.wrapping_add_signed(ahead);
+        if ahead > 0 {
+            self.newest = Some(outgoing);
+        }
+        outgoing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_index_wraps_as_its_field_does_and_runs_on_over_a_switch() {
+        let mut index = RunningIndex::default();
+        let out: Vec<u16> = [126, 127, 0, 125, 1].iter().map(|value| index.translate(*value, 7)).collect();
+        assert_eq!(out, [126, 127, 128, 125, 129], "a late one keeps its place");
+        index.switch();
+        let out: Vec<u16> = [32_767, 0, 32_766, 2].iter().map(|value| index.translate(*value, 15)).collect();
+        assert_eq!(out, [130, 131, 129, 133], "a gap stays a gap");
+        index.switch();
+        assert_eq!(index.translate(7, 16), 134);
     }
 }

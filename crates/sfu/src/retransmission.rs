@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::vp8::Vp8Fields;
+use crate::counters::Counters;
 
 /// How long a payload should stay available. A second covers two or three round trips on bad mobile networks; a
 /// receiver that has waited longer asks for a keyframe anyway.
@@ -28,6 +28,8 @@ pub struct StoredPacket<'a> {
     pub timestamp: u32,
     /// The marker bit.
     pub marker: bool,
+    /// AV1's dependency descriptor extension; empty without one.
+    pub dependency: &'a [u8],
     /// The plain payload, without padding.
     pub payload: &'a [u8],
 }
@@ -39,7 +41,9 @@ struct StoredRecord {
     /// Where the payload begins, counted over all bytes ever written.
     position: u64,
     timestamp: u32,
+    /// Of the payload, in front of which the dependency descriptor lies.
     len: u16,
+    dependency_len: u8,
     marker: bool,
 }
 
@@ -81,13 +85,29 @@ impl PacketStore {
     /// Keeps a payload. One that is empty, larger than 64 KiB or older than the ring is not kept. O(length), but for
     /// the few times a ring grows.
     pub fn insert(&mut self, now: Instant, sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) {
-        let Ok(len) = u16::try_from(payload.len()) else { return };
+        self.insert_described(now, sequence, timestamp, marker, &[], payload);
+    }
+
+    /// As [`insert`](Self::insert), with AV1's dependency descriptor extension, of at most 255 bytes.
+    pub fn insert_described(
+        &mut self,
+        now: Instant,
+        sequence: u16,
+        timestamp: u32,
+        marker: bool,
+        dependency: &[u8],
+        payload: &[u8],
+    ) {
+        let (Ok(len), Ok(dependency_len)) = (u16::try_from(payload.len()), u8::try_from(dependency.len())) else {
+            return;
+        };
         if len == 0 {
             return;
         }
+        let whole = dependency.len() + payload.len();
         if self.records.is_empty() {
             self.records = vec![StoredRecord::default(); FIRST_RECORDS].into_boxed_slice();
-            self.bytes = vec![0; FIRST_BYTES.max(payload.len().next_power_of_two())].into_boxed_slice();
+            self.bytes = vec![0; FIRST_BYTES.max(whole.next_power_of_two())].into_boxed_slice();
             self.highest = (1 << 32) + u64::from(sequence);
             self.record_lap = Some((self.highest, now));
             self.byte_lap = Some(now);
@@ -99,14 +119,16 @@ impl PacketStore {
         } else if number + self.records.len() as u64 <= self.highest {
             return;
         }
-        let Some(position) = self.reserve(now, payload.len()) else { return };
+        let Some(position) = self.reserve(now, whole) else { return };
         let start = self.byte_index(position);
-        if let Some(room) = self.bytes.get_mut(start..start + payload.len()) {
-            room.copy_from_slice(payload);
+        if let Some(room) = self.bytes.get_mut(start..start + whole) {
+            let (front, rest) = room.split_at_mut(dependency.len());
+            front.copy_from_slice(dependency);
+            rest.copy_from_slice(payload);
         }
         let mask = self.records.len() - 1;
         if let Some(record) = self.records.get_mut(number as usize & mask) {
-            *record = StoredRecord { number, position, timestamp, len, marker };
+            *record = StoredRecord { number, position, timestamp, len, dependency_len, marker };
         }
     }
 
@@ -119,8 +141,9 @@ impl PacketStore {
             return None;
         }
         let start = self.byte_index(record.position);
-        let payload = self.bytes.get(start..start + usize::from(record.len))?;
-        Some(StoredPacket { timestamp: record.timestamp, marker: record.marker, payload })
+        let (dependency, payload) = self.bytes.get(start..)?.split_at_checked(record.dependency_len.into())?;
+        let payload = payload.get(..usize::from(record.len))?;
+        Some(StoredPacket { timestamp: record.timestamp, marker: record.marker, dependency, payload })
     }
 
     fn unwrap(&self, sequence: u16) -> u64 {
@@ -215,8 +238,10 @@ pub struct SentPacket {
     pub source: u32,
     /// The incoming sequence number.
     pub source_sequence: u16,
-    /// The VP8 fields as they were sent, for VP8.
-    pub vp8: Option<Vp8Fields>,
+    /// The payload type it was sent under.
+    pub payload_type: u8,
+    /// The codec's own counters as they were sent.
+    pub counters: Counters,
     /// The abs-send-time (24 bits) and transport-wide sequence number it was sent with, where negotiated: a packet
     /// that is sent again without RTX must be the same byte for byte.
     pub abs_send_time: u32,
@@ -401,10 +426,24 @@ mod tests {
         store.insert(now, 65_535, 10, true, b"one");
         store.insert(now, 1, 30, false, b"three");
         store.insert(now, 0, 20, false, b"two");
-        assert_eq!(store.get(65_535), Some(StoredPacket { timestamp: 10, marker: true, payload: b"one" }));
+        assert_eq!(
+            store.get(65_535),
+            Some(StoredPacket { timestamp: 10, marker: true, dependency: &[], payload: b"one" })
+        );
         assert_eq!(store.get(0).unwrap().payload, b"two");
         assert_eq!(store.get(1).unwrap().payload, b"three");
         assert_eq!(store.get(2), None);
+    }
+
+    #[test]
+    fn a_dependency_descriptor_is_kept_apart_from_its_payload() {
+        let now = Instant::now();
+        let mut store = PacketStore::new();
+        store.insert_described(now, 5, 10, true, &[0x80, 0, 1], b"frame");
+        store.insert_described(now, 6, 10, true, &[0; 256], b"frame");
+        let kept = store.get(5).unwrap();
+        assert_eq!((kept.dependency, kept.payload), (&[0x80, 0, 1][..], &b"frame"[..]));
+        assert_eq!(store.get(6), None, "no extension is that long");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A tap: the decrypted RTP of one participant's microphone, camera or screen, handed out in order of arrival, for whoever keeps or analyses it. The room
 //! feeds the [`TapPort`], and never waits: a tap whose reader falls behind ends, and media goes on. Of a simulcast track it follows the largest
-//! layer that arrives, going over at keyframes only, under one continuous numbering. It neither reorders nor fills gaps: that is the reader's.
+//! layer that arrives, going over at keyframes only, under one continuous numbering; of redundant audio (RED) it hands out the primary block, as Opus. It
+//! neither reorders nor fills gaps: that is the reader's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -10,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use ringback_transport::sdp::CodecName;
 use tokio::sync::mpsc;
 
-use crate::forward::Packet;
+use crate::forward::{Packet, codec as payloads};
 use crate::ids::Source;
 use crate::rewrite::{MediaClock, Rewriter, Rewritten};
 
@@ -181,6 +182,13 @@ impl TapPort {
             return;
         }
         let (mut sequence, mut timestamp) = (packet.sequence, packet.timestamp);
+        let (codec, payload) = match codec {
+            CodecName::Red => match payloads::red_primary(packet.payload) {
+                Some(at) => (CodecName::Opus, &packet.payload[at..]),
+                None => return,
+            },
+            codec => (codec, packet.payload),
+        };
         if let Some(picture) = self.pictures.iter_mut().find(|picture| picture.source == source) {
             let better = picture.layer != Some(layer) && picture.layer.is_none_or(|now| larger(layer, now));
             if packet.starts
@@ -200,10 +208,10 @@ impl TapPort {
         } else if packet.payload.is_empty() {
             return;
         }
-        if self.chunk.capacity() - self.chunk.len() < packet.payload.len() {
-            self.chunk = BytesMut::with_capacity(CHUNK.max(packet.payload.len()));
+        if self.chunk.capacity() - self.chunk.len() < payload.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK.max(payload.len()));
         }
-        self.chunk.extend_from_slice(packet.payload);
+        self.chunk.extend_from_slice(payload);
         let payload = self.chunk.split().freeze();
         let level = packet.level.map(|level| level & 0x7F);
         let marker = packet.marker;

@@ -4,7 +4,7 @@
 //! Values are rewritten in place and keep their width, so a payload never changes its length. Frames are not decoded;
 //! of the bitstream (RFC 6386, section 9.1) only the keyframe bit and the size in a keyframe's header are read.
 
-use crate::renumber::{Numbered, Renumbering};
+use crate::renumber::{Numbered, Renumbering, RunningIndex};
 
 /// A payload that is no VP8 payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub struct PictureId {
 }
 
 impl PictureId {
-    fn bits(self) -> u32 {
+    pub(crate) fn bits(self) -> u32 {
         if self.long { 15 } else { 7 }
     }
 }
@@ -194,29 +194,6 @@ impl Vp8Fields {
 /// 30 frames/s.
 const FRAME_WINDOW: usize = 64;
 
-/// A running index that goes on where the previous source stopped.
-#[derive(Debug, Clone, Copy, Default)]
-struct RunningIndex {
-    /// Outgoing minus incoming value; none until the source has shown a value.
-    offset: Option<u8>,
-    newest: Option<u8>,
-}
-
-impl RunningIndex {
-    /// Translates a value of `bits` bits.
-    fn rewrite(&mut self, value: u8, bits: u32) -> u8 {
-        let unused = u8::BITS - bits;
-        let newest = self.newest;
-        let offset =
-            *self.offset.get_or_insert_with(|| newest.map_or(0, |newest| newest.wrapping_add(1).wrapping_sub(value)));
-        let outgoing = value.wrapping_add(offset) << unused >> unused;
-        if newest.is_none_or(|newest| ((outgoing.wrapping_sub(newest) << unused) as i8) > 0) {
-            self.newest = Some(outgoing);
-        }
-        outgoing
-    }
-}
-
 /// Keeps the VP8 fields of one slot continuous. Its state has a fixed size.
 #[derive(Debug)]
 pub struct Vp8Rewriter {
@@ -247,8 +224,8 @@ impl Vp8Rewriter {
     /// The slot goes over to another source: the next packet given to [`rewrite`](Self::rewrite) begins its keyframe.
     pub fn switch(&mut self) {
         self.pictures_started = false;
-        self.tl0.offset = None;
-        self.key.offset = None;
+        self.tl0.switch();
+        self.key.switch();
     }
 
     /// The outgoing fields of a packet that is forwarded; `None` if it belongs to a frame that was left out, that is
@@ -269,8 +246,8 @@ impl Vp8Rewriter {
         };
         Some(Vp8Fields {
             picture_id,
-            tl0_picture_index: descriptor.tl0_picture_index.map(|index| self.tl0.rewrite(index, 8)),
-            key_index: descriptor.key_index.map(|index| self.key.rewrite(index, 5)),
+            tl0_picture_index: descriptor.tl0_picture_index.map(|index| self.tl0.translate(index.into(), 8) as u8),
+            key_index: descriptor.key_index.map(|index| self.key.translate(index.into(), 5) as u8 & 0x1F),
         })
     }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ringback_sfu::ParticipantId;
+use ringback_sfu::counters::Counters;
 use ringback_sfu::feedback::{ReceptionStatistics, TransportFeedbackRecorder};
 use ringback_sfu::keyframe::KeyframeLimiter;
 use ringback_sfu::layers::{LayerState, choose};
@@ -134,7 +135,7 @@ impl MediaPath {
                 timestamp,
                 source,
                 source_sequence: sequence,
-                vp8: Some(fields),
+                counters: Counters::Vp8(fields),
                 len: payload.len() as u16,
                 ..SentPacket::default()
             },

@@ -347,6 +347,16 @@ impl RtpHeaderWriter {
         Ok(FIXED_HEADER_LEN + len)
     }
 
+    /// The length in bytes of what [`write`](Self::write) writes with these extension elements.
+    #[must_use]
+    #[inline]
+    pub fn header_len(extensions: &[(u8, &[u8])]) -> usize {
+        match extensions {
+            [] => FIXED_HEADER_LEN,
+            _ => FIXED_HEADER_LEN + 4 + layout(extensions).1 * 4,
+        }
+    }
+
     /// Appends `padding` bytes of RTP padding (RFC 3550, section 5.1) to the plain packet in `buf[..len]`, which has
     /// none yet, and returns the new length.
     ///
@@ -369,11 +379,21 @@ impl RtpHeaderWriter {
     }
 }
 
+/// Whether the elements take the one-byte form, and how many words they fill.
+#[inline]
+fn layout(extensions: &[(u8, &[u8])]) -> (bool, usize) {
+    let (mut one_byte, mut values) = (true, 0);
+    for &(id, value) in extensions {
+        one_byte &= id < ONE_BYTE_STOP_ID && (1..=ONE_BYTE_MAX_VALUE).contains(&value.len());
+        values += value.len();
+    }
+    let prefix = if one_byte { 1 } else { 2 };
+    (one_byte, (values + prefix * extensions.len()).div_ceil(4))
+}
+
 /// Writes the four-byte extension header and the elements, filled up to a whole word, and returns their length in
 /// bytes.
 fn write_extension(buf: &mut [u8], extensions: &[(u8, &[u8])]) -> Result<usize, RtpError> {
-    let mut one_byte = true;
-    let mut values = 0;
     for &(id, value) in extensions {
         if id == 0 {
             return Err(RtpError::ExtensionId);
@@ -381,11 +401,9 @@ fn write_extension(buf: &mut [u8], extensions: &[(u8, &[u8])]) -> Result<usize, 
         if value.len() > usize::from(u8::MAX) {
             return Err(RtpError::ExtensionValue { id, len: value.len() });
         }
-        one_byte &= id < ONE_BYTE_STOP_ID && (1..=ONE_BYTE_MAX_VALUE).contains(&value.len());
-        values += value.len();
     }
+    let (one_byte, words) = layout(extensions);
     let prefix = if one_byte { 1 } else { 2 };
-    let words = (values + prefix * extensions.len()).div_ceil(4);
     let needed = 4 + words * 4;
     let available = buf.len();
     let (Some(area), Ok(word_count)) = (buf.get_mut(..needed), u16::try_from(words)) else {

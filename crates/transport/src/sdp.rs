@@ -7,6 +7,7 @@ mod codec;
 mod direction;
 mod error;
 mod extension;
+mod h264;
 mod negotiation;
 mod offer;
 mod parameters;

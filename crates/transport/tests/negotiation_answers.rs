@@ -54,7 +54,9 @@ fn browsers_get_paired_slots_simulcast_and_data_channels() {
         assert_eq!(session.lines.len(), 16);
 
         let microphone = line(session, "0");
-        assert_eq!(microphone.codecs.iter().map(|codec| codec.name).collect::<Vec<_>>(), [CodecName::Opus]);
+        // Opus before RED: browsers send what comes first.
+        let audio = if browser == "chromium" { &[CodecName::Opus, CodecName::Red][..] } else { &[CodecName::Opus] };
+        assert_eq!(microphone.codecs.iter().map(|codec| codec.name).collect::<Vec<_>>(), audio);
         assert!(microphone.slot.is_none());
         assert_eq!(microphone.publish.as_ref().unwrap().ssrcs.len(), 1);
         assert_eq!(microphone.extensions.extension(1), Some(Extension::AudioLevel));
@@ -134,19 +136,60 @@ fn vp8_comes_first_whatever_the_offerer_prefers() {
     let accepted = negotiation().accept(fixture("safari")).unwrap();
     let camera = line(&accepted.session, "1");
     let codecs: Vec<_> = camera.codecs.iter().map(|codec| (codec.name, codec.payload_type)).collect();
-    assert_eq!(codecs, [(CodecName::Vp8, 100)]);
-    assert_eq!(read(&accepted.answer).1[1].name, "video 9 UDP/TLS/RTP/SAVPF 100 101");
+    assert_eq!(codecs, [(CodecName::Vp8, 100), (CodecName::H264, 98), (CodecName::H264, 96)]);
+    assert_eq!(read(&accepted.answer).1[1].name, "video 9 UDP/TLS/RTP/SAVPF 100 101 98 99 96 97");
+}
+
+#[test]
+fn every_codec_of_a_browser_is_answered_under_its_own_payload_types() {
+    let accepted = negotiation().accept(fixture("chromium")).unwrap();
+    let camera = line(&accepted.session, "1");
+    let codecs: Vec<_> = camera.codecs.iter().map(|codec| (codec.name, codec.payload_type)).collect();
+    use CodecName::{Av1, H264, Vp8, Vp9};
+    assert_eq!(codecs, [(Vp8, 96), (Vp9, 98), (H264, 108), (H264, 102), (H264, 116), (Av1, 45)]);
+    assert!(camera.codecs.iter().all(|codec| codec.rtx_payload_type.is_some() && codec.feedback.nack));
+    let answered = &read(&accepted.answer).1[1];
+    let h264 = "108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+    for fmtp in ["98 profile-id=0", h264, "45 level-idx=5;profile=0;tier=0", "46 apt=45"] {
+        assert!(answered.values("fmtp").contains(&fmtp), "{fmtp}");
+    }
+}
+
+#[test]
+fn the_dependency_descriptor_is_agreed_on_where_av1_is_sent() {
+    const URI: &str = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+    let av1_first = CodecPreferences::default().preferring([CodecName::Av1]);
+    let camera = |codecs: CodecPreferences, offer: &str| {
+        let accepted = Negotiation::new(NegotiationConfig { codecs, ..config() }).accept(offer).unwrap();
+        let camera = line(&accepted.session, "1").extensions.clone();
+        assert_eq!(accepted.answer.contains(URI), camera.extension(12).is_some());
+        camera.extension(12)
+    };
+    let chromium = fixture("chromium");
+    let agreed = Some(Extension::DependencyDescriptor);
+    assert_eq!(camera(av1_first.clone(), chromium), agreed);
+    assert_eq!(camera(CodecPreferences::default(), chromium), None, "with VP8 it would only cost");
+    let unmixed = chromium.replace("a=extmap-allow-mixed\r\n", "").replace("a=extmap-allow-mixed\n", "");
+    assert_eq!(camera(av1_first, &unmixed), None, "it may need the two-byte form");
+
+    // A slot takes it whatever comes first: what flows there is for others to say.
+    let slot = format!(
+        "{}a=rtpmap:45 AV1/90000\r\na=extmap:7 {URI}\r\na=extmap-allow-mixed\r\n",
+        offer(&[("v", "video", "recvonly")]).replace("SAVPF 96 97", "SAVPF 96 97 45")
+    );
+    let accepted = negotiation().accept(&slot).unwrap();
+    assert_eq!(line(&accepted.session, "v").extensions.id_of(Extension::DependencyDescriptor), Some(7));
 }
 
 #[test]
 fn a_room_may_prefer_other_codecs() {
-    let codecs = CodecPreferences::new([CodecName::Opus, CodecName::Vp8, CodecName::H264]);
+    let codecs = CodecPreferences::new([CodecName::Opus, CodecName::H264, CodecName::Vp8]);
     let mut negotiation = Negotiation::new(NegotiationConfig { codecs, ..config() });
     let accepted = negotiation.accept(fixture("safari")).unwrap();
     let payload_types: Vec<u8> = line(&accepted.session, "1").codecs.iter().map(|codec| codec.payload_type).collect();
-    assert_eq!(payload_types, [100, 96, 98]);
+    assert_eq!(payload_types, [98, 96, 100]);
     let answered = &read(&accepted.answer).1[1];
-    assert_eq!(answered.name, "video 9 UDP/TLS/RTP/SAVPF 100 101 96 97 98 99");
+    assert_eq!(answered.name, "video 9 UDP/TLS/RTP/SAVPF 98 99 96 97 100 101");
     let high = "96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f";
     assert!(answered.values("fmtp").contains(&high));
 }
@@ -165,7 +208,8 @@ fn a_line_that_sends_and_receives_is_published_and_a_slot() {
 
 #[test]
 fn a_whip_client_may_insist_on_waiting_for_the_handshake() {
-    let accepted = negotiation().accept(fixture("ffmpeg-whip")).unwrap();
+    let codecs = CodecPreferences::new([CodecName::Opus, CodecName::Vp8]);
+    let accepted = Negotiation::new(NegotiationConfig { codecs, ..config() }).accept(fixture("ffmpeg-whip")).unwrap();
     assert_eq!(accepted.session.dtls_role, DtlsRole::Client);
     let (_, answered) = read(&accepted.answer);
     assert_eq!(answered[0].values("setup"), ["active"]);
@@ -177,8 +221,7 @@ fn a_whip_client_may_insist_on_waiting_for_the_handshake() {
 
 #[test]
 fn an_undeclared_retransmission_ssrc_in_a_group_is_tolerated() {
-    let codecs = CodecPreferences::new([CodecName::Opus, CodecName::H264]);
-    let accepted = Negotiation::new(NegotiationConfig { codecs, ..config() }).accept(fixture("ffmpeg-whip")).unwrap();
+    let accepted = negotiation().accept(fixture("ffmpeg-whip")).unwrap();
     let declared = DeclaredSsrc { ssrc: 1_276_384_562, rtx: Some(4_017_321_180) };
     assert_eq!(line(&accepted.session, "1").publish.as_ref().unwrap().ssrcs, [declared]);
 }

@@ -1,69 +1,50 @@
-//! What forwarding must know of payloads: where a decoder can begin, per codec, and the primary block of RED (RFC 2198). It
-//! decodes nothing.
+//! What forwarding must know of payloads: what their descriptors say, where a decoder can begin, per codec, and the blocks of RED (RFC
+//! 2198). It decodes nothing.
 
 use ringback_transport::sdp::CodecName;
 
-use crate::vp8::Vp8Descriptor;
+use super::Descriptor;
+use crate::av1;
 
 /// Whether a decoder can begin with this packet. Audio can begin anywhere.
-pub(crate) fn starts(codec: CodecName, payload: &[u8], vp8: Option<&Vp8Descriptor>) -> bool {
-    match codec {
-        CodecName::Opus | CodecName::Red => !payload.is_empty(),
-        CodecName::Vp8 => vp8.is_some_and(|descriptor| descriptor.starts_keyframe),
-        CodecName::Vp9 => vp9_starts(payload),
-        CodecName::H264 => h264_starts(payload),
-        CodecName::Av1 => av1_starts(payload),
-    }
-}
-
-/// RFC 9628, section 4.2: begins a frame (B), which no other predicts (P clear), of the base spatial layer.
-fn vp9_starts(payload: &[u8]) -> bool {
-    const PICTURE_ID: u8 = 0x80;
-    const INTER: u8 = 0x40;
-    const LAYERS: u8 = 0x20;
-    const BEGINS: u8 = 0x08;
-    let Some(&first) = payload.first() else { return false };
-    if first & INTER != 0 || first & BEGINS == 0 {
+pub(crate) fn starts(codec: CodecName, payload: &[u8], descriptor: &Descriptor) -> bool {
+    if payload.is_empty() {
         return false;
     }
-    if first & LAYERS == 0 {
-        return true;
+    match (codec, descriptor) {
+        (CodecName::Opus | CodecName::Red, _) => true,
+        (CodecName::Vp8, Descriptor::Vp8(vp8)) => vp8.starts_keyframe,
+        (CodecName::Vp9, Descriptor::Vp9(vp9)) => vp9.starts_keyframe(),
+        (CodecName::Vp8 | CodecName::Vp9, _) => false,
+        (CodecName::H264, _) => h264_parameter_set(payload).is_some(),
+        // Without the structure no later descriptor can be read, whatever the N bit says.
+        (CodecName::Av1, Descriptor::Av1(frame)) => frame.starts_frame && frame.has_structure,
+        (CodecName::Av1, _) => av1::starts_sequence(payload),
     }
-    let mut at = 1;
-    if first & PICTURE_ID != 0 {
-        let long = payload.get(at).is_some_and(|id| id & 0x80 != 0);
-        at += if long { 2 } else { 1 };
-    }
-    payload.get(at).is_some_and(|layers| layers >> 1 & 0x07 == 0)
 }
 
-/// RFC 6184: a sequence parameter set or the first fragment of an IDR slice, alone, in a STAP-A or in an FU-A.
-fn h264_starts(payload: &[u8]) -> bool {
-    const IDR: u8 = 5;
-    const SPS: u8 = 7;
+/// The sequence parameter set that begins a payload, alone or in a STAP-A (RFC 6184), behind its header. With it a decoder begins, not with
+/// the IDR picture that follows under the same timestamp: without the set that cannot be decoded, and WebRTC sends the sets along with
+/// the stream (RFC 7742, section 6.2).
+pub(crate) fn h264_parameter_set(payload: &[u8]) -> Option<&[u8]> {
+    const PARAMETER_SET: u8 = 7;
     const STAP_A: u8 = 24;
-    const FU_A: u8 = 28;
-    let kind = |byte: &u8| byte & 0x1F;
-    match payload.first().map(kind) {
-        Some(IDR | SPS) => true,
-        Some(STAP_A) => {
-            let mut rest = &payload[1..];
-            while let [high, low, unit @ ..] = rest {
-                if matches!(unit.first().map(kind), Some(IDR | SPS)) {
-                    return true;
+    let kind = |byte: u8| byte & 0x1F;
+    let (&first, mut rest) = payload.split_first()?;
+    match kind(first) {
+        PARAMETER_SET => Some(rest),
+        STAP_A => {
+            while let [high, low, units @ ..] = rest {
+                let (unit, after) = units.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;
+                match unit.split_first() {
+                    Some((&header, set)) if kind(header) == PARAMETER_SET => return Some(set),
+                    _ => rest = after,
                 }
-                rest = unit.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default();
             }
-            false
+            None
         }
-        Some(FU_A) => payload.get(1).is_some_and(|fragment| fragment & 0x80 != 0 && fragment & 0x1F == IDR),
-        _ => false,
+        _ => None,
     }
-}
-
-/// RTP payload format for AV1, section 4.4: the N bit marks the first packet of a coded video sequence.
-fn av1_starts(payload: &[u8]) -> bool {
-    payload.first().is_some_and(|aggregation| aggregation & 0x08 != 0)
 }
 
 /// Where the primary block of a RED packet begins (RFC 2198, section 3); `None` if it is malformed. The primary block is the last
@@ -83,24 +64,52 @@ pub(crate) fn red_primary(payload: &[u8]) -> Option<usize> {
     }
 }
 
+/// Gives the blocks of a RED payload the receiver's payload type for what they hold; blocks of another type than `theirs` stay.
+pub(crate) fn retype_red(payload: &mut [u8], theirs: u8, ours: u8) {
+    let mut at = 0;
+    while let Some(header) = payload.get_mut(at) {
+        let is_last = *header & 0x80 == 0;
+        if *header & 0x7F == theirs {
+            *header = *header & 0x80 | ours & 0x7F;
+        }
+        if is_last {
+            return;
+        }
+        at += 4;
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::av1::DependencyDescriptor;
 
     #[test]
-    fn a_decoder_begins_at_keyframes_only() {
-        assert!(h264_starts(&[0x65, 1, 2]));
-        assert!(h264_starts(&[0x67, 1, 2]));
-        assert!(!h264_starts(&[0x41, 1, 2]));
-        assert!(h264_starts(&[0x78, 0, 2, 0x67, 1, 0, 1, 0x68]));
-        assert!(h264_starts(&[0x7C, 0x85, 1]));
-        assert!(!h264_starts(&[0x7C, 0x05, 1]));
-        assert!(!h264_starts(&[0x78, 0xFF, 0xFF, 0x41]));
-        assert!(vp9_starts(&[0x88, 0x80, 0x01]));
-        assert!(!vp9_starts(&[0xC8, 0x80, 0x01]));
-        assert!(!vp9_starts(&[0xA8, 0x80, 0x01, 0x02]));
-        assert!(av1_starts(&[0x18]) && !av1_starts(&[0x10]));
-        assert!(!starts(CodecName::Opus, &[], None));
+    fn h264_begins_at_its_parameter_set_alone_or_aggregated() {
+        let starts = |payload: &[u8]| starts(CodecName::H264, payload, &Descriptor::None);
+        assert!(starts(&[0x67, 0x42, 0xC0, 0x1F]));
+        assert!(starts(&[0x78, 0, 2, 0x67, 1, 0, 1, 0x68]), "sets together");
+        assert!(starts(&[0x78, 0, 1, 0x09, 0, 2, 0x67, 1, 0, 1, 0x68, 0, 2, 0x65, 0x88]), "behind a delimiter");
+        assert!(!starts(&[0x65, 0x88, 0x84]), "an IDR picture whose sets are in the packet before it, or lost");
+        assert!(!starts(&[0x7C, 0x85, 0x88]), "its first fragment");
+        assert!(!starts(&[0x41, 0x9A]) && !starts(&[0x68, 1]) && !starts(&[0x78, 0, 2, 0x41, 1]));
+        for hostile in [&[0x78, 0xFF, 0xFF, 0x67][..], &[0x78, 0, 0, 0, 0], &[0x78, 0], &[0x78], &[]] {
+            assert!(!starts(hostile), "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn av1_begins_where_its_structure_is_and_without_a_descriptor_at_the_n_bit() {
+        let frame = |starts_frame, has_structure| {
+            Descriptor::Av1(DependencyDescriptor { starts_frame, ends_frame: true, frame_number: 0, has_structure })
+        };
+        assert!(starts(CodecName::Av1, &[0x10], &frame(true, true)));
+        assert!(!starts(CodecName::Av1, &[0x18], &frame(true, false)));
+        assert!(!starts(CodecName::Av1, &[0x18], &frame(false, true)));
+        assert!(starts(CodecName::Av1, &[0x18], &Descriptor::None));
+        assert!(!starts(CodecName::Av1, &[0x10], &Descriptor::None));
+        assert!(!starts(CodecName::Opus, &[], &Descriptor::None));
     }
 
     #[test]
@@ -112,5 +121,15 @@ mod tests {
         assert_eq!(red_primary(&[0x80 | 111, 0x00, 0x03, 0xFF, 111, 9]), None);
         assert_eq!(red_primary(&[0xFF; 8]), None);
         assert_eq!(red_primary(&[]), None);
+    }
+
+    #[test]
+    fn the_blocks_of_red_get_the_receivers_payload_type() {
+        let mut red = [0x80 | 111, 0x0F, 0x00, 0x02, 0x80 | 9, 0x0F, 0x00, 0x01, 111, 111, 9, 111, 7];
+        retype_red(&mut red, 111, 96);
+        assert_eq!(red, [0x80 | 96, 0x0F, 0x00, 0x02, 0x80 | 9, 0x0F, 0x00, 0x01, 96, 111, 9, 111, 7]);
+        let mut endless = [0xFF; 9];
+        retype_red(&mut endless, 127, 1);
+        assert_eq!(endless, [0x81, 255, 255, 255, 0x81, 255, 255, 255, 0x81]);
     }
 }

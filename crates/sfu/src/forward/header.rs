@@ -1,10 +1,11 @@
 //! The RTP header of a slot's packets, laid out once and filled in per packet: MID, transport-wide sequence number,
 //! abs-send-time and audio level under the subscriber's own extension ids. What the publisher wrote for the server (RID, repaired
-//! RID, layer allocation) is left out by not being here.
+//! RID, layer allocation) is left out by not being here. AV1's dependency descriptor differs in length from packet to packet: a header with
+//! one is written anew.
 
 use std::time::{Duration, Instant};
 
-use ringback_transport::rtp::RtpHeaderWriter;
+use ringback_transport::rtp::{RtpHeader, RtpHeaderWriter};
 use ringback_transport::sdp::{Extension, ExtensionMap};
 
 /// The longest header laid out: 12 bytes, and extensions with a MID of at most [`MAX_MID`] bytes.
@@ -15,7 +16,7 @@ const MAX_MID: usize = 16;
 
 /// What differs from packet to packet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fields {
+pub(crate) struct Fields<'a> {
     pub(crate) marker: bool,
     pub(crate) payload_type: u8,
     pub(crate) sequence: u16,
@@ -24,6 +25,8 @@ pub(crate) struct Fields {
     pub(crate) transport_sequence: u16,
     pub(crate) send_time: u32,
     pub(crate) level: Option<u8>,
+    /// AV1's dependency descriptor; empty without one. Of an m-line that has not negotiated it, nothing is written.
+    pub(crate) dependency: &'a [u8],
 }
 
 /// The header of one slot.
@@ -34,6 +37,7 @@ pub(crate) struct HeaderTemplate {
     transport_sequence: Option<usize>,
     send_time: Option<usize>,
     level: Option<usize>,
+    dependency: Option<u8>,
 }
 
 impl HeaderTemplate {
@@ -60,9 +64,10 @@ impl HeaderTemplate {
         let mut bytes = [0; MAX_HEADER];
         // It fits: 12 + 4 bytes, and at most 22 of values with four element headers of two bytes each.
         let len = blank.write(&mut bytes, &elements[..count]).unwrap_or(0);
-        let mut template = Self { bytes, len, transport_sequence: None, send_time: None, level: None };
+        let dependency = id(Extension::DependencyDescriptor);
+        let mut template = Self { bytes, len, transport_sequence: None, send_time: None, level: None, dependency };
         let value_at = |wanted: Option<u8>| {
-            let header = ringback_transport::rtp::RtpHeader::parse_unpadded(&template.bytes[..len]).ok()?;
+            let header = RtpHeader::parse_unpadded(&template.bytes[..len]).ok()?;
             let value = header.extension(&template.bytes[..len], wanted?)?;
             Some(value.as_ptr() as usize - template.bytes.as_ptr() as usize)
         };
@@ -71,13 +76,43 @@ impl HeaderTemplate {
         template
     }
 
-    /// The length of the header in bytes, the same for every packet: equal payloads make equal datagrams, which travel as a train.
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    /// The length of the header in bytes, the same for every packet without a dependency descriptor: equal payloads make equal datagrams,
+    /// which travel as a train.
+    pub(crate) fn len(&self, dependency: &[u8]) -> usize {
+        match self.described(&self.bytes, dependency) {
+            None => self.len,
+            Some((elements, count)) => RtpHeaderWriter::header_len(&elements[..count]),
+        }
+    }
+
+    /// The elements of this header in `bytes`, with the dependency descriptor, if there is one and the m-line takes it.
+    fn described<'a>(&self, bytes: &'a [u8], dependency: &'a [u8]) -> Option<([(u8, &'a [u8]); 5], usize)> {
+        let id = self.dependency.filter(|_| !dependency.is_empty())?;
+        let header = RtpHeader::parse_unpadded(bytes.get(..self.len)?).ok()?;
+        let mut elements: [(u8, &[u8]); 5] = [(id, dependency); 5];
+        let mut count = 0;
+        for (place, element) in elements.iter_mut().zip(header.extensions(bytes)).take(4) {
+            *place = element;
+            count += 1;
+        }
+        Some((elements, count + 1))
     }
 
     /// Writes the header into the first [`len`](Self::len) bytes of `buf`.
-    pub(crate) fn write(&self, buf: &mut [u8], fields: &Fields) {
+    pub(crate) fn write(&self, buf: &mut [u8], fields: &Fields<'_>) {
+        if self.dependency.is_none() || fields.dependency.is_empty() {
+            return self.fill(buf, fields);
+        }
+        let mut plain = [0; MAX_HEADER];
+        self.fill(&mut plain, fields);
+        let Some((elements, count)) = self.described(&plain, fields.dependency) else { return };
+        let &Fields { marker, payload_type, sequence, timestamp, ssrc, .. } = fields;
+        let header = RtpHeaderWriter { marker, payload_type, sequence, timestamp, ssrc };
+        // It fits: `len` was asked before.
+        let _ = header.write(buf, &elements[..count]);
+    }
+
+    fn fill(&self, buf: &mut [u8], fields: &Fields<'_>) {
         let Some(header) = buf.get_mut(..self.len) else { return };
         header.copy_from_slice(&self.bytes[..self.len]);
         header[1] = u8::from(fields.marker) << 7 | fields.payload_type;

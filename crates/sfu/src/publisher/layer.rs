@@ -150,7 +150,7 @@ impl Layer {
         now: Instant,
         sequence: u16,
         header: &RtpHeader,
-        payload: &[u8],
+        (dependency, payload): (&[u8], &[u8]),
         starts: bool,
     ) -> bool {
         if let Some(missing) = &mut self.missing {
@@ -168,7 +168,8 @@ impl Layer {
                 self.wants_keyframe = true;
             }
             if !self.targets.is_empty() {
-                self.store.insert(now, sequence, header.timestamp, header.marker, payload);
+                let (timestamp, marker) = (header.timestamp, header.marker);
+                self.store.insert_described(now, sequence, timestamp, marker, dependency, payload);
             }
         }
         self.last_packet = Some(now);

@@ -5,18 +5,21 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use ringback_transport::sdp::{Codec, CodecName, Line, MediaKind, SlotLine};
 
+use crate::counters::{CounterRewriter, Counters};
 use crate::events::{SlotMapping, SlotReason};
 use crate::forward::header::{Fields, HeaderTemplate};
-use crate::forward::{LayerKey, Packet, PacketSink, codec};
+use crate::forward::{Descriptor, LayerKey, Packet, PacketSink, codec};
 use crate::ids::{ParticipantId, Source};
 use crate::retransmission::{RtxSequencer, SentLog, SentPacket, StoredPacket};
 use crate::rewrite::{MediaClock, Rewriter, Rewritten};
 use crate::sender_report::{SlotReport, SlotReporter, SourceClock};
 use crate::slots::Shown;
-use crate::vp8::{Vp8Descriptor, Vp8Fields, Vp8Rewriter};
 
 /// Codecs of one m-line that are told apart; the rest cannot be forwarded.
 const MAX_CODECS: usize = 16;
+
+/// The longest value of a header extension (RFC 8285, section 4.3).
+const MAX_EXTENSION: usize = 255;
 
 /// The track a slot should carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ enum Carriage {
     Not,
     /// Under this payload type.
     As(u8),
+    /// RED whose blocks have another payload type here: those of `theirs` become `ours`.
+    RedAs { payload_type: u8, theirs: u8, ours: u8 },
     /// RED's primary block only, under this payload type.
     PrimaryAs(u8),
 }
@@ -77,7 +82,7 @@ pub(crate) struct Slot {
     /// Of what flows only a keyframe went out; the next one is waited for.
     still: bool,
     rewriter: Rewriter,
-    vp8: Vp8Rewriter,
+    counters: CounterRewriter,
     sent: SentLog,
     rtx: RtxSequencer,
     pub(crate) reporter: SlotReporter,
@@ -112,7 +117,7 @@ impl Slot {
             flowing_as: Carriages::default(),
             still: false,
             rewriter: Rewriter::new(clock, first_sequence, random.random()),
-            vp8: Vp8Rewriter::new(),
+            counters: CounterRewriter::default(),
             sent: SentLog::new(SentLog::VIDEO_CAPACITY),
             rtx: RtxSequencer::new(random.random::<u16>() >> 1),
             reporter: SlotReporter::new(),
@@ -190,11 +195,14 @@ impl Slot {
     }
 
     fn carriage(&self, theirs: &Codec) -> Carriage {
-        let own = |name| self.codecs.iter().find(|ours| ours.name == name);
-        if let Some(ours) = self.codecs.iter().find(|ours| same_format(ours, theirs)) {
-            return Carriage::As(ours.payload_type);
+        if let Some(ours) = self.codecs.iter().find(|ours| ours.takes(theirs)) {
+            let payload_type = ours.payload_type;
+            return match (theirs.block_payload_type(), ours.block_payload_type()) {
+                (Some(theirs), Some(ours)) if theirs != ours => Carriage::RedAs { payload_type, theirs, ours },
+                _ => Carriage::As(payload_type),
+            };
         }
-        match own(CodecName::Opus) {
+        match self.codecs.iter().find(|ours| ours.name == CodecName::Opus) {
             Some(opus) if theirs.name == CodecName::Red => Carriage::PrimaryAs(opus.payload_type),
             _ => Carriage::Not,
         }
@@ -281,7 +289,7 @@ impl Slot {
         self.flowing = Some(from);
         self.still = false;
         self.flowing_as = self.wanted_as;
-        self.vp8.switch();
+        self.counters.switch();
         self.reported = None;
         self.rewriter.switch(now, packet.ssrc, packet.sequence, packet.timestamp)
     }
@@ -300,7 +308,7 @@ impl Slot {
         let carriage = self.flowing_as.get(usize::from(packet.codec)).copied().unwrap_or_default();
         let carried = match carriage {
             Carriage::Not => None,
-            Carriage::As(payload_type) => Some((payload_type, packet.payload)),
+            Carriage::As(payload_type) | Carriage::RedAs { payload_type, .. } => Some((payload_type, packet.payload)),
             Carriage::PrimaryAs(payload_type) => {
                 codec::red_primary(packet.payload).map(|at| (payload_type, &packet.payload[at..]))
             }
@@ -309,18 +317,16 @@ impl Slot {
             self.rewriter.skip(packet.ssrc, packet.sequence);
             return false;
         };
-        let fields = match &packet.vp8 {
-            None => Some(Vp8Fields::default()),
-            Some(descriptor) => self.vp8.rewrite(descriptor),
-        };
-        let Some(vp8_fields) = fields else {
+        let Some(counters) = self.counters.rewrite(&packet.descriptor) else {
             self.rewriter.skip(packet.ssrc, packet.sequence);
             return false;
         };
         let rewritten = self.rewriter.rewrite(now, packet.ssrc, packet.sequence, packet.timestamp);
         let Rewritten::Forward { sequence, timestamp } = rewritten else { return false };
+        let mut dependency = [0; MAX_EXTENSION];
+        let dependency = described(&mut dependency, packet.dependency, counters);
         let header = &self.header;
-        let header_len = header.len();
+        let header_len = header.len(dependency);
         let fields = Fields {
             marker: packet.marker,
             payload_type,
@@ -330,14 +336,15 @@ impl Slot {
             transport_sequence,
             send_time,
             level: packet.level,
+            dependency,
         };
         let sent = sink.send_rtp(to, header_len + payload.len(), |buf| {
             header.write(buf, &fields);
             let Some(body) = buf.get_mut(header_len..header_len + payload.len()) else { return };
             body.copy_from_slice(payload);
-            if let Some(descriptor) = &packet.vp8 {
-                // The descriptor was read from this very payload.
-                let _ = vp8_fields.write_into(descriptor, body);
+            counters.write_into(&packet.descriptor, body);
+            if let Carriage::RedAs { theirs, ours, .. } = carriage {
+                codec::retype_red(body, theirs, ours);
             }
         });
         if !sent {
@@ -350,7 +357,8 @@ impl Slot {
                 timestamp,
                 source: store_id,
                 source_sequence: packet.sequence,
-                vp8: packet.vp8.map(|_| vp8_fields),
+                payload_type,
+                counters,
                 abs_send_time: send_time,
                 transport_sequence,
                 len: payload.len() as u16,
@@ -376,10 +384,11 @@ impl Slot {
         to: usize,
         sink: &mut S,
     ) -> bool {
-        let is_vp8 = sent.vp8.is_some();
-        let codec = self.codecs.iter().find(|codec| !is_vp8 || codec.name == CodecName::Vp8);
-        let payload_type = codec.and_then(|codec| codec.rtx_payload_type);
-        let (Some(ssrc), Some(payload_type)) = (self.rtx_ssrc, payload_type) else { return false };
+        let codec = self.codecs.iter().find(|codec| codec.payload_type == sent.payload_type);
+        let repair = codec.and_then(|codec| Some((codec.name, codec.rtx_payload_type?)));
+        let (Some(ssrc), Some((codec, payload_type))) = (self.rtx_ssrc, repair) else { return false };
+        let mut dependency = [0; MAX_EXTENSION];
+        let dependency = described(&mut dependency, stored.dependency, sent.counters);
         let fields = Fields {
             marker: stored.marker,
             payload_type,
@@ -389,8 +398,9 @@ impl Slot {
             transport_sequence,
             send_time,
             level: None,
+            dependency,
         };
-        let (header, header_len) = (&self.header, self.header.len());
+        let (header, header_len) = (&self.header, self.header.len(dependency));
         sink.send_rtp(to, header_len + RtxSequencer::PREFIX + stored.payload.len(), |buf| {
             header.write(buf, &fields);
             let Some(body) = buf.get_mut(header_len..) else { return };
@@ -398,9 +408,8 @@ impl Slot {
                 return;
             }
             let original = body.get_mut(RtxSequencer::PREFIX..).unwrap_or_default();
-            if let (Some(fields), Ok(descriptor)) = (sent.vp8, Vp8Descriptor::parse(stored.payload)) {
-                // The descriptor was read from this very payload.
-                let _ = fields.write_into(&descriptor, original);
+            if let Some(descriptor) = Descriptor::read(codec, stored.payload, stored.dependency) {
+                sent.counters.write_into(&descriptor, original);
             }
         })
     }
@@ -411,17 +420,10 @@ pub(crate) fn area((width, height): (u32, u32)) -> u64 {
     u64::from(width) * u64::from(height)
 }
 
-/// Whether two m-lines mean the same bytes by a codec.
-fn same_format(ours: &Codec, theirs: &Codec) -> bool {
-    let same = |name: &str, default: &str| {
-        let value = |codec: &Codec| codec.parameter(name).unwrap_or(default).to_ascii_lowercase();
-        value(ours) == value(theirs)
-    };
-    ours.name == theirs.name
-        && match ours.name {
-            CodecName::Opus | CodecName::Vp8 | CodecName::Red => true,
-            CodecName::Vp9 => same("profile-id", "0"),
-            CodecName::Av1 => same("profile", "0"),
-            CodecName::H264 => same("packetization-mode", "0") && same("profile-level-id", "42001f"),
-        }
+/// A dependency descriptor with the slot's frame number, in `room`; empty where there is none.
+fn described<'a>(room: &'a mut [u8; MAX_EXTENSION], dependency: &[u8], counters: Counters) -> &'a [u8] {
+    let Some(value) = room.get_mut(..dependency.len()) else { return &[] };
+    value.copy_from_slice(dependency);
+    counters.write_into_dependency(value);
+    value
 }

@@ -6,7 +6,7 @@ use ringback_sfu::{ParticipantId, RoomConfig, RoomId, SfuEvent, Worker, WorkerCo
 use ringback_transport::dtls::Certificate;
 use tokio::sync::mpsc::Receiver;
 
-use super::media::{MICROPHONE, MID, OPUS, face, rtp, stamp, voice};
+use super::media::{MICROPHONE, MID, OPUS, face_in, rtp, stamp, voice};
 use super::sdp::{Answer, offer};
 use super::{Peer, Spec};
 
@@ -127,7 +127,7 @@ impl Call {
     pub fn send_face(&mut self, from: usize, key: bool) {
         let number = self.faces[from];
         self.faces[from] += 1;
-        let packet = face(from as u64 + 1, number, self.origin, key);
+        let packet = face_in(self.peers[from].spec.video, from as u64 + 1, number, self.origin, key);
         self.peers[from].send_rtp(&packet);
     }
 }

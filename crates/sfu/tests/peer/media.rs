@@ -4,7 +4,11 @@ use std::time::{Duration, Instant};
 
 use ringback_transport::rtp::RtpHeaderWriter;
 
+use super::Format;
+
 pub const OPUS: u8 = 111;
+pub const RED: u8 = 63;
+/// Of whichever video codec is offered.
 pub const VP8: u8 = 96;
 pub const RTX: u8 = 97;
 pub const MICROPHONE: u32 = 1001;
@@ -16,6 +20,7 @@ pub const TRANSPORT: u8 = 3;
 pub const MID: u8 = 4;
 pub const RID: u8 = 10;
 pub const REPAIRED_RID: u8 = 11;
+pub const DEPENDENCY: u8 = 12;
 
 /// A payload that names its sender, its number and when it was sent.
 pub fn stamp(sender: u64, number: u64, origin: Instant, len: usize) -> Vec<u8> {
@@ -52,6 +57,47 @@ pub fn vp8_len(payload: &[u8]) -> usize {
     }
 }
 
+/// VP9's descriptor with a 15-bit picture id and TL0PICIDX of a layer, not flexible, and the start of a frame: of a keyframe's base
+/// layer with its size.
+pub fn vp9(picture: u16, tl0: u8, spatial: u8, key: Option<(u16, u16)>) -> Vec<u8> {
+    let [high, low] = (picture | 0x8000).to_be_bytes();
+    let flags = if key.is_some() { 0xAC } else { 0xEC };
+    let mut payload = vec![flags, high, low, spatial << 1 | u8::from(spatial > 0), tl0];
+    if let Some((width, height)) = key.filter(|_| spatial == 0) {
+        payload[0] |= 0x02;
+        payload.push(0x10);
+        payload.extend([width.to_be_bytes(), height.to_be_bytes()].as_flattened());
+    }
+    payload.push(0x82);
+    payload
+}
+
+/// Picture id and TL0PICIDX of a payload of [`vp9`].
+pub fn vp9_counters(payload: &[u8]) -> (u16, u8) {
+    (u16::from_be_bytes([payload[1] & 0x7F, payload[2]]), payload[4])
+}
+
+/// AV1's dependency descriptor of a frame in one packet, with the head of a structure for a keyframe.
+pub fn dependency(frame: u16, key: bool) -> Vec<u8> {
+    let [high, low] = frame.to_be_bytes();
+    let mut value = vec![0xC0, high, low];
+    if key {
+        // Longer than an element of the one-byte form takes, as those of browsers are.
+        value.extend([0x80, 0x03, 0x1E, 0xA8, 0x51, 0x41, 0x01, 0x08, 0x34, 0x53, 0x54, 0x9D, 0x8A, 0x6C, 0x34, 0xC0]);
+    }
+    value
+}
+
+/// RED of one redundant block and the primary one.
+pub fn red(redundant: &[u8], primary: &[u8]) -> Vec<u8> {
+    let length = redundant.len() as u16;
+    // 20 ms earlier.
+    let mut payload = vec![0x80 | OPUS, (960 >> 6) as u8, (960 << 2) as u8 | (length >> 8) as u8, length as u8, OPUS];
+    payload.extend_from_slice(redundant);
+    payload.extend_from_slice(primary);
+    payload
+}
+
 pub fn rtp(
     ssrc: u32,
     payload_type: u8,
@@ -83,4 +129,23 @@ pub fn face(sender: u64, number: u64, origin: Instant, key: bool) -> Vec<u8> {
     payload.extend(stamp(sender, number, origin, 1000));
     let extensions: &[(u8, &[u8])] = &[(MID, b"cam")];
     rtp(CAMERA, VP8, number as u16, (number as u32).wrapping_mul(3000), extensions, &payload)
+}
+
+/// A camera's packet in another format than VP8.
+pub fn face_in(format: Format, sender: u64, number: u64, origin: Instant, key: bool) -> Vec<u8> {
+    let (picture, key_size) = (number as u16, key.then_some((640, 360)));
+    let described = dependency(picture, key);
+    let mut extensions: Vec<(u8, &[u8])> = vec![(MID, b"cam")];
+    let mut payload = match format {
+        Format::Vp8 => return face(sender, number, origin, key),
+        Format::Vp9 => vp9(picture & 0x7FFF, number as u8, 0, key_size),
+        Format::H264 if key => vec![0x67, 0x42, 0xC0, 0x1F, 0xD9, 0x00, 0x50, 0x05, 0xBB, 0x01],
+        Format::H264 => vec![0x41, 0x9A],
+        Format::Av1 => {
+            extensions.push((DEPENDENCY, &described));
+            vec![if key { 0x18 } else { 0x10 }]
+        }
+    };
+    payload.extend(stamp(sender, number, origin, 1000));
+    rtp(CAMERA, VP8, picture, (number as u32).wrapping_mul(3000), &extensions, &payload)
 }

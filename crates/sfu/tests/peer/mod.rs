@@ -32,8 +32,23 @@ pub struct Spec {
     pub microphone: bool,
     pub camera: bool,
     pub simulcast: bool,
+    /// What its video lines are offered with, under payload type 96 and with RTX under 97.
+    pub video: Format,
+    /// Offers redundant audio, before Opus.
+    pub red: bool,
     pub pairs: usize,
     pub data: bool,
+}
+
+/// A video codec, as offers name it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Vp8,
+    Vp9,
+    H264,
+    /// With the dependency descriptor.
+    Av1,
 }
 
 /// An RTP packet that arrived.

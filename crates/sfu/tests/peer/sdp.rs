@@ -7,8 +7,12 @@ use ringback_sfu::{JoinOffer, Source, TrackClaim};
 use ringback_transport::ice::IceCredentials;
 use ringback_transport::sdp::Fingerprint;
 
-use super::Peer;
-use super::media::{CAMERA, CAMERA_RTX, LEVEL, MICROPHONE, MID, OPUS, REPAIRED_RID, RID, RTX, TRANSPORT, VP8};
+use super::media::{
+    CAMERA, CAMERA_RTX, DEPENDENCY, LEVEL, MICROPHONE, MID, OPUS, RED, REPAIRED_RID, RID, RTX, TRANSPORT, VP8,
+};
+use super::{Format, Peer};
+
+const DEPENDENCY_URI: &str = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 
 /// The offer of a peer, with what its m-lines carry: `mic`, `cam`, then slot pairs `a0`, `v0`, `a1` …
 pub fn offer(peer: &Peer) -> JoinOffer {
@@ -44,6 +48,7 @@ pub fn offer(peer: &Peer) -> JoinOffer {
     let (ice, fingerprint) = (&peer.local, peer.certificate.fingerprint());
     for (mid, kind, rest) in &lines {
         let (protocol, formats) = match *kind {
+            "audio" if peer.spec.red => ("UDP/TLS/RTP/SAVPF", format!("{RED} {OPUS}")),
             "audio" => ("UDP/TLS/RTP/SAVPF", OPUS.to_string()),
             "video" => ("UDP/TLS/RTP/SAVPF", format!("{VP8} {RTX}")),
             _ => ("UDP/DTLS/SCTP", "webrtc-datachannel".to_owned()),
@@ -72,14 +77,23 @@ pub fn offer(peer: &Peer) -> JoinOffer {
                  a=fmtp:{OPUS} minptime=10;useinbandfec=1\r\na=rtcp-fb:{OPUS} transport-cc\r\n"
             )
             .unwrap();
+            if peer.spec.red {
+                write!(sdp, "a=rtpmap:{RED} red/48000/2\r\na=fmtp:{RED} {OPUS}/{OPUS}\r\n").unwrap();
+            }
         } else {
+            let (name, more) = match peer.spec.video {
+                Format::Vp8 => ("VP8", String::new()),
+                Format::Vp9 => ("VP9", format!("a=fmtp:{VP8} profile-id=0\r\n")),
+                Format::H264 => ("H264", format!("a=fmtp:{VP8} packetization-mode=1;profile-level-id=42e01f\r\n")),
+                Format::Av1 => ("AV1", format!("a=extmap:{DEPENDENCY} {DEPENDENCY_URI}\r\na=extmap-allow-mixed\r\n")),
+            };
             write!(
                 sdp,
                 "a=extmap:{RID} urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
                  a=extmap:{REPAIRED_RID} urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r\n\
-                 a=rtpmap:{VP8} VP8/90000\r\na=rtcp-fb:{VP8} goog-remb\r\na=rtcp-fb:{VP8} transport-cc\r\n\
+                 a=rtpmap:{VP8} {name}/90000\r\na=rtcp-fb:{VP8} goog-remb\r\na=rtcp-fb:{VP8} transport-cc\r\n\
                  a=rtcp-fb:{VP8} ccm fir\r\na=rtcp-fb:{VP8} nack\r\na=rtcp-fb:{VP8} nack pli\r\n\
-                 a=rtpmap:{RTX} rtx/90000\r\na=fmtp:{RTX} apt={VP8}\r\n"
+                 a=rtpmap:{RTX} rtx/90000\r\na=fmtp:{RTX} apt={VP8}\r\n{more}"
             )
             .unwrap();
         }

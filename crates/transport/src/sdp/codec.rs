@@ -3,7 +3,7 @@
 
 use rtc_sdp::MediaDescription;
 
-use super::MediaKind;
+use super::{MediaKind, h264};
 
 /// Codecs this server knows by name. Which of them it accepts is for [`CodecPreferences`] to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +23,19 @@ pub enum CodecName {
 }
 
 impl CodecName {
+    /// Every one, in the order in which a room prefers them unless told otherwise.
+    pub const ALL: [Self; 6] = [Self::Opus, Self::Red, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+
+    /// Its name in `a=rtpmap`, such as `VP9`.
+    pub fn name(self) -> &'static str {
+        self.rtpmap().split('/').next().unwrap_or_default()
+    }
+
+    /// The codec of a name, in upper or lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
     /// The name, clock rate and channels of `a=rtpmap`.
     fn rtpmap(self) -> &'static str {
         match self {
@@ -64,22 +77,42 @@ impl CodecPreferences {
         Self { names: names.into_iter().collect() }
     }
 
+    /// The same codecs with `first` in front, accepted if they were not.
+    #[must_use]
+    pub fn preferring(self, first: impl IntoIterator<Item = CodecName>) -> Self {
+        let mut names: Vec<CodecName> = Vec::new();
+        for name in first.into_iter().chain(self.names) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Self { names }
+    }
+
     /// The accepted codecs, most preferred first.
     pub fn names(&self) -> &[CodecName] {
         &self.names
     }
 
-    /// Those of one kind of media, for a message.
+    /// Those of one kind of media that may stand alone, for a message.
     pub(super) fn of_kind(&self, kind: MediaKind) -> String {
-        let names = self.names.iter().filter(|name| name.kind() == kind).map(|name| name.rtpmap());
+        let alone = self.names.iter().filter(|name| name.kind() == kind && **name != CodecName::Red);
+        let names = alone.map(|name| name.rtpmap());
         names.collect::<Vec<_>>().join(" or ")
     }
 }
 
 impl Default for CodecPreferences {
-    /// Opus and VP8, which every WebRTC endpoint has to support (RFC 7874, RFC 7742).
+    /// All codecs, Opus and VP8 first: every WebRTC endpoint has to support those (RFC 7874, RFC 7742). RED behind Opus is received from
+    /// whoever chooses to send it; a browser sends it where it stands before Opus.
     fn default() -> Self {
-        Self::new([CodecName::Opus, CodecName::Vp8])
+        Self::new(CodecName::ALL)
+    }
+}
+
+impl<const N: usize> From<[CodecName; N]> for CodecPreferences {
+    fn from(names: [CodecName; N]) -> Self {
+        Self::new(names)
     }
 }
 
@@ -147,6 +180,33 @@ impl Codec {
         parameter(&self.fmtp, name)
     }
 
+    /// Of RED: the payload type of its blocks, by the first of its format parameters (`111/111`).
+    pub fn block_payload_type(&self) -> Option<u8> {
+        let (first, _) = self.fmtp.split_once('/')?;
+        payload_type(first.trim()).filter(|_| self.name == CodecName::Red)
+    }
+
+    /// Whether a line that negotiated this codec can be sent what another line's offerer sends as `sent`.
+    pub fn takes(&self, sent: &Self) -> bool {
+        self.name == sent.name
+            && match self.name {
+                CodecName::H264 => h264::Profile::of(self).decodes(h264::Profile::of(sent)),
+                // Of these a room takes one profile each.
+                CodecName::Opus | CodecName::Red | CodecName::Vp8 | CodecName::Vp9 | CodecName::Av1 => true,
+            }
+    }
+
+    /// Whether rooms take this format of the codec: those that browsers send. More would lengthen each answer by a third for nobody.
+    fn is_taken(&self) -> bool {
+        let profile = |name| self.parameter(name).is_none_or(|profile| profile == "0");
+        match self.name {
+            CodecName::Opus | CodecName::Red | CodecName::Vp8 => true,
+            CodecName::Vp9 => profile("profile-id"),
+            CodecName::Av1 => profile("profile"),
+            CodecName::H264 => h264::is_taken(self),
+        }
+    }
+
     /// The format parameters of the answer: what this server, that is the other participants, can receive.
     fn answer_fmtp(&self) -> String {
         match self.name {
@@ -161,7 +221,8 @@ impl Codec {
             // The offerer's limits on frame size are about what it receives.
             CodecName::Vp8 => String::new(),
             // Profiles and the payload types inside RED are part of the format: the answer repeats them.
-            CodecName::Red | CodecName::Vp9 | CodecName::H264 | CodecName::Av1 => self.fmtp.clone(),
+            CodecName::Red | CodecName::Vp9 | CodecName::Av1 => self.fmtp.clone(),
+            CodecName::H264 => h264::answer_fmtp(self),
         }
     }
 
@@ -266,14 +327,20 @@ pub(super) fn offered(line: &MediaDescription, kind: MediaKind) -> Vec<Codec> {
     codecs
 }
 
-/// Those of `offered` that are accepted, most preferred first. Redundant audio is nothing without Opus.
+/// Those of `offered` that are accepted, most preferred first; of H.264 what every decoder reads comes first. Redundant audio is nothing without
+/// the Opus that its blocks are.
 pub(super) fn choose(offered: &[Codec], preferences: &CodecPreferences) -> Vec<Codec> {
-    let chosen: Vec<Codec> = preferences
-        .names
-        .iter()
-        .flat_map(|name| offered.iter().filter(move |codec| codec.name == *name).cloned())
-        .collect();
-    if chosen.iter().all(|codec| codec.name == CodecName::Red) { Vec::new() } else { chosen }
+    let mut chosen: Vec<Codec> = Vec::new();
+    for name in &preferences.names {
+        let of_name = chosen.len();
+        chosen.extend(offered.iter().filter(|codec| codec.name == *name && codec.is_taken()).cloned());
+        if *name == CodecName::H264 {
+            chosen[of_name..].sort_by_key(|codec| h264::Profile::of(codec) != h264::Profile::ConstrainedBaseline);
+        }
+    }
+    let opus: Vec<u8> = chosen.iter().filter(|c| c.name == CodecName::Opus).map(|c| c.payload_type).collect();
+    chosen.retain(|c| c.name != CodecName::Red || c.block_payload_type().is_some_and(|block| opus.contains(&block)));
+    chosen
 }
 
 #[cfg(test)]
@@ -348,5 +415,50 @@ mod tests {
         let chosen = choose(&offered(&offer, MediaKind::Audio), &both);
         assert_eq!(chosen.iter().map(|codec| codec.payload_type).collect::<Vec<_>>(), [111, 63]);
         assert_eq!(chosen[1].answer_fmtp(), "111/111");
+        assert_eq!(chosen[1].block_payload_type(), Some(111));
+        for other in ["63 9/9", "63 111", "63 999/999"] {
+            let offer = line("audio", "63 111", &["rtpmap:63 red/48000/2", "rtpmap:111 opus/48000/2"]);
+            let offer = offer.with_value_attribute("fmtp".into(), other.into());
+            assert_eq!(choose(&offered(&offer, MediaKind::Audio), &both).len(), 1, "RED around {other}");
+        }
+    }
+
+    #[test]
+    fn preferred_codecs_come_first_and_the_others_after_them() {
+        let preferences = CodecPreferences::default().preferring([CodecName::Av1, CodecName::Red]);
+        use CodecName::{Av1, H264, Opus, Red, Vp8, Vp9};
+        assert_eq!(preferences.names(), [Av1, Red, Opus, Vp8, Vp9, H264]);
+        assert_eq!(CodecPreferences::from([Opus]).preferring([Vp9, Vp9]).names(), [Vp9, Opus]);
+        assert_eq!(CodecName::from_name("h264"), Some(H264));
+        assert_eq!((CodecName::from_name("h265"), CodecName::from_name("")), (None, None));
+    }
+
+    #[test]
+    fn of_each_codec_the_formats_that_browsers_send_are_taken() {
+        let offer = line(
+            "video",
+            "98 100 102 104 108 39 45 46",
+            &[
+                "rtpmap:98 VP9/90000",
+                "fmtp:98 profile-id=0",
+                "rtpmap:100 VP9/90000",
+                "fmtp:100 profile-id=2",
+                "rtpmap:102 H264/90000",
+                "fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+                "rtpmap:104 H264/90000",
+                "fmtp:104 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f",
+                "rtpmap:108 H264/90000",
+                "fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+                "rtpmap:39 H264/90000",
+                "fmtp:39 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
+                "rtpmap:45 AV1/90000",
+                "rtpmap:46 AV1/90000",
+                "fmtp:46 level-idx=5;profile=1;tier=0",
+            ],
+        );
+        let chosen = choose(&offered(&offer, MediaKind::Video), &CodecPreferences::default());
+        let payload_types: Vec<u8> = chosen.iter().map(|codec| codec.payload_type).collect();
+        assert_eq!(payload_types, [98, 108, 102, 39, 45], "constrained baseline before the offerer's own order");
+        assert!(chosen[2].takes(&chosen[1]) && !chosen[1].takes(&chosen[2]) && !chosen[0].takes(&chosen[1]));
     }
 }

@@ -33,15 +33,16 @@ impl Extension {
     /// How many there are.
     const COUNT: usize = 9;
 
-    /// Those a forwarding server uses with VP8 and Opus. Never among them is video orientation: without it senders turn
+    /// Those a forwarding server uses; the dependency descriptor only where AV1 is. Never among them is video orientation: without it senders turn
     /// the pixels themselves, and recordings need no turning.
-    pub const DEFAULT: [Self; 7] = [
+    pub const DEFAULT: [Self; 8] = [
         Self::Mid,
         Self::Rid,
         Self::RepairedRid,
         Self::AbsSendTime,
         Self::TransportCc,
         Self::AudioLevel,
+        Self::DependencyDescriptor,
         Self::PlayoutDelay,
     ];
 

@@ -7,9 +7,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::answer::{self, AnswerLine, AnswerMedia};
+use super::direction::Direction;
 use super::offer::{Content, Offer, OfferedLine, OfferedMedia, Setup};
 use super::{
-    Accepted, CodecPreferences, DtlsRole, Extension, ExtensionMap, Fingerprint, IceCredentials, Line, MediaKind,
+    Accepted, Codec, CodecName, CodecPreferences, DtlsRole, Extension, ExtensionMap, Fingerprint, IceCredentials, Line,
+    MediaKind,
 };
 use super::{NegotiationError, RejectReason, Session, SlotLine};
 use super::{codec, extension};
@@ -249,7 +251,9 @@ impl Negotiation {
             return (rejected(offered, media.kind, reason), AnswerLine::Rejected(reason));
         }
         let direction = media.direction.reversed();
-        let (extensions, extmaps) = extension::accept(&media.extensions, &self.config.extensions, direction);
+        let mixed = media.mixed || offer.mixed;
+        let wanted = wanted(&self.config.extensions, &codecs, direction, mixed);
+        let (extensions, extmaps) = extension::accept(&media.extensions, &wanted, direction);
         let publish = direction.receives().then(|| {
             let mut publish = media.publish.clone();
             // Without the extension nothing tells layers apart; the offerer then sends one stream.
@@ -322,6 +326,15 @@ impl Negotiation {
             }
         }
     }
+}
+
+/// The header extensions to agree on for a line. Browsers describe the frames of any codec once they may, and only AV1's receivers need it: a
+/// publisher's line has the dependency descriptor only where AV1 is what it will send. Its values can be too long for the one-byte form.
+fn wanted(configured: &[Extension], codecs: &[Codec], direction: Direction, mixed: bool) -> Vec<Extension> {
+    let is_av1 = |codec: &Codec| codec.name == CodecName::Av1;
+    let described = codecs.first().is_some_and(is_av1) || (direction.sends() && codecs.iter().any(is_av1));
+    let fits = |extension: &&Extension| **extension != Extension::DependencyDescriptor || (described && mixed);
+    configured.iter().filter(fits).copied().collect()
 }
 
 /// The msid stream, and CNAME, of the k-th slots: a browser plays the tracks of one stream in sync.

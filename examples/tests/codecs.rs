@@ -1,0 +1,218 @@
+//! Chromium with the codecs that a server prefers: which one is in use is read from its statistics, and that what was sent is what is seen and
+//! heard, from the decoded picture and sound.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod server;
+
+use std::path::Path;
+use std::time::Duration;
+
+use browser::{Browser, Colour, FakeMedia, Page, chromium_or_skip};
+use server::Server;
+
+/// Generous: two browsers encode and decode on two cores that compile, at times.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Offers no video but VP8, as a client that has nothing else.
+const ONLY_VP8: &str = "{
+    const add = RTCPeerConnection.prototype.addTransceiver;
+    RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+        const line = add.call(this, kind, init);
+        const { codecs } = RTCRtpReceiver.getCapabilities('video');
+        if (kind === 'video') line.setCodecPreferences(codecs.filter(({ mimeType }) => /VP8|rtx/.test(mimeType)));
+        return line;
+    };
+}";
+
+/// Enlarges the fake camera's picture: Chromium makes one simulcast layer of 320 × 240, and of 640 × 480 those of 120 and 240 lines.
+const LARGE_CAMERA: &str = "{
+    const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+    if (real) navigator.mediaDevices.getUserMedia = async (constraints) => {
+        const stream = await real(constraints);
+        if (!constraints.video) return stream;
+        const player = Object.assign(document.createElement('video'), { srcObject: stream, muted: true });
+        await player.play();
+        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
+        const context = canvas.getContext('2d');
+        setInterval(() => context.drawImage(player, 0, 0, 640, 480), 66);
+        return new MediaStream([...canvas.captureStream(15).getVideoTracks(), ...stream.getAudioTracks()]);
+    };
+}";
+
+/// Offers no redundant audio.
+const NO_RED: &str = "{
+    const add = RTCPeerConnection.prototype.addTransceiver;
+    RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+        const line = add.call(this, kind, init);
+        const { codecs } = RTCRtpReceiver.getCapabilities('audio');
+        if (kind === 'audio') line.setCodecPreferences(codecs.filter(({ mimeType }) => !/red/.test(mimeType)));
+        return line;
+    };
+}";
+
+/// Ann, red and at 440 Hz, who calls Bob, blue and at 1,000 Hz.
+struct Call {
+    _server: Server,
+    _browsers: [Browser; 2],
+    ann: Page,
+    bob: Page,
+}
+
+impl Call {
+    /// Has Ann call Bob, whose pages run these scripts first, on a server that prefers these codecs.
+    async fn place(chromium: &Path, kind: &str, codecs: &[&str], scripts: [&str; 2]) -> Self {
+        let mut arguments = vec!["--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"];
+        arguments.extend(codecs.iter().flat_map(|codec| ["--codec", codec]));
+        let server = Server::start_with(&arguments).await.unwrap();
+        let browser = |tone, colour| Browser::launch(chromium, FakeMedia { tone: Some(tone), colour: Some(colour) });
+        let (anns, bobs) = (browser(440, Colour::Red).await.unwrap(), browser(1_000, Colour::Blue).await.unwrap());
+        let bob = bobs.open_prepared(&server.page("Bob", "&auto=accept"), scripts[1]).await.unwrap();
+        let parameters = format!("&call=bob&kind={kind}");
+        let ann = anns.open_prepared(&server.page("Ann", &parameters), scripts[0]).await.unwrap();
+        for page in [&ann, &bob] {
+            let connected = "ringback.call?.state === 'active' && ringback.room.state === 'connected'";
+            page.wait_for(connected, SOON).await.unwrap();
+        }
+        Self { _server: server, _browsers: [anns, bobs], ann, bob }
+    }
+
+    async fn see_each_other(&self) {
+        for (page, name, colour) in [(&self.ann, "Bob", Colour::Blue), (&self.bob, "Ann", Colour::Red)] {
+            sees(page, name, colour).await;
+        }
+    }
+}
+
+async fn sees(page: &Page, name: &str, colour: Colour) {
+    let tile = format!("document.querySelector('.tile[aria-label={name:?}] [data-video=live] video')");
+    page.wait_for_colour(&tile, colour, SOON).await.unwrap();
+}
+
+async fn hears(page: &Page, tone: u32) {
+    let other = "[...ringback.room.participants.values()][0]";
+    page.wait_for(&format!("{other}?.audio !== null"), SOON).await.unwrap();
+    page.wait_for_tone(&format!("{other}.audio"), tone, SOON).await.unwrap();
+}
+
+/// A JavaScript expression for what the statistics say of the streams of a type (`inbound-rtp`, `outbound-rtp`) and kind that carry packets.
+fn streams(of: &str, kind: &str) -> String {
+    format!(
+        "await (async () => {{
+            const all = [...(await ringback.room.peer.getStats()).values()];
+            const streams = all.filter(({{ type, kind }}) => type === '{of}' && kind === '{kind}');
+            return streams
+                .filter((stream) => (stream.packetsSent ?? stream.packetsReceived) > 20)
+                .map((stream) => ({{ ...stream, codec: all.find(({{ id }}) => id === stream.codecId)?.mimeType }}));
+        }})()"
+    )
+}
+
+/// Waits until all video that is sent and received on a page is of this codec, and some is decoded.
+async fn uses(page: &Page, codec: &str) {
+    let [sent, received] = ["outbound-rtp", "inbound-rtp"].map(|of| streams(of, "video"));
+    let holds = format!(
+        "((sent, received) => sent.length > 0 && received.some(({{ framesDecoded }}) => framesDecoded > 20)
+            && [...sent, ...received].every(({{ codec }}) => codec === '{codec}'))({sent}, {received})"
+    );
+    page.wait_for(&holds, SOON).await.unwrap();
+}
+
+async fn each_sees_the_other_in(test: &str, preferred: &[&str], mime: &str) {
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    let call = Call::place(&chromium, "video", preferred, ["", ""]).await;
+    call.see_each_other().await;
+    for page in [&call.ann, &call.bob] {
+        uses(page, mime).await;
+    }
+    // Whoever switches the camera off and on begins anew, with a keyframe and further numbers.
+    call.bob.eval("ringback.room.mute('camera', true)").await.unwrap();
+    call.ann.wait_for("!document.querySelector('.tile[aria-label=Bob] [data-video=live]')", SOON).await.unwrap();
+    call.bob.eval("ringback.room.mute('camera', false)").await.unwrap();
+    call.see_each_other().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unless_told_otherwise_each_sees_the_other_in_vp8() {
+    each_sees_the_other_in("unless_told_otherwise_each_sees_the_other_in_vp8", &[], "video/VP8").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_vp9_is_preferred_each_sees_the_other_in_vp9() {
+    each_sees_the_other_in("where_vp9_is_preferred_each_sees_the_other_in_vp9", &["vp9"], "video/VP9").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_h264_is_preferred_each_sees_the_other_in_h264() {
+    each_sees_the_other_in("where_h264_is_preferred_each_sees_the_other_in_h264", &["h264"], "video/H264").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_av1_is_preferred_each_sees_the_other_in_av1() {
+    each_sees_the_other_in("where_av1_is_preferred_each_sees_the_other_in_av1", &["av1"], "video/AV1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_each_codec_a_small_view_gets_a_small_layer_and_a_large_one_the_large_layer() {
+    let test = "of_each_codec_a_small_view_gets_a_small_layer_and_a_large_one_the_large_layer";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    for (codec, mime) in [("vp9", "video/VP9"), ("h264", "video/H264"), ("av1", "video/AV1")] {
+        let call = Call::place(&chromium, "video", &[codec], [LARGE_CAMERA, ""]).await;
+        let received = streams("inbound-rtp", "video");
+        sees(&call.bob, "Ann", Colour::Red).await;
+        let slot = "ringback.room.slots.find([...ringback.room.participants.keys()][0], 'camera')";
+        for (width, height, is_shown) in [(1_280, 960, ">= 240"), (120, 90, "< 240"), (1_280, 960, ">= 240")] {
+            let view = format!("ringback.room.setView([{{ mid: {slot}.mid, width: {width}, height: {height} }}])");
+            call.bob.eval(&view).await.unwrap();
+            let layer = format!("({received}).some(({{ frameHeight }}) => frameHeight {is_shown})");
+            if let Err(error) = call.bob.wait_for(&layer, SOON).await {
+                let sent = call.ann.eval(&streams("outbound-rtp", "video")).await;
+                panic!("{codec} at {width} × {height}: {error:#}; sent is {sent:?}");
+            }
+            sees(&call.bob, "Ann", Colour::Red).await;
+        }
+        uses(&call.bob, mime).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_cannot_decode_the_others_camera_is_told_and_is_seen_and_heard_all_the_same() {
+    let test = "whoever_cannot_decode_the_others_camera_is_told_and_is_seen_and_heard_all_the_same";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    let call = Call::place(&chromium, "video", &["vp9"], ["", ONLY_VP8]).await;
+    sees(&call.ann, "Bob", Colour::Blue).await;
+    hears(&call.bob, 440).await;
+    hears(&call.ann, 1_000).await;
+    let told =
+        "[...ringback.room.slots.slots.values()].some(({ kind, reason }) => kind === 'video' && reason === 'codec')";
+    call.bob.wait_for(told, SOON).await.unwrap();
+    call.bob.wait_for("!document.querySelector('.tile[aria-label=Ann] [data-video=live]')", SOON).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redundant_audio_is_sent_where_it_is_preferred_and_heard_by_whoever_has_it_or_not() {
+    let test = "redundant_audio_is_sent_where_it_is_preferred_and_heard_by_whoever_has_it_or_not";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    // Of a voice each packet carries the one before, too: twice the bytes.
+    let mut per_packet = Vec::new();
+    for (codecs, script) in [(&["red"][..], ""), (&["red"], NO_RED), (&[], "")] {
+        let call = Call::place(&chromium, "voice", codecs, ["", script]).await;
+        hears(&call.ann, 1_000).await;
+        hears(&call.bob, 440).await;
+        let sent = format!(
+            "({}).map(({{ bytesSent, packetsSent }}) => bytesSent / packetsSent)[0]",
+            streams("outbound-rtp", "audio")
+        );
+        let received = format!(
+            "({}).map(({{ bytesReceived, packetsReceived }}) => bytesReceived / packetsReceived)[0]",
+            streams("inbound-rtp", "audio")
+        );
+        let sent = call.ann.wait_for(&sent, SOON).await.unwrap().as_f64().unwrap();
+        let received = call.bob.wait_for(&received, SOON).await.unwrap().as_f64().unwrap();
+        per_packet.push((sent, received));
+    }
+    let [(red, red_whole), (_, primary), (plain, _)] = per_packet[..] else { panic!("three calls") };
+    assert!(red > 1.5 * plain, "{per_packet:?}");
+    assert!(red_whole > 1.5 * plain, "{per_packet:?}");
+    assert!(primary < 1.3 * plain, "{per_packet:?}");
+}
