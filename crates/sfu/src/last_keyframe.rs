@@ -37,6 +37,10 @@ pub(crate) struct LastKeyframe {
 impl LastKeyframe {
     /// Takes note of a packet: the first of a keyframe takes the place of the one before, and what belongs to it follows.
     pub(crate) fn take(&mut self, now: Instant, packet: &Packet<'_>) {
+        // AV1's dependency descriptors belong to their frames, and would have to be kept with them; its encoders answer requests.
+        if !packet.dependency.is_empty() {
+            return;
+        }
         let first = self.packets.first().map(|first| (first.packet.ssrc, first.packet.timestamp));
         let belongs = first == Some((packet.ssrc, packet.timestamp));
         if packet.starts && !belongs {
@@ -51,7 +55,7 @@ impl LastKeyframe {
         }
         let (from, len) = (self.bytes.len(), packet.payload.len());
         self.bytes.extend_from_slice(packet.payload);
-        self.packets.push(Kept { packet: Packet { payload: &[], ..*packet }, from, len });
+        self.packets.push(Kept { packet: Packet { payload: &[], dependency: &[], ..*packet }, from, len });
     }
 
     /// Forgets it: it may not be shown any more.
@@ -82,9 +86,21 @@ impl LastKeyframe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::Descriptor;
 
     fn packet(sequence: u16, timestamp: u32, starts: bool, marker: bool, payload: &[u8]) -> Packet<'_> {
-        Packet { ssrc: 1, sequence, timestamp, marker, codec: 0, level: None, starts, vp8: None, payload }
+        Packet {
+            ssrc: 1,
+            sequence,
+            timestamp,
+            marker,
+            codec: 0,
+            level: None,
+            starts,
+            descriptor: Descriptor::None,
+            dependency: &[],
+            payload,
+        }
     }
 
     fn kept(keyframe: &mut LastKeyframe, now: Instant) -> Vec<(u16, Vec<u8>)> {
