@@ -22,6 +22,7 @@ mod stamp;
 mod tally;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -122,7 +123,9 @@ struct Load {
 
 async fn run(plan: &Plan, arguments: &Arguments) -> anyhow::Result<Value> {
     let origin = Instant::now();
-    let (server, relay) = start_server(arguments).await?;
+    // The server keeps calls and notes: in a folder that goes with the run.
+    let data = tempfile::tempdir().context("a folder for the server")?;
+    let (server, relay) = start_server(arguments, data.path()).await?;
     let host = server.said.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let receivers = Receivers::start(origin)?;
     let publishers = Publishers::start(origin, receivers.straight)?;
@@ -233,10 +236,11 @@ async fn run(plan: &Plan, arguments: &Arguments) -> anyhow::Result<Value> {
 
 /// The server on free loopback ports; with a link, the relay has the server's media port on another loopback address, and that is what the
 /// server announces to everybody.
-async fn start_server(arguments: &Arguments) -> anyhow::Result<(Process, Option<Relay>)> {
+async fn start_server(arguments: &Arguments, data: &Path) -> anyhow::Result<(Process, Option<Relay>)> {
     let sfu = beside("sfu")?;
+    let data = data.display().to_string();
     let Some(profile) = &arguments.link else {
-        let arguments = ["--listen", "127.0.0.1:0", "--media", "127.0.0.1:0"];
+        let arguments = ["--listen", "127.0.0.1:0", "--media", "127.0.0.1:0", "--data", &data];
         return Ok((Process::start(sfu, &arguments, "", "Ringback: ").await?, None));
     };
     let network = Network::named(profile).with_context(|| format!("there is no profile {profile:?}"))?;
@@ -244,7 +248,7 @@ async fn start_server(arguments: &Arguments) -> anyhow::Result<(Process, Option<
     let media = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let front = SocketAddr::from(([127, 0, 0, 2], media.port()));
     let ip = front.ip().to_string();
-    let with_relay = ["--listen", "127.0.0.1:0", "--media", &media.to_string(), "--announce", &ip];
+    let with_relay = ["--listen", "127.0.0.1:0", "--media", &media.to_string(), "--announce", &ip, "--data", &data];
     let server = Process::start(sfu, &with_relay, "", "Ringback: ").await?;
     let config = RelayConfig { listen: front, to: media, network, seed: arguments.seed, shared: false };
     let relay = Relay::start(config).await.with_context(|| format!("the link cannot listen on {front}"))?;

@@ -16,6 +16,12 @@ pub enum RecorderError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another recorder works in this folder.
+    #[error("{} is in use by another recorder: each needs a folder of its own", folder.display())]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// A spool file is not one of ours, or of a version that this program does not know.
     #[error("{} is not a take: {reason}", path.display())]
     NotATake {

@@ -6,6 +6,7 @@ mod bytes;
 mod error;
 mod event_log;
 mod file;
+mod folder_lock;
 mod info;
 mod link;
 mod listener;

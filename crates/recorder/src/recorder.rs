@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::bytes::ByteStore;
 use crate::error::RecorderError;
 use crate::event_log::EventLog;
+use crate::folder_lock::FolderLock;
 use crate::info::NoteInfo;
 use crate::link::Links;
 use crate::note::{NoteInput, NoteLimits, NoteState};
@@ -184,6 +185,7 @@ pub struct Recorder {
 
 pub(crate) struct Inner {
     config: RecorderConfig,
+    _lock: FolderLock,
     /// Where takes lie while they are recorded.
     spool: PathBuf,
     store: Store,
@@ -208,11 +210,12 @@ impl Recorder {
     /// Opens the database and the store of bytes, and makes playable drafts of the takes that a former process left unfinished.
     ///
     /// # Errors
-    /// Where one of them cannot be opened.
+    /// Where one of them cannot be opened, or another recorder has the folder.
     pub async fn open(config: RecorderConfig, moderate: Arc<dyn Moderate>) -> Result<Self, RecorderError> {
         let spool = config.folder.join("spool");
         let failed = |source| RecorderError::Spool { doing: "making the folder", path: spool.clone(), source };
         std::fs::create_dir_all(&spool).map_err(failed)?;
+        let lock = FolderLock::take(&config.folder).await?;
         let sqlite = || sqlite_url(&config.folder.join("ringback.sqlite"));
         let store = Store::open(&config.database.clone().unwrap_or_else(sqlite)).await?;
         let folder = || config.folder.join("media").display().to_string();
@@ -222,6 +225,7 @@ impl Recorder {
         let (events, received) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             config,
+            _lock: lock,
             spool: spool.clone(),
             store,
             bytes,

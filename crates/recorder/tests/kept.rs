@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use database::databases;
 use desk::{Desk, walk};
 use ringback_recorder::{
-    CallRow, Draft, MediaPart, NewNote, NoModeration, NoteKind, NoteLimits, NoteState, RecorderConfig, RecorderError,
-    Store, TakeEvent,
+    CallRow, Draft, MediaPart, NewNote, NoModeration, NoteKind, NoteLimits, NoteState, Recorder, RecorderConfig,
+    RecorderError, Store, TakeEvent,
 };
 use serde_json::json;
 use take::voice;
@@ -304,4 +304,16 @@ async fn silence_ends_a_take_also_where_the_client_sends_no_levels() {
         }
     }
     assert_eq!(desk.until(NoteState::Draft).await.reason.as_deref(), Some("silence"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_in_use_is_refused_by_name_and_free_once_its_recorder_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Desk::in_folder(folder.path()).await;
+    let second = Recorder::open(RecorderConfig::new(folder.path()), Arc::new(NoModeration)).await;
+    let refused = second.unwrap_err();
+    assert!(matches!(refused, RecorderError::InUse { .. }), "{refused}");
+    assert!(refused.to_string().contains(&folder.path().display().to_string()), "{refused}");
+    drop(first);
+    Recorder::open(RecorderConfig::new(folder.path()), Arc::new(NoModeration)).await.unwrap();
 }
