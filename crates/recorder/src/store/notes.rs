@@ -52,26 +52,34 @@ impl Store {
         Ok(kept)
     }
 
-    /// Keeps where an unfinished note stands. A note that is over stays as it is; false then.
+    /// Keeps where an unfinished note stands, and tells of it where it is another state than before. A note that is over stays as it is; false then.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn put_state(&self, note: &NoteRow) -> Result<bool, RecorderError> {
         let failed = failed("keeping a note's state");
         let mut work = self.begin().await.map_err(&failed)?;
-        let changed = sqlx::query(
-            "UPDATE notes SET state = $2, take = $3, reason = $4, expires_at = $5
-             WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired')",
-        )
-        .bind(&note.id)
-        .bind(note.state.as_str())
-        .bind(i64::from(note.take))
-        .bind(&note.reason)
-        .bind(note.expires_at.map(integer))
-        .execute(&mut *work)
-        .await
-        .map_err(&failed)?;
-        self.tell_state(work, &note.id, note.state, changed.rows_affected()).await
+        for same in [false, true] {
+            let kept = sqlx::query(
+                "UPDATE notes SET state = $2, take = $3, reason = $4, expires_at = $5
+                 WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired') AND (state = $2) = ($6 = 1)",
+            )
+            .bind(&note.id)
+            .bind(note.state.as_str())
+            .bind(i64::from(note.take))
+            .bind(&note.reason)
+            .bind(note.expires_at.map(integer))
+            .bind(i64::from(same))
+            .execute(&mut *work)
+            .await
+            .map_err(&failed)?;
+            match kept.rows_affected() {
+                0 => {}
+                _ if same => return work.commit().await.map(|()| true).map_err(&failed),
+                changed => return self.tell_state(work, &note.id, note.state, changed).await,
+            }
+        }
+        Ok(false)
     }
 
     /// Keeps a take whose bytes are there. The keys that nothing refers to any more are returned, to be deleted.
