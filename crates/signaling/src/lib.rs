@@ -32,4 +32,4 @@ pub mod turn;
 pub use config::SignalingConfig;
 pub use error::SignalingError;
 pub use signaling::{Signaling, SignalingStatistics};
-pub use signaling_event::SignalingEvent;
+pub use signaling_event::{EventSink, SignalingEvent};
