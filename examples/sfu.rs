@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use ringback::{Claims, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer, TokenVerifier, TurnServer};
+use ringback::{
+    Claims, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer, TokenVerifier, TurnServer, WebhookConfig,
+};
 use serde_json::{Value, json};
 
 /// Starts a Ringback server and prints the link of its page.
@@ -48,6 +50,12 @@ struct Arguments {
     /// Another store for their bytes: a folder or s3://bucket/prefix
     #[arg(long)]
     bytes: Option<String>,
+    /// Where to post what happens, signed; needs --webhook-secret
+    #[arg(long, requires = "webhook_secret")]
+    webhook: Option<String>,
+    /// The secret that the receiver shares with us: 24 to 64 bytes in base64, with or without whsec_ before it
+    #[arg(long)]
+    webhook_secret: Option<String>,
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
@@ -84,6 +92,9 @@ async fn main() -> anyhow::Result<()> {
     if let Some(secret) = arguments.turn_secret.as_ref().filter(|_| !arguments.turn.is_empty()) {
         let urls: Vec<&str> = arguments.turn.iter().map(String::as_str).collect();
         builder = builder.turn_server(TurnServer::new(&urls, secret));
+    }
+    if let (Some(url), Some(secret)) = (&arguments.webhook, &arguments.webhook_secret) {
+        builder = builder.webhook(WebhookConfig::new(url, secret));
     }
     let engine = builder
         .notes(notes)
