@@ -14,6 +14,7 @@ use ringback_recorder::{
     CallRow, EventLog, LoggedEvent, NewEvent, NoModeration, NoteKind, NoteState, Recorder, RecorderConfig, Store,
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor};
 use take::voice;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,11 +60,26 @@ async fn tail(log: EventLog, count: u64) -> Vec<LoggedEvent> {
     read
 }
 
+/// Makes commits take a while, each another one, on PostgreSQL, where several can be under way: numbers that were not taken in the order of commits would show.
+async fn slow_commits(database: &str) {
+    if !database.starts_with("postgres") {
+        return;
+    }
+    Store::open(database).await.unwrap().close().await;
+    let mut admin = sqlx::PgConnection::connect(database).await.unwrap();
+    let trigger = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                       'BEGIN PERFORM pg_sleep(random() * 0.01); RETURN NULL; END';
+                   CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+                       FOR EACH ROW EXECUTE FUNCTION slow()";
+    admin.execute(trigger).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_reads_while_many_write_steps_over_nothing_and_sees_each_writers_events_in_order() {
     const WRITERS: u64 = 6;
     const EACH: u64 = 25;
     for (database, _keep) in databases("log_writers").await {
+        slow_commits(&database).await;
         // Each writer as a process of its own.
         let mut writers = Vec::new();
         for writer in 0..WRITERS {
