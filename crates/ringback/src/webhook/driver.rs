@@ -151,7 +151,9 @@ impl Webhook {
             Err(error) => {
                 // The URL may hold a password.
                 let error = error.without_url();
-                tracing::warn!(webhook = self.name, sequence = event.sequence, %error, "an event cannot be posted");
+                // With what caused it, which says more.
+                let error = &error as &(dyn std::error::Error + 'static);
+                tracing::warn!(webhook = self.name, sequence = event.sequence, error, "an event cannot be posted");
                 ("failed", Answer::Failed { retry_after: None })
             }
         };
