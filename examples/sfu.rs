@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
     Claims, CodecName, CodecPreferences, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer,
-    TokenVerifier, TurnServer,
+    TokenVerifier, TurnServer, WebhookConfig,
 };
 use serde_json::{Value, json};
 
@@ -54,6 +54,12 @@ struct Arguments {
     /// A codec that browsers shall send, before the others: vp8, vp9, h264, av1, opus or red, repeatable [default: vp8 and opus]
     #[arg(long, value_parser = codec)]
     codec: Vec<CodecName>,
+    /// Where to post what happens, signed; needs --webhook-secret
+    #[arg(long, requires = "webhook_secret")]
+    webhook: Option<String>,
+    /// The secret that the receiver shares with us: 24 to 64 bytes in base64, with or without whsec_ before it
+    #[arg(long)]
+    webhook_secret: Option<String>,
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
@@ -90,6 +96,9 @@ async fn main() -> anyhow::Result<()> {
     if let Some(secret) = arguments.turn_secret.as_ref().filter(|_| !arguments.turn.is_empty()) {
         let urls: Vec<&str> = arguments.turn.iter().map(String::as_str).collect();
         builder = builder.turn_server(TurnServer::new(&urls, secret));
+    }
+    if let (Some(url), Some(secret)) = (&arguments.webhook, &arguments.webhook_secret) {
+        builder = builder.webhook(WebhookConfig::new(url, secret));
     }
     let engine = builder
         .notes(notes)

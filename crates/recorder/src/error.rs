@@ -96,7 +96,7 @@ pub enum RecorderError {
     #[error("{0}")]
     Forbidden(&'static str),
     /// The user's notes take up too much.
-    #[error("the notes of {user:?} take up {used} of {limit} bytes: {size} more do not fit")]
+    #[error("the recipient's notes take up {used} of {limit} bytes: {size} more do not fit")]
     Quota {
         /// Whose notes.
         user: String,

@@ -1,9 +1,10 @@
 //! Notes: what an unanswered caller leaves, from decrypted packets to a file in an inbox. [`Recorder`] is the service; inside it are a
 //! [state machine](Note) for each note, an append-only [spool](SpoolWriter) for each take, [files](make_file) of voice (Ogg/Opus) and video (WebM), and a
-//! [store](Store) of calls and notes. The crate knows neither signaling nor the SFU: whoever holds the recorder feeds takes, and carries its events on.
+//! [store](Store) of calls and notes, with a [log](EventLog) of what happened to them. The crate knows neither signaling nor the SFU: whoever holds the recorder feeds takes, and carries its events on.
 
 mod bytes;
 mod error;
+mod event_log;
 mod file;
 mod folder_lock;
 mod info;
@@ -25,6 +26,7 @@ mod webm;
 
 pub use bytes::ByteStore;
 pub use error::RecorderError;
+pub use event_log::{EventLog, Follow};
 pub use file::{FileOptions, NoteFile, VIDEO_TYPE, VOICE_TYPE, make_file};
 pub use info::{Addressee, NoteInfo, Sender};
 pub use link::{LINK_HOLDS, Links, MediaPart};
@@ -35,5 +37,7 @@ pub use recorder::{
     BoxFuture, Media, Moderate, NewNote, NoModeration, NoteEvent, Recorder, RecorderConfig, RecorderEvent,
 };
 pub use spool::{SpoolHeader, SpoolWriter, read_spool};
-pub use store::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, Store, ThreadEntry};
+pub use store::{
+    CallRow, Cursor, Draft, EventPage, LoggedEvent, NewEvent, NoteRow, Page, Recipient, Store, ThreadEntry,
+};
 pub use take::TakeWriter;

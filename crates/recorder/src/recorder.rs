@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::bytes::ByteStore;
 use crate::error::RecorderError;
+use crate::event_log::EventLog;
 use crate::folder_lock::FolderLock;
 use crate::info::NoteInfo;
 use crate::link::Links;
@@ -34,6 +35,9 @@ pub use listing::Media;
 
 /// Notes that are kept for one recipient, in bytes, unless told: 1 GiB, some thirty hours of voice or two of video.
 const QUOTA: u64 = 1 << 30;
+
+/// Events are kept this long unless told: time enough to repair a reader, and not much longer than what they tell of people is needed.
+const EVENTS: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// How often what is too old is deleted, and bytes without a row are swept.
 const SWEEP: Duration = Duration::from_secs(3_600);
@@ -54,12 +58,15 @@ pub struct RecorderConfig {
     pub retention: Option<Duration>,
     /// The most bytes of notes that one recipient has; 1 GiB unless told.
     pub quota: u64,
+    /// How long the log keeps events, whether or not everybody has read them; 30 days unless told. `None`: for ever.
+    pub event_retention: Option<Duration>,
 }
 
 impl RecorderConfig {
     /// Everything in one folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), database: None, bytes: None, retention: None, quota: QUOTA }
+        let (folder, quota, event_retention) = (folder.into(), QUOTA, Some(EVENTS));
+        Self { folder, database: None, bytes: None, retention: None, quota, event_retention }
     }
 }
 
@@ -239,6 +246,11 @@ impl Recorder {
     /// What is to be done, in order. The first call gets it, later ones `None`. Not bounded: nothing of it may be lost, and it is a handful for each note.
     pub fn events(&self) -> Option<mpsc::UnboundedReceiver<RecorderEvent>> {
         self.inner.received.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What happened to calls and notes, in the order in which it was kept. Who holds the recorder may [append](EventLog::append) what else is to be told.
+    pub fn event_log(&self) -> EventLog {
+        EventLog::new(self.inner.store.clone())
     }
 
     /// Keeps a call that is over, before anybody is asked what to do about it. True if it was not kept before.

@@ -1,8 +1,10 @@
-//! Rows of calls and notes, in SQLite (embedded, the default) or PostgreSQL (by URL), through one set of queries. What is said here about a note is what
+//! Rows of calls, notes and events, in SQLite (embedded, the default) or PostgreSQL (by URL), through one set of queries. What is said here about a note is what
 //! is so: a row says `sent` only once its bytes are kept, and counts are derived from rows. No bytes, no timers: see `bytes.rs` and
 //! `recorder.rs`.
 
 mod calls;
+mod events;
+mod note_events;
 mod notes;
 mod rows;
 
@@ -10,9 +12,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rand::Rng;
+use rand::distr::Alphanumeric;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, Executor};
+use tokio::sync::watch;
 
+pub use events::{EventPage, LoggedEvent, NewEvent};
 pub use rows::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, ThreadEntry};
 
 use crate::error::RecorderError;
@@ -32,6 +37,8 @@ const SQLITE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAG
 pub struct Store {
     pool: AnyPool,
     begin: &'static str,
+    /// The number of the last event that was appended through this store or a clone of it.
+    appended: watch::Sender<u64>,
 }
 
 impl Store {
@@ -67,7 +74,7 @@ impl Store {
         // A SQLite transaction that reads before it writes fails where somebody else writes in between, however long it would wait, unless it asks for the right to
         // write at its beginning.
         let begin = if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        Ok(Self { pool, begin })
+        Ok(Self { pool, begin, appended: watch::Sender::new(0) })
     }
 
     /// A transaction that writes.
@@ -84,16 +91,36 @@ impl Store {
         use base64::Engine;
         use base64::engine::general_purpose::STANDARD;
         let fresh: [u8; 32] = rand::rng().random();
-        sqlx::query("INSERT INTO settings (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING")
-            .bind(STANDARD.encode(fresh))
+        let kept = self.setting("secret", STANDARD.encode(fresh)).await?;
+        STANDARD.decode(&kept).map_err(|_| RecorderError::Row { what: "secret", value: "(not base64)".to_owned() })
+    }
+
+    /// A random name of this database's log of events, made when it is first asked for.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn log_id(&self) -> Result<String, RecorderError> {
+        let letters = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from);
+        self.setting("log", letters.collect()).await
+    }
+
+    /// A setting that is made once: the one that is kept, or else this one from now on.
+    async fn setting(&self, name: &str, fresh: String) -> Result<String, RecorderError> {
+        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
+            .bind(fresh)
             .execute(&self.pool)
             .await
-            .map_err(failed("making its secret"))?;
-        let kept: String = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'secret'")
+            .map_err(failed("making a setting"))?;
+        sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
             .fetch_one(&self.pool)
             .await
-            .map_err(failed("reading its secret"))?;
-        STANDARD.decode(&kept).map_err(|_| RecorderError::Row { what: "secret", value: "(not base64)".to_owned() })
+            .map_err(failed("reading a setting"))
+    }
+
+    pub(crate) fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
     }
 
     /// Closes all connections.

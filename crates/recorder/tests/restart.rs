@@ -110,6 +110,7 @@ async fn a_draft_from_before_is_not_recorded_again_but_sent_or_discarded() {
     desk.until(NoteState::Discarded).await;
     assert!(walk(&folder.path().join("media")).is_empty());
     assert!(walk(&folder.path().join("spool")).is_empty());
+    drop(desk);
     let desk = Desk::in_folder(folder.path()).await;
     assert!(desk.recorder.open_notes("ann").await.unwrap().is_empty());
 }
@@ -121,6 +122,7 @@ async fn a_restart_after_a_restart_changes_nothing() {
     let first = Desk::in_folder(folder.path()).await;
     let draft = first.recorder.note(&note.id, "ann").await.unwrap();
     let file = first.file(&note.id, "ann").await.unwrap();
+    drop(first);
     let second = Desk::in_folder(folder.path()).await;
     let again = second.recorder.note(&note.id, "ann").await.unwrap();
     assert_eq!(draft, again);

@@ -1,6 +1,7 @@
 //! How an engine is put together before it starts: where media listens, who is let in, what the embedder decides. Each setting has a
 //! default but one: without the key of its tokens an engine lets nobody in, so it does not start.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,10 +18,12 @@ use ringback_signaling::turn::TurnServer;
 use ringback_transport::Certificate;
 use ringback_transport::sdp::{CodecName, CodecPreferences};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
+use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
 use crate::reactions::{ReactionRights, ReactionSettings};
+use crate::webhook::{Webhook, WebhookConfig};
 
 /// Settings of an [`Engine`].
 #[must_use = "an engine starts with `start`"]
@@ -40,6 +43,7 @@ pub struct EngineBuilder {
     missed_call: Arc<dyn MissedCall>,
     moderate: Arc<dyn Moderate>,
     reactions: ReactionSettings,
+    webhooks: Vec<WebhookConfig>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -72,6 +76,7 @@ impl EngineBuilder {
             missed_call: Arc::new(OfferNotes),
             moderate: Arc::new(NoModeration),
             reactions: ReactionSettings::default(),
+            webhooks: Vec::new(),
         }
     }
 
@@ -152,7 +157,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Keeps the log of calls, and notes that callers leave whom nobody answers. Without it there are neither.
+    /// Keeps the log of calls, the log of events, and notes that callers leave whom nobody answers. Without it there are none of them.
     pub fn notes(mut self, config: RecorderConfig) -> Self {
         self.notes = Some(config);
         self
@@ -183,6 +188,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Posts what is put into the log of events to a URL, in order. Needs [`notes`](Self::notes), which says where the log is kept. May be called several times, with
+    /// different names; where several engines share a database, only one of them should have a webhook of a name.
+    pub fn webhook(mut self, config: WebhookConfig) -> Self {
+        self.webhooks.push(config);
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Errors
@@ -193,6 +205,7 @@ impl EngineBuilder {
         if !self.codecs.names().contains(&CodecName::Opus) {
             return Err(EngineError::NoOpus);
         }
+        check_webhooks(&self.webhooks, self.notes.is_some())?;
         let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
         let mut workers = Vec::with_capacity(self.workers);
         let mut events = Vec::with_capacity(self.workers);
@@ -217,8 +230,32 @@ impl EngineBuilder {
             Some(config) => Some(Recorder::open(config, self.moderate).await.map_err(EngineError::Recorder)?),
             None => None,
         };
-        Ok(Engine::assemble(workers, events, signaling, self.hooks, self.missed_call, recorder, self.reactions))
+        let counts = Counts::default();
+        let mut webhooks = Vec::new();
+        if let Some(recorder) = &recorder {
+            for config in &self.webhooks {
+                webhooks.push(Webhook::open(config, recorder.event_log(), counts.clone()).await?);
+            }
+        }
+        let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, webhooks, counts };
+        Ok(Engine::assemble(workers, events, signaling, parts, self.reactions))
     }
+}
+
+/// Before anything is opened: whether all webhooks could work.
+fn check_webhooks(webhooks: &[WebhookConfig], store: bool) -> Result<(), EngineError> {
+    let mut names = HashSet::new();
+    for webhook in webhooks {
+        webhook.check()?;
+        if !names.insert(webhook.name.as_str()) {
+            let reason = "there are two of this name: give each its own with `name`".to_owned();
+            return Err(EngineError::Webhook { name: webhook.name.clone(), reason });
+        }
+        if !store {
+            return Err(EngineError::NoStore);
+        }
+    }
+    Ok(())
 }
 
 /// The addresses of one worker: each base port + its number.

@@ -7,7 +7,9 @@ use ringback_recorder::{CallRow, NewNote, RecorderError};
 use ringback_signaling::hooks::{AfterCall, CallLog, EndedCall, HookError};
 use ringback_signaling::media::BoxFuture;
 use ringback_signaling::protocol::{CallInfo, CallKind, Outcome};
+use tracing::Instrument;
 
+use crate::event_feed::EndedCalls;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, NoteDecision, note_kind};
 use crate::notes::NoteDesk;
@@ -16,12 +18,19 @@ use crate::notes::NoteDesk;
 pub(crate) struct Log {
     hook: Arc<dyn MissedCall>,
     notes: Option<Arc<NoteDesk>>,
+    /// Where calls are kept, in their place among the events; where there are notes.
+    ended_calls: Option<EndedCalls>,
     counts: Counts,
 }
 
 impl Log {
-    pub(crate) fn new(hook: Arc<dyn MissedCall>, notes: Option<Arc<NoteDesk>>, counts: Counts) -> Self {
-        Self { hook, notes, counts }
+    pub(crate) fn new(
+        hook: Arc<dyn MissedCall>,
+        notes: Option<Arc<NoteDesk>>,
+        ended_calls: Option<EndedCalls>,
+        counts: Counts,
+    ) -> Self {
+        Self { hook, notes, ended_calls, counts }
     }
 
     /// Tells the hook of the calls that a former process had kept and not told it of. The caller's media is gone, so no note comes of them.
@@ -51,6 +60,28 @@ impl Log {
     /// Whether the missed-call hook is told of such a call.
     fn concerns_hook(&self, call: &EndedCall) -> bool {
         call.is_unanswered() || !call.missed.is_empty() && self.hook.may_offer_to_missed()
+    }
+
+    async fn keep_and_tell(&self, call: &EndedCall) -> Result<AfterCall, HookError> {
+        if let Some(ended_calls) = &self.ended_calls
+            && !ended_calls.keep(row(call, self.concerns_hook(call))?).await
+        {
+            return Err("the engine has stopped".into());
+        }
+        let after = match &self.notes {
+            _ if !self.concerns_hook(call) => AfterCall::CloseRoom,
+            Some(notes) => self.offer(notes, call).await?,
+            None => self.hook.missed_call(call).await.map(|_| AfterCall::CloseRoom)?,
+        };
+        // Last, since what failed is done again.
+        let kind = match call.call.kind {
+            CallKind::Voice => "voice",
+            CallKind::Video => "video",
+        };
+        self.counts.call(kind, call.outcome.as_str());
+        let EndedCall { outcome, rang_ms, talk_ms, .. } = call;
+        tracing::info!(kind, %outcome, rang_ms, talk_ms, "a call is over");
+        Ok(after)
     }
 
     async fn offer(&self, notes: &NoteDesk, call: &EndedCall) -> Result<AfterCall, HookError> {
@@ -116,23 +147,8 @@ impl CallLog for Log {
     }
 
     fn ended<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<AfterCall, HookError>> {
-        Box::pin(async move {
-            if let Some(notes) = &self.notes {
-                notes.recorder().call_ended(&row(call, self.concerns_hook(call))?).await?;
-            }
-            let after = match &self.notes {
-                _ if !self.concerns_hook(call) => AfterCall::CloseRoom,
-                Some(notes) => self.offer(notes, call).await?,
-                None => self.hook.missed_call(call).await.map(|_| AfterCall::CloseRoom)?,
-            };
-            // Last, since what failed is done again.
-            let kind = match call.call.kind {
-                CallKind::Voice => "voice",
-                CallKind::Video => "video",
-            };
-            self.counts.call(kind, call.outcome.as_str());
-            Ok(after)
-        })
+        let span = tracing::info_span!("call", call = call.call.id, room = call.call.room);
+        Box::pin(self.keep_and_tell(call).instrument(span))
     }
 }
 

@@ -2,29 +2,37 @@
 //! itself; it owns the parts, hands out the router and the events, and takes everything down again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use ringback_reactions::{HostControl, Refusal};
-use ringback_recorder::Recorder;
+use ringback_recorder::{EventLog, Recorder};
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
 use ringback_signaling::hooks::Hooks;
 use ringback_signaling::notes::Notes;
 use ringback_signaling::{Signaling, SignalingConfig, SignalingEvent};
 use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::builder::EngineBuilder;
 use crate::call_log::Log;
+use crate::error::EngineError;
+use crate::event_feed::Feed;
 use crate::library;
 use crate::media::{Workers, carry_events};
 use crate::metrics::Counts;
 use crate::missed_call::MissedCall;
 use crate::notes::{self, NoteDesk};
 use crate::reactions::{ReactionDesk, ReactionSettings, RoomReaction};
+use crate::webhook::Webhook;
 
 /// What happens in an engine, ordered per call. A reader that falls behind costs nobody a call: see [`Engine::events`].
 pub type Events = mpsc::Receiver<SignalingEvent>;
+
+/// How long the last events may take to get into the log at shutdown.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// A running call engine. It stops when it is dropped, at once; [`shutdown`](Self::shutdown) stops it gently.
 #[derive(Debug)]
@@ -34,6 +42,20 @@ pub struct Engine {
     notes: Option<Arc<NoteDesk>>,
     reactions: Arc<ReactionDesk>,
     counts: Counts,
+    events: Mutex<Option<Events>>,
+    /// Ends once everything is in the log of events, where there is one.
+    feed: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Webhooks at work; they end with it.
+    _webhooks: JoinSet<()>,
+}
+
+/// What an engine is put together from, beside media and signaling.
+pub(crate) struct Parts {
+    pub(crate) hooks: Hooks,
+    pub(crate) missed_call: Arc<dyn MissedCall>,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) webhooks: Vec<Webhook>,
+    pub(crate) counts: Counts,
 }
 
 impl Engine {
@@ -46,16 +68,15 @@ impl Engine {
         handles: Vec<WorkerHandle>,
         events: Vec<mpsc::Receiver<SfuEvent>>,
         config: SignalingConfig,
-        mut hooks: Hooks,
-        missed_call: Arc<dyn MissedCall>,
-        recorder: Option<Recorder>,
+        parts: Parts,
         reactions: ReactionSettings,
     ) -> Self {
+        let Parts { mut hooks, missed_call, recorder, webhooks, counts } = parts;
         let workers = Workers::new(handles);
-        let counts = Counts::default();
+        let (feed, ended_calls) = recorder.clone().map(|recorder| Feed::new(recorder, counts.clone())).unzip();
         let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone()));
         let reactions = ReactionDesk::new(reactions, workers.clone());
-        let log = Arc::new(Log::new(missed_call, notes.clone(), counts.clone()));
+        let log = Arc::new(Log::new(missed_call, notes.clone(), ended_calls, counts.clone()));
         hooks.call_log = log.clone();
         hooks.notes = notes.clone().map(|desk| desk as Arc<dyn Notes>);
         hooks.reactions = Some(reactions.clone());
@@ -69,7 +90,16 @@ impl Engine {
             let (workers, reactions) = (Arc::downgrade(&workers), Arc::downgrade(&reactions));
             tokio::spawn(carry_events(workers, events, Arc::downgrade(&signaling), reactions));
         }
-        Self { signaling, workers, notes, reactions, counts }
+        let (events, feed) = match (feed, signaling.events()) {
+            (Some(feed), Some(events)) => {
+                let (events, feed) = feed.start(events);
+                (Some(events), Some(feed))
+            }
+            (_, events) => (events, None),
+        };
+        let _webhooks = webhooks.into_iter().map(Webhook::run).collect();
+        let (events, feed) = (Mutex::new(events), tokio::sync::Mutex::new(feed));
+        Self { signaling, workers, notes, reactions, counts, events, feed, _webhooks }
     }
 
     /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, those of WHIP and WHEP, `ringback/…` (the client library) and, where notes
@@ -88,8 +118,17 @@ impl Engine {
     }
 
     /// What happens, from the start on; `None` if it was taken before. The channel is bounded.
+    /// Who must not miss anything reads the [log](Self::event_log).
     pub fn events(&self) -> Option<Events> {
-        self.signaling.events()
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The log of events: everything that happened to calls, rooms and notes, in order, kept in the store, to be read from any cursor as often as wanted.
+    ///
+    /// # Errors
+    /// [`EngineError::NoStore`] where the engine was started without [`notes`](EngineBuilder::notes).
+    pub fn event_log(&self) -> Result<EventLog, EngineError> {
+        self.recorder().map(Recorder::event_log).ok_or(EngineError::NoStore)
     }
 
     /// Reactions, hands and statuses of all rooms, aggregated, to be stored or played back; `None` if it was taken before. The channel is
@@ -123,12 +162,23 @@ impl Engine {
     /// Sessions, calls, notes and workers in numbers, as Prometheus scrapes them; serve it as [`METRICS_TYPE`](crate::METRICS_TYPE) where only your operators come.
     pub async fn metrics(&self) -> String {
         let signaling = self.signaling.statistics().await.unwrap_or_default();
-        self.counts.text(&signaling, &self.statistics().await)
+        let newest = match self.event_log() {
+            Ok(log) => {
+                log.newest().await.inspect_err(|error| tracing::error!(%error, "the log of events cannot be read")).ok()
+            }
+            Err(_) => None,
+        };
+        self.counts.text(&signaling, &self.statistics().await, newest)
     }
 
     /// Takes no more calls, lets those that run go on for at most `drain`, then ends what is left, tells everyone, and stops.
     pub async fn shutdown(&self, drain: Duration) {
         self.signaling.shutdown(drain).await;
+        if let Some(feed) = self.feed.lock().await.take()
+            && timeout(LAST_EVENTS, feed).await.is_err()
+        {
+            tracing::error!("the last events are not in the log: the database does not take them");
+        }
         for worker in self.workers.handles() {
             worker.shutdown().await;
         }

@@ -39,4 +39,15 @@ pub enum EngineError {
     /// What keeps notes and the log of calls could not be opened.
     #[error("notes and the log of calls: {0}")]
     Recorder(#[source] RecorderError),
+    /// A webhook that could not work.
+    #[error("webhook {name:?}: {reason}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The log of events and webhooks need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
+    #[error("there is no log of events: call EngineBuilder::notes, which says where to keep it")]
+    NoStore,
 }

@@ -1,6 +1,6 @@
 //! **Ringback** is a call engine to embed: it rings people, relays their audio and video through its own SFU, and highlights
 //! whoever is speaking, and takes a note where nobody picks up, on the tokio runtime of the program that it is part of. [`Engine::builder`] starts it, [`Engine::router`]
-//! is an axum router to nest beside the program's own routes, [`Engine::events`] tells what happens, and hooks ([`Authorize`],
+//! is an axum router to nest beside the program's own routes, [`Engine::events`] tells what happens, [`Engine::event_log`] keeps it, and hooks ([`Authorize`],
 //! [`Notify`], [`MissedCall`]) let the program decide. It is not a server by itself (`examples/sfu.rs` is the smallest one), and
 //! it keeps no user accounts: tokens say who somebody is.
 //!
@@ -11,6 +11,7 @@ mod builder;
 mod call_log;
 mod engine;
 mod error;
+mod event_feed;
 mod library;
 mod media;
 mod metrics;
@@ -18,6 +19,7 @@ mod missed_call;
 mod notes;
 mod reactions;
 mod stage_readings;
+mod webhook;
 
 pub use builder::EngineBuilder;
 pub use engine::{Engine, Events};
@@ -29,7 +31,8 @@ pub use ringback_reactions::{
     Controls, HostControl, Mode, Palette, ReactionEvent, Refusal, Rights, RoomReactionsConfig, Who,
 };
 pub use ringback_recorder::{
-    Moderate, NoteInfo, NoteKind, NoteLimits, NoteState, Recorder, RecorderConfig, RecorderError,
+    EventLog, EventPage, Follow, LoggedEvent, Moderate, NewEvent, NoteInfo, NoteKind, NoteLimits, NoteState, Recorder,
+    RecorderConfig, RecorderError,
 };
 pub use ringback_signaling::hooks::{Authorize, EndedCall, HookError, Notice, Notify, Permission};
 pub use ringback_signaling::media::BoxFuture;
@@ -41,3 +44,4 @@ pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
 pub use ringback_signaling::turn::TurnServer;
 pub use ringback_signaling::{SignalingError, SignalingEvent};
 pub use ringback_transport::sdp::{CodecName, CodecPreferences};
+pub use webhook::WebhookConfig;

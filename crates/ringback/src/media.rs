@@ -14,6 +14,7 @@ use ringback_signaling::protocol::{ErrorCode, Focus, MediaKind, SlotInfo, SlotMa
 use ringback_signaling::rooms::RoomsConfig;
 use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
 use tokio::sync::mpsc;
+use tracing::{Instrument, info_span};
 
 /// The SFU's workers, and who is where on them.
 #[derive(Debug)]
@@ -179,7 +180,7 @@ impl Workers {
 
 impl Media for Workers {
     fn open_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
-        Box::pin(async move {
+        let work = async move {
             let (id, worker, name) = (RoomId(self.id()), self.quietest(), Arc::<str>::from(room));
             self.rooms.insert(name.clone(), (id, worker));
             self.room_names.insert(id, name);
@@ -190,14 +191,16 @@ impl Media for Workers {
                 self.forget_room(room);
                 refused(error)
             })
-        })
+        };
+        Box::pin(work.instrument(info_span!("room", room)))
     }
 
     fn close_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
-        Box::pin(async move {
+        let work = async move {
             let Some((id, worker)) = self.forget_room(room) else { return Ok(()) };
             self.workers[worker].close_room(id).await.map_err(refused)
-        })
+        };
+        Box::pin(work.instrument(info_span!("room", room)))
     }
 
     fn join<'a>(
@@ -206,7 +209,7 @@ impl Media for Workers {
         participant: &'a str,
         offer: MediaOffer,
     ) -> BoxFuture<'a, Result<MediaAnswer, MediaError>> {
-        Box::pin(async move {
+        let work = async move {
             let (room, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
             let (id, name) = (ParticipantId(self.id()), Arc::<str>::from(participant));
             // Known before the worker is asked: its first events may overtake its answer.
@@ -219,29 +222,32 @@ impl Media for Workers {
                     Err(refused(error))
                 }
             }
-        })
+        };
+        Box::pin(work.instrument(info_span!("participant", room, participant)))
     }
 
     fn offer<'a>(
         &'a self,
-        _room: &'a str,
+        room: &'a str,
         participant: &'a str,
         offer: MediaOffer,
     ) -> BoxFuture<'a, Result<MediaAnswer, MediaError>> {
-        Box::pin(async move {
+        let work = async move {
             let (id, worker) = self.participant(participant)?;
             worker.offer(id, join_offer(offer)).await.map(answer).map_err(refused)
-        })
+        };
+        Box::pin(work.instrument(info_span!("participant", room, participant)))
     }
 
-    fn leave<'a>(&'a self, _room: &'a str, participant: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
-        Box::pin(async move {
+    fn leave<'a>(&'a self, room: &'a str, participant: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
+        let work = async move {
             let Some(place) = self.forget_participant(participant) else { return Ok(()) };
             match self.workers[place.worker].leave(place.id).await {
                 Ok(()) | Err(SfuError::NoSuchParticipant(_)) => Ok(()),
                 Err(error) => Err(refused(error)),
             }
-        })
+        };
+        Box::pin(work.instrument(info_span!("participant", room, participant)))
     }
 
     fn set_muted<'a>(

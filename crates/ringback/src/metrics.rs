@@ -1,11 +1,15 @@
-//! What an operator watches, in the text format that Prometheus scrapes (OpenMetrics 1.0): sessions, calls by outcome, notes by state, and what each media
-//! worker has counted. Read when asked; nothing here runs per packet, and nothing names a user.
+//! What an operator watches, in the text format that Prometheus scrapes (OpenMetrics 1.0): sessions, calls by outcome, notes by state, how far the log of events and
+//! its webhooks have come, and what each media worker has counted. Read when asked; nothing here runs per packet, and nothing names a user.
 
+use std::sync::Arc;
+
+use dashmap::DashMap;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use ringback_sfu::WorkerStatistics;
 use ringback_signaling::SignalingStatistics;
@@ -30,11 +34,52 @@ struct WorkerLabels {
     worker: usize,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    webhook: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PostLabels {
+    webhook: String,
+    outcome: String,
+}
+
 /// What the engine itself has counted since it began. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Counts {
     calls: Family<CallLabels, Counter>,
     notes: Family<NoteLabels, Counter>,
+    events_lost: Counter,
+    event_delay: Histogram,
+    webhook_posts: Family<PostLabels, Counter>,
+    webhook_delay: Family<WebhookLabels, Histogram>,
+    /// How far each webhook has come.
+    webhooks_done: Arc<DashMap<String, u64>>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            calls: Family::default(),
+            notes: Family::default(),
+            events_lost: Counter::default(),
+            event_delay: delays(),
+            webhook_posts: Family::default(),
+            webhook_delay: Family::new_with_constructor(delays),
+            webhooks_done: Arc::default(),
+        }
+    }
+}
+
+/// Delays in seconds: from a millisecond, four times as much with each bucket, to more than an hour.
+fn delays() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 4.0, 12))
+}
+
+/// From one time in Unix milliseconds to another, in seconds.
+fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1_000.0
 }
 
 impl Counts {
@@ -48,8 +93,40 @@ impl Counts {
         self.notes.get_or_create(&NoteLabels { kind: kind.to_owned(), event: event.to_owned() }).inc();
     }
 
-    /// Everything as text.
-    pub(crate) fn text(&self, signaling: &SignalingStatistics, workers: &[WorkerStatistics]) -> String {
+    /// An event that happened at `at` was put into the log, in Unix milliseconds.
+    pub(crate) fn logged(&self, at: u64, now: u64) {
+        self.event_delay.observe(seconds(at, now));
+    }
+
+    /// So many events could not be put into the log.
+    pub(crate) fn events_lost(&self, events: u64) {
+        self.events_lost.inc_by(events);
+    }
+
+    /// An event was posted: `taken`, `refused`, `gone` or `failed`.
+    pub(crate) fn webhook_posted(&self, webhook: &str, outcome: &str) {
+        self.webhook_posts
+            .get_or_create(&PostLabels { webhook: webhook.to_owned(), outcome: outcome.to_owned() })
+            .inc();
+    }
+
+    /// The receiver has taken an event that happened at `at`, in Unix milliseconds.
+    pub(crate) fn webhook_delay(&self, webhook: &str, at: u64, now: u64) {
+        self.webhook_delay.get_or_create(&WebhookLabels { webhook: webhook.to_owned() }).observe(seconds(at, now));
+    }
+
+    /// A webhook is done with all events up to this one.
+    pub(crate) fn webhook_done(&self, webhook: &str, sequence: u64) {
+        self.webhooks_done.insert(webhook.to_owned(), sequence);
+    }
+
+    /// Everything as text; `newest` is the last event of the log, where there is one.
+    pub(crate) fn text(
+        &self,
+        signaling: &SignalingStatistics,
+        workers: &[WorkerStatistics],
+        newest: Option<u64>,
+    ) -> String {
         let mut registry = Registry::with_prefix("ringback");
         registry.register("calls", "Calls that are over, by kind and outcome", self.calls.clone());
         registry.register("notes", "What happened to notes, by kind of note and event", self.notes.clone());
@@ -61,6 +138,16 @@ impl Counts {
         now(&mut registry, "sessions", "Live signaling sessions", signaling.sessions);
         now(&mut registry, "calls_live", "Calls that ring or are active", signaling.live_calls);
         now(&mut registry, "rooms_occupied", "Rooms with somebody in them", signaling.occupied_rooms);
+        now(&mut registry, "workers", "Media workers that run", workers.len());
+        if let Some(newest) = newest {
+            now(
+                &mut registry,
+                "event_log_sequence",
+                "The last event of the log",
+                usize::try_from(newest).unwrap_or(usize::MAX),
+            );
+            self.register_events(&mut registry, newest);
+        }
         for (name, help, value) in HELD {
             let family = Family::<WorkerLabels, Gauge>::default();
             for (worker, statistics) in workers.iter().enumerate() {
@@ -82,6 +169,27 @@ impl Counts {
             tracing::error!(%error, "metrics cannot be written");
         }
         text
+    }
+
+    fn register_events(&self, registry: &mut Registry, newest: u64) {
+        registry.register("events_lost", "Events that could not be put into the log", self.events_lost.clone());
+        registry.register(
+            "event_log_delay_seconds",
+            "From what happened until it is in the log",
+            self.event_delay.clone(),
+        );
+        registry.register("webhook_posts", "Events posted, each time, by what came of it", self.webhook_posts.clone());
+        registry.register(
+            "webhook_delay_seconds",
+            "From what happened until the receiver has taken it",
+            self.webhook_delay.clone(),
+        );
+        let backlog = Family::<WebhookLabels, Gauge>::default();
+        for webhook in self.webhooks_done.iter() {
+            let waiting = i64::try_from(newest.saturating_sub(*webhook.value())).unwrap_or(i64::MAX);
+            backlog.get_or_create(&WebhookLabels { webhook: webhook.key().clone() }).set(waiting);
+        }
+        registry.register("webhook_backlog", "Events of the log that the receiver has not taken yet", backlog);
     }
 }
 
@@ -108,6 +216,7 @@ const COUNTED: &[Read<u64>] = &[
     ("worker_datagrams_dropped", "Datagrams the system did not take", |of| of.datagrams_dropped),
     ("worker_panics", "Rooms and connections that a bug ended", |of| of.panics),
     ("worker_data_dropped", "Data-channel messages that the engine did not take", |of| of.data_dropped),
+    ("worker_voices_decoded", "Voice packets decoded because their client tells no levels", |of| of.voices_decoded),
 ];
 
 #[cfg(test)]
@@ -124,16 +233,32 @@ mod tests {
         let mut worker = WorkerStatistics::default();
         worker.packets_forwarded = 7;
         let signaling = SignalingStatistics { sessions: 3, live_calls: 1, occupied_rooms: 1 };
-        let text = counts.text(&signaling, &[worker, WorkerStatistics::default()]);
+        let workers = [worker, WorkerStatistics::default()];
+        let text = counts.text(&signaling, &workers, None);
         for line in [
             "ringback_calls_total{kind=\"voice\",outcome=\"no_answer\"} 2",
             "ringback_notes_total{kind=\"voice\",event=\"note.sent\"} 1",
             "ringback_sessions 3",
+            "ringback_workers 2",
             "ringback_worker_packets_forwarded_total{worker=\"0\"} 7",
             "ringback_worker_packets_forwarded_total{worker=\"1\"} 0",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
+        assert!(!text.contains("event_log"), "there is no log");
+
+        counts.webhook_done("billing", 40);
+        counts.webhook_posted("billing", "refused");
+        counts.logged(1_000, 1_500);
+        let text = counts.text(&signaling, &workers, Some(42));
+        for line in [
+            "ringback_event_log_sequence 42",
+            "ringback_webhook_backlog{webhook=\"billing\"} 2",
+            "ringback_webhook_posts_total{webhook=\"billing\",outcome=\"refused\"} 1",
+            "ringback_event_log_delay_seconds_sum 0.5",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+        }
     }
 }

@@ -65,7 +65,8 @@ impl NoteDesk {
         match signaling.may_leave_note(from, to).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::info!(%error, "no note is offered");
+                // In the embedder's words, which may name people.
+                tracing::debug!(%error, "no note is offered");
                 false
             }
         }

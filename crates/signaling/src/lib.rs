@@ -40,4 +40,4 @@ mod whip;
 pub use config::SignalingConfig;
 pub use error::SignalingError;
 pub use signaling::{Signaling, SignalingStatistics};
-pub use signaling_event::SignalingEvent;
+pub use signaling_event::{EventSink, SignalingEvent};

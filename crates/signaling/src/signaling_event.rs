@@ -122,20 +122,30 @@ pub enum SignalingEvent {
 /// How many events may wait for the receiver. Signaling never waits for it: a receiver that falls further behind loses events, and is told how many.
 const CAPACITY: usize = 16 * 1024;
 
-/// The sending end; never blocks.
+/// The sending end of a bounded channel of events. It never waits: what there is no room for is counted, and told as [`SignalingEvent::Lost`]
+/// once there is room again.
 #[derive(Debug)]
-pub(crate) struct EventSink {
+pub struct EventSink {
     sender: mpsc::Sender<SignalingEvent>,
     lost: u64,
 }
 
 impl EventSink {
     pub(crate) fn new() -> (Self, mpsc::Receiver<SignalingEvent>) {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
+        Self::with_room_for(CAPACITY)
+    }
+
+    /// A channel in which so many events may wait; room is taken up as they come.
+    ///
+    /// # Panics
+    /// Where that is none, or more than the channel can count.
+    pub fn with_room_for(events: usize) -> (Self, mpsc::Receiver<SignalingEvent>) {
+        let (sender, receiver) = mpsc::channel(events);
         (Self { sender, lost: 0 }, receiver)
     }
 
-    pub(crate) fn send(&mut self, event: SignalingEvent) {
+    /// Sends an event, if there is room and somebody to receive it.
+    pub fn send(&mut self, event: SignalingEvent) {
         if self.lost > 0 {
             match self.sender.try_send(SignalingEvent::Lost { events: self.lost }) {
                 Ok(()) => self.lost = 0,

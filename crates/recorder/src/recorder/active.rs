@@ -147,7 +147,15 @@ impl Active {
                 NoteOutput::Changed => self.changed(inner, part).await,
                 NoteOutput::SendDue => {
                     if let Err(error) = Box::pin(self.send_locked(inner, part)).await {
-                        tracing::warn!(%error, note = part.row.id, "a draft that was to be sent by itself is not");
+                        match &error {
+                            // In the words of whoever moderates, which may name people.
+                            RecorderError::Refused(_) => {
+                                tracing::warn!(note = part.row.id, "a draft that was to be sent by itself is refused");
+                            }
+                            _ => {
+                                tracing::warn!(%error, note = part.row.id, "a draft that was to be sent by itself is not");
+                            }
+                        }
                         let again = matches!(error, RecorderError::Database { .. } | RecorderError::Bytes { .. });
                         let _ = part.note.handle(now(), NoteInput::NotSent { again });
                     }

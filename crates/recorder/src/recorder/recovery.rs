@@ -85,6 +85,9 @@ impl Inner {
             let keys = self.store.forget_before(unix_ms().saturating_sub(millis(retention))).await?;
             self.delete_all(keys).await;
         }
+        if let Some(retention) = self.config.event_retention {
+            self.store.forget_events_before(unix_ms().saturating_sub(millis(retention))).await?;
+        }
         let old = unix_ms().saturating_sub(millis(YOUNG));
         let kept = self.bytes.keys("notes").await?;
         let in_use = self.store.keys_in_use().await?;

@@ -2,12 +2,13 @@
 
 use sqlx::AnyConnection;
 
+use super::events::append;
 use super::rows::{integer, kind_name, text};
-use super::{CallRow, Cursor, NoteRow, Page, Store, ThreadEntry, failed};
+use super::{CallRow, Cursor, NewEvent, NoteRow, Page, Store, ThreadEntry, failed};
 use crate::error::RecorderError;
 
 impl Store {
-    /// Keeps a call. The same call again changes nothing; false then.
+    /// Keeps a call, and tells of it in the log as `call.ended` with its details. The same call again changes nothing; false then.
     ///
     /// # Errors
     /// Where the database fails.
@@ -46,7 +47,9 @@ impl Store {
             .await
             .map_err(&failed)?;
         }
-        work.commit().await.map_err(&failed)?;
+        let event = NewEvent { at: call.ended_at, kind: "call.ended".to_owned(), body: call.details.clone() };
+        let newest = append(&[event], &mut work).await.map_err(&failed)?;
+        self.commit(work, newest).await.map_err(&failed)?;
         Ok(true)
     }
 

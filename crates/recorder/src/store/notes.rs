@@ -1,11 +1,14 @@
-//! Notes, who has heard them, and inboxes. A change of state says in SQL from which states it may come, so that of two at once one wins.
+//! Notes, who has heard them, and inboxes. A change of state says in SQL from which states it may come, so that of two at once one wins, and is told in the log
+//! of events in the same transaction.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::{Any, AnyConnection, Row, Transaction};
 
+use super::note_events::{NoteNews, note_now};
 use super::rows::{integer, kind_name, natural, optional, text};
 use super::{Cursor, Draft, NoteRow, Page, Recipient, Store, failed};
 use crate::error::RecorderError;
 use crate::note::NoteState;
+use crate::recorder::NoteEvent;
 
 impl Store {
     /// Keeps a new note. Where its call has one already, that one is returned.
@@ -44,28 +47,39 @@ impl Store {
         }
         let row = sqlx::query("SELECT * FROM notes WHERE call_id = $1").bind(&note.call).fetch_one(&mut *work);
         let kept = with_recipients(NoteRow::of(&row.await.map_err(&failed)?)?, &mut work).await?;
-        work.commit().await.map_err(&failed)?;
+        let news = NoteNews { note: kept.clone(), event: NoteEvent::State(kept.state), user: None };
+        self.tell_and_commit(work, (inserted.rows_affected() > 0).then_some(news)).await.map_err(&failed)?;
         Ok(kept)
     }
 
-    /// Keeps where an unfinished note stands. A note that is over stays as it is; false then.
+    /// Keeps where an unfinished note stands, and tells of it where it is another state than before. A note that is over stays as it is; false then.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn put_state(&self, note: &NoteRow) -> Result<bool, RecorderError> {
-        let changed = sqlx::query(
-            "UPDATE notes SET state = $2, take = $3, reason = $4, expires_at = $5
-             WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired')",
-        )
-        .bind(&note.id)
-        .bind(note.state.as_str())
-        .bind(i64::from(note.take))
-        .bind(&note.reason)
-        .bind(note.expires_at.map(integer))
-        .execute(&self.pool)
-        .await
-        .map_err(failed("keeping a note's state"))?;
-        Ok(changed.rows_affected() > 0)
+        let failed = failed("keeping a note's state");
+        let mut work = self.begin().await.map_err(&failed)?;
+        for same in [false, true] {
+            let kept = sqlx::query(
+                "UPDATE notes SET state = $2, take = $3, reason = $4, expires_at = $5
+                 WHERE id = $1 AND state NOT IN ('sent', 'discarded', 'expired') AND (state = $2) = ($6 = 1)",
+            )
+            .bind(&note.id)
+            .bind(note.state.as_str())
+            .bind(i64::from(note.take))
+            .bind(&note.reason)
+            .bind(note.expires_at.map(integer))
+            .bind(i64::from(same))
+            .execute(&mut *work)
+            .await
+            .map_err(&failed)?;
+            match kept.rows_affected() {
+                0 => {}
+                _ if same => return work.commit().await.map(|()| true).map_err(&failed),
+                changed => return self.tell_state(work, &note.id, note.state, changed).await,
+            }
+        }
+        Ok(false)
     }
 
     /// Keeps a take whose bytes are there. The keys that nothing refers to any more are returned, to be deleted.
@@ -108,16 +122,37 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn send(&self, note: &str, at: u64) -> Result<bool, RecorderError> {
+        let failed = failed("sending a note");
+        let mut work = self.begin().await.map_err(&failed)?;
         let sent = sqlx::query(
             "UPDATE notes SET state = 'sent', sent_at = $2, expires_at = NULL
              WHERE id = $1 AND state = 'draft' AND file_key IS NOT NULL",
         )
         .bind(note)
         .bind(integer(at))
-        .execute(&self.pool)
+        .execute(&mut *work)
         .await
-        .map_err(failed("sending a note"))?;
-        Ok(sent.rows_affected() > 0)
+        .map_err(&failed)?;
+        self.tell_state(work, note, NoteState::Sent, sent.rows_affected()).await
+    }
+
+    /// Commits a change of state, with its event, if there was one.
+    async fn tell_state(
+        &self,
+        mut work: Transaction<'static, Any>,
+        note: &str,
+        state: NoteState,
+        changed: u64,
+    ) -> Result<bool, RecorderError> {
+        let news = match changed {
+            0 => None,
+            _ => {
+                let note = note_now(note, &mut work).await?;
+                Some(NoteNews { note, event: NoteEvent::State(state), user: None })
+            }
+        };
+        self.tell_and_commit(work, news).await.map_err(failed("keeping a note's state"))?;
+        Ok(changed > 0)
     }
 
     /// Takes a note that is not sent to its end, and forgets its take, whose keys are returned, to be deleted.
@@ -137,8 +172,8 @@ impl Store {
         .execute(&mut *work)
         .await
         .map_err(&failed)?;
-        work.commit().await.map_err(&failed)?;
-        Ok(if ended.rows_affected() > 0 { before } else { Vec::new() })
+        let ended = self.tell_state(work, note, state, ended.rows_affected()).await?;
+        Ok(if ended { before } else { Vec::new() })
     }
 
     /// One note, whoever asks.
@@ -230,6 +265,8 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn put_heard(&self, note: &str, user: &str, heard_at: Option<u64>) -> Result<bool, RecorderError> {
+        let failed = failed("marking a note as heard");
+        let mut work = self.begin().await.map_err(&failed)?;
         let changed = sqlx::query(
             "UPDATE note_recipients SET heard_at = $3
              WHERE note_id = $1 AND user_id = $2 AND deleted = 0 AND (heard_at IS NULL) = ($4 = 1)
@@ -239,10 +276,16 @@ impl Store {
         .bind(user)
         .bind(heard_at.map(integer))
         .bind(i64::from(heard_at.is_some()))
-        .execute(&self.pool)
+        .execute(&mut *work)
         .await
-        .map_err(failed("marking a note as heard"))?;
-        Ok(changed.rows_affected() > 0)
+        .map_err(&failed)?;
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let event = if heard_at.is_some() { NoteEvent::Heard } else { NoteEvent::Unheard };
+        let news = NoteNews { note: note_now(note, &mut work).await?, event, user: Some(user) };
+        self.tell_and_commit(work, Some(news)).await.map_err(&failed)?;
+        Ok(true)
     }
 
     /// Takes a sent note away from one of those it concerns. Once nobody has it any more its row goes, and the keys of its bytes are returned, to be
@@ -265,13 +308,14 @@ impl Store {
         if taken == 0 {
             return Ok(None);
         }
+        let news = NoteNews { note: note_now(note, &mut work).await?, event: NoteEvent::Deleted, user: Some(user) };
         let before = keys(note, &mut work).await?;
         let gone = sqlx::query(
             "DELETE FROM notes WHERE id = $1 AND deleted_by_sender = 1
                AND NOT EXISTS (SELECT 1 FROM note_recipients WHERE note_id = $1 AND deleted = 0)",
         );
         let gone = gone.bind(note).execute(&mut *work).await.map_err(&failed)?.rows_affected();
-        work.commit().await.map_err(&failed)?;
+        self.tell_and_commit(work, Some(news)).await.map_err(&failed)?;
         Ok(Some(if gone > 0 { before } else { Vec::new() }))
     }
 
