@@ -27,6 +27,7 @@ pub struct EngineBuilder {
     media: Vec<SocketAddr>,
     announce: Vec<IpAddr>,
     workers: usize,
+    ice_tcp: bool,
     tokens: Option<TokenVerifier>,
     ice_servers: Vec<IceServer>,
     turn_servers: Vec<TurnServer>,
@@ -56,6 +57,7 @@ impl EngineBuilder {
             media: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8189))],
             announce: Vec::new(),
             workers: 1,
+            ice_tcp: true,
             tokens: None,
             ice_servers: Vec::new(),
             turn_servers: Vec::new(),
@@ -69,7 +71,7 @@ impl EngineBuilder {
         }
     }
 
-    /// The UDP addresses of media, at most one of each IP version; by default 127.0.0.1:8189. Worker i listens on port + i; port 0 takes any free one.
+    /// The addresses of media, UDP and TCP, at most one of each IP version; by default 127.0.0.1:8189. Worker i listens on port + i; port 0 takes any free one.
     pub fn media(mut self, addresses: &[SocketAddr]) -> Self {
         self.media = addresses.to_vec();
         self
@@ -86,6 +88,13 @@ impl EngineBuilder {
     /// workers serve more rooms at once, not larger ones.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
+        self
+    }
+
+    /// Whether media ports take TCP connections too (ICE-TCP), by default they do: browsers use them where a network lets no UDP out. Without it a media
+    /// port needs only UDP, and such clients need a TURN server.
+    pub fn ice_tcp(mut self, ice_tcp: bool) -> Self {
+        self.ice_tcp = ice_tcp;
         self
     }
 
@@ -176,6 +185,7 @@ impl EngineBuilder {
         for worker in 0..self.workers {
             let mut config = WorkerConfig::new(ports(&self.media, worker)?, certificate.clone());
             config.announce = self.announce.clone();
+            config.ice_tcp = self.ice_tcp;
             let (handle, receiver) = Worker::spawn(config).map_err(|source| EngineError::Worker { worker, source })?;
             workers.push(handle);
             events.push(receiver);
