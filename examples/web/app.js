@@ -107,7 +107,8 @@ async function enter(name) {
       }
       return (await login(name)).token;
     };
-    const opened = await Ringback.connect({ url: ws, token: source, device: deviceId() });
+    const iceTransportPolicy = parameters.get("ice") === "relay" ? "relay" : "all";
+    const opened = await Ringback.connect({ url: ws, token: source, device: deviceId(), iceTransportPolicy });
     session = opened;
     localStorage.setItem("ringback.name", name);
     welcome(opened);
