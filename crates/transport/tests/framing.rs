@@ -89,7 +89,7 @@ fn an_empty_packet_is_passed_over_and_a_byte_at_a_time_is_enough() {
 #[test]
 fn a_packet_that_is_too_long_is_refused_by_its_length_alone() {
     let longest = vec![7; MAX_FRAME];
-    assert_eq!(read(&framed(&[longest.clone()]), &[100]).unwrap(), [longest]);
+    assert_eq!(read(&framed(std::slice::from_ref(&longest)), &[100]).unwrap(), [longest]);
     let len = MAX_FRAME + 1;
     let begun = (len as u16).to_be_bytes();
     assert_eq!(read(&begun, &[1]).unwrap_err(), FrameTooLong { len });

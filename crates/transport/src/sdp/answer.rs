@@ -132,7 +132,8 @@ impl Answer<'_> {
         // Below whatever UDP can have but a relay, so that TCP carries media only where UDP does not.
         const TCP_HOST_PREFERENCE: u32 = 90;
         const PASSIVE: u32 = 4;
-        let priority = |type_preference: u32, local_preference: u32| (type_preference << 24) | (local_preference << 8) | 255;
+        let priority =
+            |type_preference: u32, local_preference: u32| (type_preference << 24) | (local_preference << 8) | 255;
         let mut foundation = 0;
         for (position, address) in self.candidates.iter().enumerate() {
             let local_preference = u32::from(u16::MAX) - (position as u32).min(u32::from(u16::MAX));
