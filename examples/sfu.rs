@@ -24,9 +24,12 @@ struct Arguments {
     /// Where the page and the signaling listen [default: 127.0.0.1:8080, with --tls 0.0.0.0:8443]
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// Where media listens: one UDP port, repeatable for IPv4 and IPv6 [default: the address of --listen, port 8189]
+    /// Where media listens: one port, UDP and TCP, repeatable for IPv4 and IPv6 [default: the address of --listen, port 8189]
     #[arg(long)]
     media: Vec<SocketAddr>,
+    /// Take media over UDP only
+    #[arg(long)]
+    no_ice_tcp: bool,
     /// An address that clients reach the media port under, repeatable [default: the bound ones]
     #[arg(long)]
     announce: Vec<IpAddr>,
@@ -109,6 +112,7 @@ async fn main() -> anyhow::Result<()> {
         .media(&media)
         .announce(&announce)
         .codecs(CodecPreferences::default().preferring(arguments.codec.iter().copied()))
+        .ice_tcp(!arguments.no_ice_tcp)
         .tokens(TokenVerifier::hs256(&secret)?)
         .ring_time(std::time::Duration::from_secs(arguments.ring))
         .start()

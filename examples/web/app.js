@@ -97,7 +97,7 @@ async function enter(name) {
   byId("enter-error").textContent = "";
   button.disabled = true;
   try {
-    const { token, ws } = await login(name);
+    const { token, ws } = await retrying(() => login(name));
     // A token source, so that a session that outlives its token gets a fresh one.
     let first = true;
     const source = async () => {
@@ -107,7 +107,9 @@ async function enter(name) {
       }
       return (await login(name)).token;
     };
-    const opened = await Ringback.connect({ url: ws, token: source, device: deviceId() });
+    const iceTransportPolicy = parameters.get("ice") === "relay" ? "relay" : "all";
+    const connect = () => Ringback.connect({ url: ws, token: source, device: deviceId(), iceTransportPolicy });
+    const opened = await retrying(connect);
     session = opened;
     localStorage.setItem("ringback.name", name);
     welcome(opened);
@@ -115,6 +117,23 @@ async function enter(name) {
     byId("enter-error").textContent = errorText(error);
   } finally {
     button.disabled = false;
+  }
+}
+
+/**
+ * A network that is just changing (Wi-Fi comes up, a VPN connects) breaks off what is under way; once more, and it works.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @returns {Promise<T>}
+ */
+async function retrying(ask) {
+  for (let again = 2; ; again--) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (again === 0 || /** @type {{code?: string}} */ (error).code !== "disconnected") throw error;
+      await new Promise((resolve) => setTimeout(resolve, 700));
+    }
   }
 }
 

@@ -75,7 +75,7 @@ export class Call extends Emitter {
   /**
    * Made by `Session`.
    * @param {SignalingSocket} socket
-   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], room?: {iceServers?: RTCIceServer[], slots?: number}, callBack?: (record: CallRecord) => Call}} what `callBack` makes the call that a late answer places
+   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], room?: {iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}, callBack?: (record: CallRecord) => Call}} what `callBack` makes the call that a late answer places
    */
   constructor(socket, { direction, kind, from, to, room, callBack }) {
     super();

@@ -40,10 +40,10 @@ export class MediaConnection extends Emitter {
   /** @type {Record<Source, RTCRtpTransceiver>} */
   #lines;
 
-  /** @param {{iceServers?: RTCIceServer[], slots?: number}} [options] */
-  constructor({ iceServers = [], slots = DEFAULT_SLOTS } = {}) {
+  /** @param {{iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}} [options] */
+  constructor({ iceServers = [], iceTransportPolicy = "all", slots = DEFAULT_SLOTS } = {}) {
     super();
-    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    const peer = new RTCPeerConnection({ iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" });
     this.peer = peer;
     const published = new MediaStream();
     this.#lines = {

@@ -80,7 +80,7 @@ export class Room extends Emitter {
 
   /**
    * @param {SignalingSocket} socket
-   * @param {{iceServers?: RTCIceServer[], slots?: number}} [options]
+   * @param {{iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}} [options]
    */
   constructor(socket, options = {}) {
     super();

@@ -28,6 +28,7 @@ const GONE = new Set(["not_found", "forbidden", "conflict"]);
  * @property {import("./socket.js").TokenSource} token
  * @property {string} [device] stable id of this device; a newer session of the same device replaces this one
  * @property {number} [slots] receive slots of each kind
+ * @property {RTCIceTransportPolicy} [iceTransportPolicy] `"relay"`: media goes over a TURN server only; without one there is none
  */
 
 /**
@@ -47,6 +48,7 @@ export class Session extends Emitter {
   device = "";
   #socket;
   #slots;
+  #iceTransportPolicy;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
   /** Rooms without a call that goes on: joined by their id, or kept for a note. @type {Set<Room>} */
@@ -57,9 +59,10 @@ export class Session extends Emitter {
   #unanswered;
 
   /** Use `Ringback.connect`. @param {SessionOptions} options */
-  constructor({ url, token, device, slots }) {
+  constructor({ url, token, device, slots, iceTransportPolicy }) {
     super();
     this.#slots = slots;
+    this.#iceTransportPolicy = iceTransportPolicy;
     this.#socket = new SignalingSocket(url, token, device);
     const http = new Http(this.#socket);
     const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
@@ -189,7 +192,7 @@ export class Session extends Emitter {
   }
 
   #roomOptions() {
-    return { iceServers: this.#iceServers, slots: this.#slots };
+    return { iceServers: this.#iceServers, iceTransportPolicy: this.#iceTransportPolicy, slots: this.#slots };
   }
 
   /** @param {Call} call */

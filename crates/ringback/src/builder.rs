@@ -32,6 +32,7 @@ pub struct EngineBuilder {
     announce: Vec<IpAddr>,
     workers: usize,
     codecs: CodecPreferences,
+    ice_tcp: bool,
     tokens: Option<TokenVerifier>,
     ice_servers: Vec<IceServer>,
     turn_servers: Vec<TurnServer>,
@@ -65,6 +66,7 @@ impl EngineBuilder {
             announce: Vec::new(),
             workers: 1,
             codecs: CodecPreferences::default(),
+            ice_tcp: true,
             tokens: None,
             ice_servers: Vec::new(),
             turn_servers: Vec::new(),
@@ -80,7 +82,7 @@ impl EngineBuilder {
         }
     }
 
-    /// The UDP addresses of media, at most one of each IP version; by default 127.0.0.1:8189. Worker i listens on port + i; port 0 takes any free one.
+    /// The addresses of media, UDP and TCP, at most one of each IP version; by default 127.0.0.1:8189. Worker i listens on port + i; port 0 takes any free one.
     pub fn media(mut self, addresses: &[SocketAddr]) -> Self {
         self.media = addresses.to_vec();
         self
@@ -105,6 +107,13 @@ impl EngineBuilder {
     /// kept as voice: the recorder takes no other pictures (docs/codecs.md).
     pub fn codecs(mut self, codecs: impl Into<CodecPreferences>) -> Self {
         self.codecs = codecs.into();
+        self
+    }
+
+    /// Whether media ports take TCP connections too (ICE-TCP), by default they do: browsers use them where a network lets no UDP out. Without it a media
+    /// port needs only UDP, and such clients need a TURN server.
+    pub fn ice_tcp(mut self, ice_tcp: bool) -> Self {
+        self.ice_tcp = ice_tcp;
         self
     }
 
@@ -213,6 +222,7 @@ impl EngineBuilder {
             let mut config = WorkerConfig::new(ports(&self.media, worker)?, certificate.clone());
             config.announce = self.announce.clone();
             config.codecs = self.codecs.clone();
+            config.ice_tcp = self.ice_tcp;
             let (handle, receiver) = Worker::spawn(config).map_err(|source| EngineError::Worker { worker, source })?;
             workers.push(handle);
             events.push(receiver);

@@ -199,6 +199,7 @@ type Read<N> = (&'static str, &'static str, fn(&WorkerStatistics) -> N);
 const HELD: &[Read<usize>] = &[
     ("worker_rooms", "Open rooms", |of| of.rooms),
     ("worker_participants", "Participants in them", |of| of.participants),
+    ("worker_streams", "TCP connections", |of| of.streams),
 ];
 
 /// What a worker has counted since it began.
@@ -214,6 +215,10 @@ const COUNTED: &[Read<u64>] = &[
     ("worker_packets_unsent", "RTP packets that could not be sealed or queued", |of| of.packets_unsent),
     ("worker_datagrams_sent", "Datagrams the system took", |of| of.datagrams_sent),
     ("worker_datagrams_dropped", "Datagrams the system did not take", |of| of.datagrams_dropped),
+    ("worker_streams_refused", "TCP connections ended before they had proved anything", |of| of.streams_refused),
+    ("worker_streams_congested", "Times that video was left out for want of room on a TCP connection", |of| {
+        of.streams_congested
+    }),
     ("worker_panics", "Rooms and connections that a bug ended", |of| of.panics),
     ("worker_data_dropped", "Data-channel messages that the engine did not take", |of| of.data_dropped),
     ("worker_voices_decoded", "Voice packets decoded because their client tells no levels", |of| of.voices_decoded),

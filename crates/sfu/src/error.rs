@@ -21,6 +21,16 @@ pub enum SfuError {
         /// What the system said.
         source: io::Error,
     },
+    /// The TCP side of a media port could not be bound.
+    #[error(
+        "cannot bind ICE-TCP to {address}, beside UDP: {source}; free that TCP port, take another, or switch ICE-TCP off"
+    )]
+    BindTcp {
+        /// The address of both.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The configuration cannot work.
     #[error("the worker's configuration is wrong: {0}")]
     Configuration(&'static str),

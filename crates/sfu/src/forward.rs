@@ -23,6 +23,11 @@ pub(crate) trait PacketSink {
 
     /// Queues one compound RTCP packet; `write` fills it and returns its length, 0 for nothing after all.
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize);
+
+    /// Whether so much waits for a member already that their video should not wait too. Never over UDP, where nothing waits.
+    fn is_congested(&self, _to: usize) -> bool {
+        false
+    }
 }
 
 /// What a packet says of its frame, for the codecs that number their frames.

@@ -134,12 +134,18 @@ impl Subscriber {
         sink: &mut S,
     ) -> Option<u32> {
         let slot = self.slots.get_mut(target.slot as usize)?;
+        let flows = slot.flows(from.key, packet.ssrc);
+        if !flows && !slot.may_switch(from.key, packet) {
+            return None;
+        }
+        if slot.must_wait(packet, sink.is_congested(target.member as usize)) {
+            return None;
+        }
+        let goes_on = std::mem::take(&mut slot.cut_off);
         let mut switched = None;
-        if !slot.flows(from.key, packet.ssrc) {
-            if !slot.may_switch(from.key, packet) {
-                return None;
-            }
-            switched = Some(slot.switch(now, from.key, packet));
+        if !flows || goes_on {
+            let timestamp = slot.switch(now, from.key, packet);
+            switched = (!flows).then_some(timestamp);
         }
         let send_time = self.clock.at(now);
         if slot.forward(now, from.store_id, packet, (self.transport_sequence, send_time), target.member as usize, sink)

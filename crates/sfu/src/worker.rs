@@ -1,7 +1,7 @@
-//! A media worker: one task that owns UDP sockets, the connections on them and their rooms. Nothing is shared with other tasks:
-//! commands come in and events go out over bounded channels, so that the packet path needs no lock. `worker/driver.rs` is the
-//! loop, `worker/handle.rs` the other end of the channel. Negotiation runs on the caller's task, so that a long offer delays nobody's
-//! media.
+//! A media worker: one task that owns UDP sockets, TCP listeners on the same ports, the connections on them and their rooms. Nothing is
+//! shared with other tasks: commands come in and events go out over bounded channels, so that the packet path needs no lock.
+//! `worker/driver.rs` is the loop, `worker/handle.rs` the other end of the channel. Negotiation runs on the caller's task, so that a
+//! long offer delays nobody's media.
 
 mod deadlines;
 mod driver;
@@ -9,15 +9,18 @@ mod handle;
 mod outbox;
 mod peer;
 mod routes;
+mod streams;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ringback_transport::dtls::Certificate;
+use ringback_transport::path::Link;
 use ringback_transport::sdp::CodecPreferences;
-use ringback_transport::socket::UdpSocket;
+use ringback_transport::socket::{Readiness, TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
 use crate::error::SfuError;
@@ -61,6 +64,9 @@ pub struct WorkerConfig {
     pub announce: Vec<IpAddr>,
     /// The certificate of all its connections.
     pub certificate: Certificate,
+    /// Whether it takes TCP connections on the same ports (ICE-TCP, RFC 6544), for clients whose network lets no UDP out; unless told,
+    /// it does.
+    pub ice_tcp: bool,
     /// What it takes on at most.
     pub limits: Limits,
     /// The codecs that its rooms take.
@@ -68,10 +74,17 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// A worker on these addresses, with the default limits and codecs.
+    /// A worker on these addresses, UDP and TCP, with the default limits and codecs.
     #[must_use]
     pub fn new(bind: Vec<SocketAddr>, certificate: Certificate) -> Self {
-        Self { bind, announce: Vec::new(), certificate, limits: Limits::default(), codecs: CodecPreferences::default() }
+        Self {
+            bind,
+            announce: Vec::new(),
+            certificate,
+            ice_tcp: true,
+            limits: Limits::default(),
+            codecs: CodecPreferences::default(),
+        }
     }
 }
 
@@ -83,7 +96,13 @@ pub struct WorkerStatistics {
     pub rooms: usize,
     /// Participants in them.
     pub participants: usize,
-    /// Datagrams received.
+    /// TCP connections.
+    pub streams: usize,
+    /// TCP connections that were ended before they had proved to be a participant's.
+    pub streams_refused: u64,
+    /// Times that so much waited for a TCP connection that video was left out.
+    pub streams_congested: u64,
+    /// Datagrams received, and packets over TCP.
     pub datagrams_received: u64,
     /// Datagrams that belong to no connection: garbage, strangers, the departed.
     pub datagrams_unrouted: u64,
@@ -126,18 +145,47 @@ impl Worker {
         if config.bind.is_empty() || config.bind.len() > MAX_SOCKETS {
             return Err(SfuError::Configuration("`bind` needs one to four addresses"));
         }
-        let mut sockets = Vec::with_capacity(config.bind.len());
-        for &address in &config.bind {
-            sockets.push(UdpSocket::bind(address).map_err(|source| SfuError::Bind { address, source })?);
+        let readiness = Readiness::default();
+        let (mut sockets, mut listeners) = (Vec::with_capacity(config.bind.len()), Vec::new());
+        for (address, index) in config.bind.iter().zip(0..) {
+            let listen = config.ice_tcp.then_some((Link::socket(index), &readiness));
+            let (socket, listener) = bind(*address, listen)?;
+            sockets.push(socket);
+            listeners.extend(listener);
         }
         let bound: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_addr).collect();
         let candidates = candidates(&bound, &config.announce)?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = EventQueue::new(config.limits.events.max(1));
-        let driver = driver::Driver::new(sockets, inbox, events, &config);
+        let driver = driver::Driver::new(sockets, streams::Streams::new(listeners, readiness), inbox, events, &config);
         tokio::spawn(driver.run());
-        let shared = handle::Shared { bound, candidates, certificate: config.certificate, codecs: config.codecs };
+        let shared = handle::Shared {
+            bound,
+            candidates,
+            ice_tcp: config.ice_tcp,
+            certificate: config.certificate,
+            codecs: config.codecs,
+        };
         Ok((WorkerHandle::new(commands, Arc::new(shared)), receiver))
+    }
+}
+
+/// Free ports that are tried until one is free for TCP as well, where any will do.
+const FREE_PORTS: usize = 16;
+
+/// Binds a UDP socket and, where wanted, a TCP listener on its port.
+fn bind(address: SocketAddr, listen: Option<(Link, &Readiness)>) -> Result<(UdpSocket, Option<TcpListener>), SfuError> {
+    let mut tried = 0;
+    loop {
+        let socket = UdpSocket::bind(address).map_err(|source| SfuError::Bind { address, source })?;
+        let Some((link, readiness)) = listen else { return Ok((socket, None)) };
+        tried += 1;
+        let bound = socket.local_addr();
+        match TcpListener::bind(bound, link, readiness) {
+            Ok(listener) => return Ok((socket, Some(listener))),
+            Err(error) if address.port() == 0 && error.kind() == ErrorKind::AddrInUse && tried < FREE_PORTS => {}
+            Err(source) => return Err(SfuError::BindTcp { address: bound, source }),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ const PACKETS: usize = 400;
 #[test]
 fn forwarding_allocates_nothing_per_packet() {
     for video in [Format::Vp8, Format::Vp9, Format::H264, Format::Av1] {
-        let (counted, decoded) = steady(video, |call| call.send_voice(0, 0x80 | 30));
+        let (counted, decoded) = steady(video, |call| call.send_voice(0, 0x80 | 30), false);
         // Not per packet, yet now and then: a map or a ring that grows for good.
         assert!(counted <= 16, "{counted} allocations with {video:?}");
         assert_eq!(decoded, 0);
@@ -25,15 +25,21 @@ fn forwarding_allocates_nothing_per_packet() {
 }
 
 #[test]
+fn forwarding_over_tcp_allocates_nothing_per_packet() {
+    let (counted, _) = steady(Format::Vp8, |call| call.send_voice(0, 0x80 | 30), true);
+    assert!(counted <= 32, "{counted} allocations");
+}
+
+#[test]
 fn voices_that_are_decoded_allocate_nothing_per_packet() {
-    let (counted, decoded) = steady(Format::Vp8, |call| call.send_voice_without_level(0));
+    let (counted, decoded) = steady(Format::Vp8, |call| call.send_voice_without_level(0), false);
     // What they say makes lights go on and out, and each change is told to everybody.
     assert!(counted <= 100, "{counted} allocations");
     assert!(decoded >= PACKETS as u64 * 9 / 10, "{decoded}");
 }
 
 /// Lets one of four send a voice and a face until all has settled, and counts what the worker allocates from then on, and what is decoded.
-fn steady(video: Format, send_voice: fn(&mut Call)) -> (u64, u64) {
+fn steady(video: Format, send_voice: fn(&mut Call), over_tcp: bool) -> (u64, u64) {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // The worker runs on this thread, whose allocations are counted; the participants on another.
     let worker = runtime();
@@ -41,7 +47,10 @@ fn steady(video: Format, send_voice: fn(&mut Call)) -> (u64, u64) {
     let mut call = worker.block_on(async {
         let mut call = Call::new().await;
         for _ in 0..4 {
-            call.join(both).await;
+            let at = call.join(both).await;
+            if over_tcp {
+                call.peers[at].connect_tcp("127.0.0.1").await;
+            }
         }
         call.connect().await;
         // Buffers grow to what the media needs.

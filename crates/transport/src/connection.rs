@@ -4,7 +4,6 @@
 //! datagram; what ends the connection comes as an event.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use crate::demux::{DatagramKind, classify};
 use crate::dtls::{Certificate, DtlsAssociation, DtlsError, DtlsEvent, DtlsRole};
 use crate::error::TransportError;
 use crate::ice::{IceAgent, IceCredentials};
+use crate::path::Path;
 use crate::sctp::{Delivery, SctpAssociation, SctpError, SctpEvent};
 use crate::sdp::Fingerprint;
 use crate::srtp::{SrtpProfile, SrtpReceiver, SrtpSender};
@@ -54,16 +54,16 @@ pub enum ConnectionEvent {
         /// How media is protected.
         profile: SrtpProfile,
     },
-    /// The peer moved: send to the new address from now on.
-    AddressChanged {
-        /// Where it was.
-        from: SocketAddr,
-        /// Where it is.
-        to: SocketAddr,
+    /// The peer moved: it is reached by the new path from now on.
+    PathChanged {
+        /// The path before.
+        from: Path,
+        /// The path now.
+        to: Path,
     },
     /// The connection is over, because of this. Nothing follows.
     Failed(TransportError),
-    /// No authenticated check came from the selected address for 30 seconds. Nothing is sent until an ICE restart.
+    /// No authenticated check came by the selected path for 30 seconds. Nothing is sent until an ICE restart.
     ConsentLost,
     /// A data channel is open: the peer opened it, or has acknowledged ours.
     DataChannelOpen {
@@ -129,7 +129,7 @@ pub struct Connection {
     wants_sctp: bool,
     sctp: Option<Box<SctpAssociation>>,
     ended: bool,
-    stun_replies: VecDeque<(SocketAddr, Bytes)>,
+    stun_replies: VecDeque<(Path, Bytes)>,
     events: VecDeque<ConnectionEvent>,
 }
 
@@ -161,7 +161,7 @@ impl Connection {
     pub fn handle_datagram(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         datagram: &mut [u8],
     ) -> Result<Incoming, TransportError> {
         match classify(datagram) {
@@ -179,15 +179,15 @@ impl Connection {
         }
     }
 
-    /// What decrypts media from this address.
-    fn receiver_for(&mut self, from: SocketAddr) -> Result<&mut SrtpReceiver, TransportError> {
+    /// What decrypts media that comes by this path.
+    fn receiver_for(&mut self, from: Path) -> Result<&mut SrtpReceiver, TransportError> {
         if !self.ice.is_validated(from) {
-            return Err(TransportError::UnvalidatedAddress { from });
+            return Err(TransportError::UnvalidatedPath { from });
         }
         self.srtp.as_deref_mut().map(|srtp| &mut srtp.receiver).ok_or(TransportError::NotConnected)
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), TransportError> {
+    fn handle_stun(&mut self, now: Instant, from: Path, datagram: &[u8]) -> Result<(), TransportError> {
         if self.ended {
             return Err(TransportError::NotConnected);
         }
@@ -195,7 +195,7 @@ impl Connection {
         let outcome = self.ice.handle(now, from, datagram)?;
         self.stun_replies.extend(outcome.reply.map(|reply| (from, reply)));
         if let (Some(from), Some(to)) = (before, outcome.selected) {
-            self.events.push_back(ConnectionEvent::AddressChanged { from, to });
+            self.events.push_back(ConnectionEvent::PathChanged { from, to });
         }
         if self.ice.selected().is_some() {
             let started = self.dtls.start(now);
@@ -204,12 +204,12 @@ impl Connection {
         outcome.refused.map_or(Ok(()), |refused| Err(refused.into()))
     }
 
-    fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), TransportError> {
+    fn handle_dtls(&mut self, now: Instant, from: Path, datagram: &[u8]) -> Result<(), TransportError> {
         if self.ended {
             return Err(TransportError::NotConnected);
         }
         if !self.ice.is_validated(from) {
-            return Err(TransportError::UnvalidatedAddress { from });
+            return Err(TransportError::UnvalidatedPath { from });
         }
         let mut dtls_events = std::mem::take(&mut self.dtls_events);
         let handled = self.dtls.handle(now, datagram, &mut dtls_events);
@@ -290,16 +290,23 @@ impl Connection {
         }
     }
 
-    /// Where media goes: the selected address. `None` before the first valid check, and when consent is lost.
+    /// Where media goes: the selected path. `None` before the first valid check, when the path is no more, and when consent is
+    /// lost.
+    #[inline]
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn path(&self) -> Option<Path> {
         self.ice.selected().filter(|_| !self.ended)
     }
 
-    /// Whether datagrams from `address` are taken: it has proved lately that it is the peer's.
+    /// Whether datagrams that come by `path` are taken: it has proved lately that it is the peer's.
     #[must_use]
-    pub fn is_validated(&self, address: SocketAddr) -> bool {
-        self.ice.is_validated(address)
+    pub fn is_validated(&self, path: Path) -> bool {
+        self.ice.is_validated(path)
+    }
+
+    /// A path is no more: its TCP connection was closed. Media waits for the peer's next check by another.
+    pub fn forget_path(&mut self, path: Path) {
+        self.ice.forget(path);
     }
 
     /// The local ufrags by which [`request_username`](crate::ice::request_username) may name this connection.
@@ -310,7 +317,7 @@ impl Connection {
     /// Whether media can be sent right now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.srtp.is_some() && self.remote_address().is_some()
+        self.srtp.is_some() && self.path().is_some()
     }
 
     /// What seals outbound media. `None` before [`ConnectionEvent::Connected`] and after the end.
@@ -380,7 +387,7 @@ impl Connection {
     }
 
     /// The next datagram to send and where to: STUN, DTLS, SCTP in DTLS.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+    pub fn poll_transmit(&mut self) -> Option<(Path, Bytes)> {
         if let Some(reply) = self.stun_replies.pop_front() {
             return Some(reply);
         }

@@ -2,10 +2,9 @@
 //! whoever receives it decides who reads it, and an error about one datagram never says anything about the connection
 //! it arrived on.
 
-use std::net::SocketAddr;
-
 use crate::dtls::DtlsError;
 use crate::ice::IceError;
+use crate::path::Path;
 use crate::rtcp::RtcpError;
 use crate::rtp::RtpError;
 use crate::sctp::SctpError;
@@ -21,11 +20,11 @@ pub enum TransportError {
         /// Its length in bytes.
         len: usize,
     },
-    /// Something other than STUN came from an address that has not proved to be the peer's.
+    /// Something other than STUN came by a path that has not proved to be the peer's.
     #[error("{from} has not been validated by ICE")]
-    UnvalidatedAddress {
-        /// Where it came from.
-        from: SocketAddr,
+    UnvalidatedPath {
+        /// How it came.
+        from: Path,
     },
     /// The connection is not established yet, or has ended.
     #[error("not connected")]

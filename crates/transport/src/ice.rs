@@ -1,5 +1,5 @@
 //! The ICE-lite agent (RFC 8445, consent RFC 7675) of one peer, on `rtc-stun`: it answers connectivity checks,
-//! validates addresses, follows the controlling side's nomination to a new address, and knows when consent to send has
+//! validates paths, follows the controlling side's nomination to a new path, and knows when consent to send has
 //! run out. It is *not* a full agent: it gathers nothing, sends no checks of its own and is never in control. It owns
 //! no socket and no clock.
 
@@ -20,13 +20,14 @@ use rtc_stun::xoraddr::XorMappedAddress;
 
 use message::{Kind, StunMessage};
 
+use crate::path::Path;
 pub use crate::sdp::IceCredentials;
 
 /// How long media may flow after the last authenticated request from the selected address (RFC 7675, section 5.1).
 /// Shorter would end calls on a short outage, longer keeps sending to somebody who is gone.
 pub const CONSENT_LIFETIME: Duration = Duration::from_secs(30);
 
-/// Addresses remembered as validated. A browser checks from a handful of candidates; more only cost memory and a longer
+/// Paths remembered as validated. A browser checks from a handful of candidates; more only cost memory and a longer
 /// look-up per datagram.
 const MAX_VALIDATED: usize = 8;
 
@@ -66,10 +67,10 @@ pub fn request_username(datagram: &[u8]) -> Option<(&str, &str)> {
 /// What became of a STUN message.
 #[derive(Debug, Default)]
 pub struct IceOutcome {
-    /// The answer, for the address the message came from. Never larger than the message.
+    /// The answer, for the path the message came by. Never larger than the message.
     pub reply: Option<Bytes>,
-    /// The new selected address, when this message changed it.
-    pub selected: Option<SocketAddr>,
+    /// The new selected path, when this message changed it.
+    pub selected: Option<Path>,
     /// Why the request was refused, although it was answered.
     pub refused: Option<IceError>,
 }
@@ -81,10 +82,10 @@ struct Generation {
     remote: IceCredentials,
 }
 
-/// An address that has sent an authenticated request.
+/// A path that an authenticated request has come by.
 #[derive(Debug, Clone, Copy)]
 struct Validated {
-    address: SocketAddr,
+    path: Path,
     until: Instant,
 }
 
@@ -95,8 +96,8 @@ pub struct IceAgent {
     /// The credentials before a restart, still good until the new ones carry a nomination.
     previous: Option<Generation>,
     validated: Vec<Validated>,
-    selected: Option<SocketAddr>,
-    /// Whether the selected address was nominated, or is only the first that proved itself.
+    selected: Option<Path>,
+    /// Whether the selected path was nominated, or is only the first that proved itself.
     nominated: bool,
     consent_until: Instant,
     expired: bool,
@@ -117,18 +118,28 @@ impl IceAgent {
         }
     }
 
-    /// Where to send: the nominated address, or before any nomination the first validated one (RFC 8445, section 12.1.1
+    /// Where to send: the nominated path, or before any nomination the first validated one (RFC 8445, section 12.1.1
     /// allows any valid pair). `None` before a valid check and after consent ran out.
     #[must_use]
-    pub fn selected(&self) -> Option<SocketAddr> {
+    pub fn selected(&self) -> Option<Path> {
         self.selected.filter(|_| !self.expired)
     }
 
-    /// Whether `address` has proved within the last 30 seconds that it knows the password. Everything but STUN is taken
-    /// only from such addresses.
+    /// Whether whoever is at the end of `path` has proved within the last 30 seconds to know the password. Everything but
+    /// STUN is taken only by such paths.
     #[must_use]
-    pub fn is_validated(&self, address: SocketAddr) -> bool {
-        !self.expired && self.validated.iter().any(|entry| entry.address == address)
+    pub fn is_validated(&self, path: Path) -> bool {
+        !self.expired && self.validated.iter().any(|entry| entry.path == path)
+    }
+
+    /// A path is no more: its connection was closed. If it was the selected one, nothing is sent until a request comes by
+    /// another; consent goes on as long as it would have.
+    pub fn forget(&mut self, path: Path) {
+        self.validated.retain(|entry| entry.path != path);
+        if self.selected == Some(path) {
+            self.selected = None;
+            self.nominated = false;
+        }
     }
 
     /// The local ufrags that requests may name: the current one, and the one before a restart while it is still good.
@@ -136,7 +147,7 @@ impl IceAgent {
         std::iter::once(&self.current).chain(&self.previous).map(|generation| generation.local.ufrag.as_str())
     }
 
-    /// Begins an ICE restart (RFC 8445, section 9): the selected address keeps carrying media, and the old credentials
+    /// Begins an ICE restart (RFC 8445, section 9): the selected path keeps carrying media, and the old credentials
     /// stay good, until a nomination under the new ones.
     pub fn restart(&mut self, local: IceCredentials, remote: IceCredentials, now: Instant) {
         let old = std::mem::replace(&mut self.current, Generation { local, remote });
@@ -159,12 +170,12 @@ impl IceAgent {
         if self.expired {
             return None;
         }
-        // The selected address is covered by consent itself.
+        // The selected path is covered by consent itself.
         let validity = self.validated.iter().map(|entry| entry.until).min();
         Some(validity.map_or(self.consent_until, |until| until.min(self.consent_until)))
     }
 
-    /// Forgets addresses that fell silent. Returns `true` once, when consent runs out.
+    /// Forgets paths that fell silent. Returns `true` once, when consent runs out.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
         self.validated.retain(|entry| entry.until > now);
         if self.expired || now < self.consent_until {
@@ -181,7 +192,7 @@ impl IceAgent {
     /// # Errors
     /// When the message is malformed, not authenticated, or too late; nothing is to be sent then. An authenticated
     /// request that is refused comes back as an answer instead.
-    pub fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<IceOutcome, IceError> {
+    pub fn handle(&mut self, now: Instant, from: Path, datagram: &[u8]) -> Result<IceOutcome, IceError> {
         let message = StunMessage::parse(datagram)?;
         if message.kind() != Kind::BindingRequest {
             return Ok(IceOutcome::default());
@@ -215,7 +226,7 @@ impl IceAgent {
             // A lite agent cannot take control, whatever the tie-breakers say (RFC 8445, section 6.1.1).
             return Ok(refuse(CODE_ROLE_CONFLICT, &[], IceError::RoleConflict));
         }
-        let reply = success_response(&request, from, &password, datagram.len());
+        let reply = success_response(&request, from.remote, &password, datagram.len());
         let nominates = message.attribute(message::USE_CANDIDATE).is_some();
         let selected = self.accept(now, from, nominates, is_current);
         Ok(IceOutcome { reply, selected, refused: None })
@@ -230,10 +241,10 @@ impl IceAgent {
         current.or_else(previous).ok_or(IceError::Unauthenticated("USERNAME is another one's"))
     }
 
-    /// Records an authenticated request. Returns the selected address if it changed.
-    fn accept(&mut self, now: Instant, from: SocketAddr, nominates: bool, is_current: bool) -> Option<SocketAddr> {
+    /// Records an authenticated request. Returns the selected path if it changed.
+    fn accept(&mut self, now: Instant, from: Path, nominates: bool, is_current: bool) -> Option<Path> {
         let until = now + CONSENT_LIFETIME;
-        match self.validated.iter_mut().find(|entry| entry.address == from) {
+        match self.validated.iter_mut().find(|entry| entry.path == from) {
             Some(entry) => entry.until = until,
             None => {
                 if self.validated.len() >= MAX_VALIDATED {
@@ -241,12 +252,12 @@ impl IceAgent {
                         .validated
                         .iter()
                         .enumerate()
-                        .filter(|(_, entry)| Some(entry.address) != self.selected)
+                        .filter(|(_, entry)| Some(entry.path) != self.selected)
                         .min_by_key(|(_, entry)| entry.until)
                         .map(|(index, _)| index);
                     oldest.map(|index| self.validated.swap_remove(index));
                 }
-                self.validated.push(Validated { address: from, until });
+                self.validated.push(Validated { path: from, until });
             }
         }
         let before = self.selected;

@@ -4,6 +4,8 @@
 //! a datagram. It knows nothing of what the datagrams hold, and it does not queue: what the kernel does not take at once
 //! is dropped and counted, since late media is worth less than lost media.
 //!
+//! Where UDP does not come through there is TCP: `socket/stream.rs`.
+//!
 //! In steady state neither direction allocates: [`ReceiveBatch`] and [`SendArena`] own their memory from the start.
 
 mod arena;
@@ -13,6 +15,7 @@ mod flush;
 mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
 mod plain;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +25,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 pub use arena::SendArena;
 pub use batch::ReceiveBatch;
 pub use flush::SendReport;
+pub use stream::{AcceptedStream, Readiness, TcpListener, TcpStream};
 
 use flush::TrainHealth;
 #[cfg(target_os = "linux")]

@@ -459,7 +459,7 @@ fn memory_held_for_a_hostile_peer_is_bounded() {
             let now = call.now;
             call.far.send_packet(now, &packet(tag, &chunks));
             let mut datagram = call.far.dtls.poll_transmit().unwrap().to_vec();
-            let from = call.far.address;
+            let from = call.far.address.into();
             let _ = call.connection.handle_datagram(now, from, &mut datagram);
             while call.connection.poll_transmit().is_some() {}
             while call.connection.poll_event().is_some() {}

@@ -4,11 +4,13 @@
 mod connection_peer;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use connection_peer::stun::{Request, check, decode, nominating_check};
 use proptest::prelude::*;
 use ringback_transport::ice::{CONSENT_LIFETIME, IceAgent, IceCredentials, IceError, request_username};
+use ringback_transport::path::{Link, Path};
 use rtc_stun::attributes::{ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE, ATTR_USERNAME, AttrType};
 use rtc_stun::error_code::ErrorCodeAttribute;
 use rtc_stun::message::{BINDING_ERROR, BINDING_SUCCESS, CLASS_INDICATION, Getter, METHOD_BINDING, MessageType};
@@ -27,8 +29,8 @@ fn scene() -> Scene {
     Scene { agent: IceAgent::new(local.clone(), remote.clone(), now), local, remote, now }
 }
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([203, 0, 113, 7], port))
+fn address(port: u16) -> Path {
+    SocketAddr::from(([203, 0, 113, 7], port)).into()
 }
 
 fn error_code(datagram: &[u8], password: &str) -> u16 {
@@ -41,10 +43,10 @@ fn error_code(datagram: &[u8], password: &str) -> u16 {
 
 #[test]
 fn a_check_is_answered_with_the_senders_address() {
-    for from in [address(4000), "[2001:db8::7]:4000".parse().unwrap(), "[::ffff:203.0.113.7]:4000".parse().unwrap()] {
-        let mut scene = scene();
+    for from in ["203.0.113.7:4000", "[2001:db8::7]:4000", "[::ffff:203.0.113.7]:4000"] {
+        let (from, mut scene): (SocketAddr, _) = (from.parse().unwrap(), scene());
         let request = check(&scene.local, &scene.remote);
-        let outcome = scene.agent.handle(scene.now, from, &request).unwrap();
+        let outcome = scene.agent.handle(scene.now, from.into(), &request).unwrap();
         let reply = outcome.reply.unwrap();
         assert!(reply.len() <= request.len(), "an answer of {} bytes to {}", reply.len(), request.len());
         let message = decode(&reply, &scene.local.pwd);
@@ -53,7 +55,7 @@ fn a_check_is_answered_with_the_senders_address() {
         let mut mapped = XorMappedAddress::default();
         mapped.get_from(&message).unwrap();
         assert_eq!(SocketAddr::new(mapped.ip, mapped.port), SocketAddr::new(from.ip().to_canonical(), from.port()));
-        assert!(scene.agent.is_validated(from));
+        assert!(scene.agent.is_validated(from.into()));
         assert!(!scene.agent.is_validated(address(4001)));
     }
 }
@@ -245,6 +247,39 @@ fn many_addresses_of_one_peer_cannot_push_the_selected_one_out() {
     assert!(scene.agent.is_validated(address(1)));
     assert!(scene.agent.is_validated(address(999)));
     assert!(!scene.agent.is_validated(address(2)), "the number of remembered addresses is bounded");
+}
+
+#[test]
+fn the_same_address_over_tcp_is_another_path() {
+    let mut scene = scene();
+    let over_udp = address(1);
+    let over_tcp = |generation| Path::new(over_udp.remote, Link::stream(0, NonZeroU32::new(generation).unwrap()));
+    let nominating = nominating_check(&scene.local, &scene.remote);
+    scene.agent.handle(scene.now, over_tcp(1), &nominating).unwrap();
+    assert_eq!(scene.agent.selected(), Some(over_tcp(1)));
+    assert!(!scene.agent.is_validated(over_udp) && !scene.agent.is_validated(over_tcp(2)));
+    let moved = scene.agent.handle(scene.now, over_udp, &nominating).unwrap();
+    assert_eq!(moved.selected, Some(over_udp));
+    assert!(scene.agent.is_validated(over_udp) && scene.agent.is_validated(over_tcp(1)));
+}
+
+#[test]
+fn a_path_that_is_no_more_is_not_sent_to_and_the_next_check_brings_another() {
+    let mut scene = scene();
+    let plain = check(&scene.local, &scene.remote);
+    scene.agent.handle(scene.now, address(1), &nominating_check(&scene.local, &scene.remote)).unwrap();
+    scene.agent.handle(scene.now, address(2), &plain).unwrap();
+    scene.agent.forget(address(2));
+    assert_eq!(scene.agent.selected(), Some(address(1)), "another path is of no consequence");
+    scene.agent.forget(address(1));
+    assert_eq!(scene.agent.selected(), None);
+    assert!(!scene.agent.is_validated(address(1)) && !scene.agent.is_validated(address(2)));
+    // Consent goes on as if nothing had happened.
+    assert!(!scene.agent.handle_timeout(scene.now + CONSENT_LIFETIME - Duration::from_millis(1)));
+    scene.agent.handle(scene.now, address(3), &plain).unwrap();
+    assert_eq!(scene.agent.selected(), Some(address(3)));
+    scene.agent.forget(address(3));
+    assert!(scene.agent.handle_timeout(scene.now + CONSENT_LIFETIME), "and ends as it would have");
 }
 
 #[test]

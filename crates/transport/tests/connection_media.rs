@@ -78,10 +78,10 @@ fn media_follows_the_peer_to_a_new_address() {
     // A NAT gives the same socket another port: the next check tells.
     call.far.address = far_address(6000);
     call.run_for(SECOND);
-    assert_eq!(call.connection.remote_address(), Some(far_address(6000)));
+    assert_eq!(call.connection.path(), Some(far_address(6000).into()));
     let moved = call.events.iter().any(|event| {
-        matches!(event, ConnectionEvent::AddressChanged { from, to }
-            if *from == far_address(5000) && *to == far_address(6000))
+        matches!(event, ConnectionEvent::PathChanged { from, to }
+            if from.remote == far_address(5000) && to.remote == far_address(6000))
     });
     assert!(moved, "{:?}", call.events);
     assert!(media_flows(&mut call, 1));
@@ -100,7 +100,7 @@ fn an_ice_restart_moves_media_without_a_gap_or_a_new_handshake() {
     call.far.remote = local;
     call.far.address = far_address(7000);
     call.run_for(SECOND);
-    assert_eq!(call.connection.remote_address(), Some(far_address(7000)));
+    assert_eq!(call.connection.path(), Some(far_address(7000).into()));
     assert!(media_flows(&mut call, 2));
     assert!(call.errors.is_empty(), "{:?}", call.errors);
     let connected = |event: &&ConnectionEvent| matches!(event, ConnectionEvent::Connected { .. });
@@ -121,11 +121,11 @@ fn consent_ends_half_a_minute_after_the_last_check_whatever_media_arrives() {
     call.run_for(2 * SECOND);
     assert!(call.lost_consent());
     assert!(!call.connection.is_connected());
-    assert_eq!(call.connection.remote_address(), None);
+    assert_eq!(call.connection.path(), None);
     assert!(call.connection.poll_transmit().is_none());
     let late = call.far.seal_rtp(&rtp(1, 100, b"late"));
     let refused = call.inject(far_address(5000), &late).unwrap_err();
-    assert!(matches!(refused, TransportError::UnvalidatedAddress { .. }), "{refused}");
+    assert!(matches!(refused, TransportError::UnvalidatedPath { .. }), "{refused}");
     // A restart brings it back, with the same keys.
     let (local, remote) = (IceCredentials::random(), IceCredentials::random());
     call.connection.restart_ice(call.now, local.clone(), remote.clone());
@@ -170,7 +170,7 @@ fn a_client_hello_from_an_address_that_ice_never_validated_is_ignored() {
     stranger.start(call.now).unwrap();
     let hello = stranger.poll_transmit().unwrap();
     let refused = call.inject(far_address(9), &hello).unwrap_err();
-    assert!(matches!(refused, TransportError::UnvalidatedAddress { .. }), "{refused}");
+    assert!(matches!(refused, TransportError::UnvalidatedPath { .. }), "{refused}");
     assert!(call.connection.poll_transmit().is_none());
     // Not during the call either, nor does it disturb it.
     call.run(Call::is_connected, 5 * SECOND);
@@ -189,7 +189,7 @@ fn nothing_is_sent_to_an_address_that_did_not_ask() {
     let request = check(&call.far.remote, &call.far.local);
     call.inject(far_address(10), &request).unwrap();
     let (to, reply) = call.connection.poll_transmit().unwrap();
-    assert_eq!(to, far_address(10));
+    assert_eq!(to, far_address(10).into());
     assert!(reply.len() <= request.len());
 }
 
@@ -197,12 +197,12 @@ fn nothing_is_sent_to_an_address_that_did_not_ask() {
 fn media_before_keys_and_from_strangers_is_refused() {
     let mut call = Call::new(Setup::seeded(9));
     let packet = rtp(1, 1, &[0; 100]);
-    assert!(matches!(call.inject(far_address(5000), &packet), Err(TransportError::UnvalidatedAddress { .. })));
+    assert!(matches!(call.inject(far_address(5000), &packet), Err(TransportError::UnvalidatedPath { .. })));
     call.run(|call| call.far.answered_checks > 0, SECOND);
     assert!(matches!(call.inject(far_address(5000), &packet), Err(TransportError::NotConnected)));
     call.run(Call::is_connected, 5 * SECOND);
     let genuine = call.far.seal_rtp(&rtp(1, 1, b"genuine"));
-    assert!(matches!(call.inject(far_address(9), &genuine), Err(TransportError::UnvalidatedAddress { .. })));
+    assert!(matches!(call.inject(far_address(9), &genuine), Err(TransportError::UnvalidatedPath { .. })));
     assert!(matches!(call.inject(far_address(5000), &genuine), Ok(Incoming::Rtp(19))));
 }
 

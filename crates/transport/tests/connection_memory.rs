@@ -49,7 +49,7 @@ fn a_connection_does_not_grow_while_media_flows() {
 fn media_packets_are_opened_and_sealed_without_allocation() {
     let mut call = Call::connected(Setup::seeded(3));
     let now = call.now;
-    let from = call.far.address;
+    let from = call.far.address.into();
     let mut sealed: Vec<Vec<u8>> = (0..500).map(|sequence| call.far.seal_rtp(&rtp(1, sequence, &[7; 1000]))).collect();
     // The first packet of a stream may allocate its window.
     let (first, rest) = sealed.split_first_mut().unwrap();
@@ -75,7 +75,7 @@ fn media_packets_are_opened_and_sealed_without_allocation() {
     let info = allocation_counter::measure(|| {
         for sequence in 1..500_u16 {
             buffer[2..4].copy_from_slice(&sequence.to_be_bytes());
-            let to = call.connection.remote_address().unwrap();
+            let to = call.connection.path().unwrap();
             let sender = call.connection.srtp_sender().unwrap();
             assert!(to == from && sender.protect_rtp(&mut buffer, len).is_ok());
         }

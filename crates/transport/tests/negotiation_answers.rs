@@ -119,6 +119,24 @@ fn candidates_stand_on_the_line_that_leads_the_bundle() {
 }
 
 #[test]
+fn tcp_candidates_follow_those_of_udp_and_are_preferred_to_none_of_them() {
+    let tcp_candidates = config().candidates;
+    let accepted =
+        Negotiation::new(NegotiationConfig { tcp_candidates, ..config() }).accept(fixture("chromium")).unwrap();
+    let (_, answered) = read(&accepted.answer);
+    let candidates = answered[0].values("candidate");
+    assert_eq!(
+        candidates[2..],
+        [
+            "3 1 tcp 1520435199 192.0.2.1 7000 typ host tcptype passive",
+            "4 1 tcp 1520434943 2001:db8::1 7000 typ host tcptype passive"
+        ]
+    );
+    let priority = |candidate: &&str| candidate.split(' ').nth(3).unwrap().parse::<u32>().unwrap();
+    assert!(candidates.is_sorted_by(|earlier, later| priority(earlier) > priority(later)), "{candidates:?}");
+}
+
+#[test]
 fn firefoxes_one_way_extensions_are_honoured() {
     let accepted = negotiation().accept(fixture("firefox")).unwrap();
     let camera = line(&accepted.session, "1");

@@ -34,8 +34,8 @@ const SWITCHES: &[&str] = &[
     "--disable-sync",
     "--mute-audio",
     "--remote-debugging-port=0",
-    // Nothing leaves the machine.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
+    // Nothing leaves the machine. The last is `namespace::ADDRESS`: addresses of ICE-TCP are looked up too.
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost , EXCLUDE 10.77.0.1",
     // A headless tab counts as hidden; its timers and its playback must not slow down.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",

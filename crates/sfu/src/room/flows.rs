@@ -184,14 +184,16 @@ impl Room {
         }
     }
 
-    /// Asks for a keyframe of every layer that a video slot waits for.
+    /// Asks for a keyframe of every layer that a video slot waits for, be it to begin or to go on.
     pub(super) fn request_keyframes<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         for (member, subscriber) in &self.subscribers {
             if !self.members.get(member).is_some_and(|m| m.connected) {
                 continue;
             }
+            let has_room = !sink.is_congested(member);
             for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
-                if let Some(wanted) = slot.awaited() {
+                let cut_off = slot.wanted().filter(|_| slot.cut_off && has_room);
+                if let Some(wanted) = slot.awaited().or(cut_off) {
                     super::media::request_keyframe(&mut self.publishers, wanted, now, sink);
                 }
             }

@@ -118,6 +118,9 @@ impl Room {
 
     /// A subscriber asks for a packet again.
     fn resend<S: PacketSink>(&mut self, now: Instant, key: usize, ssrc: u32, sequence: u16, sink: &mut S) {
+        if sink.is_congested(key) {
+            return;
+        }
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
         let Some(sent) = subscriber.take_resend(now, ssrc, sequence) else { return };
         let layers = || self.publishers.iter().flat_map(|(_, p)| &p.tracks).flat_map(|track| &track.layers);

@@ -88,6 +88,8 @@ pub(crate) struct Slot {
     pub(crate) reporter: SlotReporter,
     /// When the last sender report went out.
     pub(crate) reported: Option<Instant>,
+    /// Whether video was left out, for want of room on its way: it goes on at a keyframe.
+    pub(crate) cut_off: bool,
 }
 
 impl Slot {
@@ -122,6 +124,7 @@ impl Slot {
             rtx: RtxSequencer::new(random.random::<u16>() >> 1),
             reporter: SlotReporter::new(),
             reported: None,
+            cut_off: false,
         }
     }
 
@@ -282,6 +285,14 @@ impl Slot {
     pub(crate) fn may_switch(&self, from: LayerKey, packet: &Packet<'_>) -> bool {
         let carried = self.wanted_as.get(usize::from(packet.codec)).is_some_and(|c| *c != Carriage::Not);
         self.wanted == Some(from) && packet.starts && carried
+    }
+
+    /// Whether video is left out: there is no room on its way, or there was none and no decoder can go on here.
+    #[inline]
+    pub(crate) fn must_wait(&mut self, packet: &Packet<'_>, is_congested: bool) -> bool {
+        let no_room = is_congested && self.kind == MediaKind::Video;
+        self.cut_off |= no_room;
+        no_room || (self.cut_off && !packet.starts)
     }
 
     /// Goes over to the layer of this packet; returns the packet's outgoing timestamp.

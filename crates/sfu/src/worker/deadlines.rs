@@ -12,6 +12,8 @@ pub(super) enum Owner {
     Room(usize),
     /// A connection's timers.
     Peer(usize, usize),
+    /// TCP connections whose time is up.
+    Connections,
 }
 
 /// Deadlines, earliest first.

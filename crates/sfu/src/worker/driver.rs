@@ -1,19 +1,21 @@
 //! The worker's loop: commands, what is due, then a bounded drain of the sockets, then everything out at once. `driver/packets.rs`
-//! takes datagrams to their connections and rooms, `driver/control.rs` carries commands out, `driver/broadcast.rs` those that take several rounds.
+//! takes datagrams to their connections and rooms, `driver/connections.rs` what comes over TCP, `driver/control.rs` carries commands out,
+//! `driver/broadcast.rs` those that take several rounds.
 //!
 //! Whatever a room or a connection does happens inside a guard: a panic there ends that room or that connection.
 
 mod broadcast;
+mod connections;
 mod control;
 mod packets;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringback_transport::path::{Link, Path};
 use ringback_transport::socket::{ReceiveBatch, UdpSocket};
 use slab::Slab;
 use tokio::sync::mpsc;
@@ -21,9 +23,10 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::deadlines::{Deadlines, Owner};
 use super::handle::{Command, Reply};
-use super::outbox::{Endpoint, Outbox};
+use super::outbox::{Endpoint, Outbox, Ways};
 use super::peer::Peer;
 use super::routes::{Place, Routes};
+use super::streams::Streams;
 use super::{Limits, WorkerConfig, WorkerStatistics};
 use crate::decoding::{DecoderPool, Heard};
 use crate::events::{DisconnectReason, EventQueue, RoomCloseReason, SfuEvent};
@@ -60,8 +63,7 @@ struct Home {
 
 /// A datagram that waits for its turn.
 struct Deferred {
-    socket: usize,
-    from: SocketAddr,
+    from: Path,
     bytes: Vec<u8>,
 }
 
@@ -74,7 +76,7 @@ struct Budget {
 
 /// The worker's task.
 pub(super) struct Driver {
-    endpoints: Vec<Endpoint>,
+    ways: Ways,
     /// Taken out while its datagrams are handled.
     batch: Option<Box<ReceiveBatch>>,
     rooms: Slab<Home>,
@@ -82,6 +84,10 @@ pub(super) struct Driver {
     participants: HashMap<ParticipantId, Place>,
     routes: Routes,
     deadlines: Deadlines,
+    /// When connections are looked over next, if there are any.
+    sweep_at: Option<Instant>,
+    /// Whether a listener refused to accept for want of something, such as file descriptors.
+    accept_later: bool,
     deferred: VecDeque<Deferred>,
     broadcasts: VecDeque<Broadcast>,
     budget: Budget,
@@ -96,19 +102,22 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         sockets: Vec<UdpSocket>,
+        streams: Streams,
         commands: mpsc::Receiver<Command>,
         events: EventQueue,
         config: &WorkerConfig,
     ) -> Self {
         let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
         Self {
-            endpoints: sockets.into_iter().map(Endpoint::new).collect(),
+            ways: Ways { endpoints: sockets.into_iter().map(Endpoint::new).collect(), streams },
             batch: Some(Box::default()),
             rooms: Slab::new(),
             room_places: HashMap::new(),
             participants: HashMap::new(),
             routes: Routes::default(),
             deadlines: Deadlines::default(),
+            sweep_at: None,
+            accept_later: false,
             deferred: VecDeque::new(),
             broadcasts: VecDeque::new(),
             budget: Budget { handshakes: 0, checks: 0 },
@@ -166,6 +175,7 @@ impl Driver {
         self.take_what_was_heard(now);
         self.do_what_is_due(now);
         self.drain_sockets();
+        self.serve_connections();
         self.handle_deferred();
         self.carry_on_broadcast();
         self.flush();
@@ -191,7 +201,7 @@ impl Driver {
         let events = self.events.is_waiting().then(|| self.events.channel());
         let due = self.deadlines.next();
         let wake = tokio::time::Instant::from_std(due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600)));
-        let endpoint = |at: usize| self.endpoints.get(at);
+        let endpoint = |at: usize| self.ways.endpoints.get(at);
         tokio::select! {
             // When every handle is gone the next round notices.
             command = self.commands.recv() => command,
@@ -199,6 +209,7 @@ impl Driver {
             () = readable(endpoint(1)) => None,
             () = readable(endpoint(2)) => None,
             () = readable(endpoint(3)) => None,
+            () = self.ways.streams.ready() => None,
             () = tokio::time::sleep_until(wake) => None,
             () = has_room(events) => None,
         }
@@ -216,9 +227,10 @@ impl Driver {
 
     fn drain_sockets(&mut self) {
         let Some(mut batch) = self.batch.take() else { return };
-        for socket in 0..self.endpoints.len() {
+        for socket in 0..self.ways.endpoints.len() {
+            let link = Link::socket(socket as u32);
             for _ in 0..DRAIN_BATCHES {
-                match self.endpoints[socket].socket.try_receive(&mut batch) {
+                match self.ways.endpoints[socket].socket.try_receive(&mut batch) {
                     Ok(0) => break,
                     Ok(count) => self.statistics.datagrams_received += count as u64,
                     Err(error) => {
@@ -228,7 +240,7 @@ impl Driver {
                 }
                 let now = Instant::now();
                 for (from, datagram) in batch.datagrams() {
-                    self.handle_datagram(now, socket, from, datagram);
+                    self.handle_datagram(now, Path::new(from, link), datagram);
                 }
                 self.flush();
             }
@@ -244,14 +256,12 @@ impl Driver {
                 return;
             }
             let Some(mut deferred) = self.deferred.pop_front() else { return };
-            self.handle_datagram(now, deferred.socket, deferred.from, &mut deferred.bytes);
+            self.handle_datagram(now, deferred.from, &mut deferred.bytes);
         }
     }
 
     fn flush(&mut self) {
-        for endpoint in &mut self.endpoints {
-            endpoint.flush(&mut self.statistics);
-        }
+        self.ways.flush(&mut self.statistics);
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
@@ -267,9 +277,10 @@ impl Driver {
                     let peer = self.rooms.get_mut(at).and_then(|home| home.peers.get_mut(key));
                     if peer.is_some_and(|peer| stands(&mut peer.armed)) {
                         self.in_connection((at, key), now, |peer| peer.connection.handle_timeout(now));
-                        self.pump((at, key), now, None);
+                        self.pump((at, key), now);
                     }
                 }
+                Owner::Connections => self.sweep_connections(now),
             }
         }
     }
@@ -279,8 +290,7 @@ impl Driver {
     fn in_room<R>(&mut self, at: usize, act: impl FnOnce(&mut Room, &mut Outbox<'_>) -> R, now: Instant) -> Option<R> {
         let home = self.rooms.get_mut(at)?;
         let room = &mut home.room;
-        let mut outbox =
-            Outbox { peers: &mut home.peers, endpoints: &mut self.endpoints, statistics: &mut self.statistics };
+        let mut outbox = Outbox { peers: &mut home.peers, ways: &mut self.ways, statistics: &mut self.statistics };
         let acted = catch_unwind(AssertUnwindSafe(|| {
             let result = act(room, &mut outbox);
             room.settle(now, &mut outbox);
@@ -326,12 +336,13 @@ impl Driver {
             if closed.is_none() {
                 return;
             }
-            self.transmit(place, now, None);
+            self.transmit(place, now);
         }
         let Some(home) = self.rooms.get_mut(place.0) else { return };
         let Some(peer) = home.peers.try_remove(place.1) else { return };
         let room = home.room.id;
         self.routes.forget(place, &peer.addresses, &peer.ufrags);
+        self.ways.close(&peer.streams, &mut self.statistics);
         self.participants.remove(&peer.participant);
         self.in_room(place.0, |room, _| room.leave(now, place.1), now);
         self.events.push(SfuEvent::Disconnected { room, participant: peer.participant, reason });
@@ -346,13 +357,14 @@ impl Driver {
         let keys: Vec<usize> = home.peers.iter().map(|(key, _)| key).collect();
         for &key in &keys {
             if self.in_connection((at, key), now, |peer| peer.connection.close(now)).is_some() {
-                self.transmit((at, key), now, None);
+                self.transmit((at, key), now);
             }
         }
         let Some(home) = self.rooms.try_remove(at) else { return };
         self.room_places.remove(&id);
         for (key, peer) in &home.peers {
             self.routes.forget((at, key), &peer.addresses, &peer.ufrags);
+            self.ways.close(&peer.streams, &mut self.statistics);
             self.participants.remove(&peer.participant);
         }
         self.events.push(SfuEvent::RoomClosed { room: id, reason });

@@ -155,6 +155,7 @@ pub(super) struct Offer {
 pub(super) struct Shared {
     pub(super) bound: Vec<SocketAddr>,
     pub(super) candidates: Vec<SocketAddr>,
+    pub(super) ice_tcp: bool,
     pub(super) certificate: Certificate,
     pub(super) codecs: CodecPreferences,
 }
@@ -177,7 +178,7 @@ impl WorkerHandle {
         answer.await.map_err(|_| SfuError::Stopped)?
     }
 
-    /// The addresses that the worker's sockets are bound to.
+    /// The addresses that the worker's sockets are bound to, UDP and, unless it is switched off, TCP.
     #[must_use]
     pub fn bound_addresses(&self) -> &[SocketAddr] {
         &self.shared.bound
@@ -213,6 +214,9 @@ impl WorkerHandle {
         let fingerprint = self.shared.certificate.fingerprint();
         let mut config =
             NegotiationConfig::new(IceCredentials::random(), fingerprint.clone(), self.shared.candidates.clone());
+        if self.shared.ice_tcp {
+            config.tcp_candidates.clone_from(&self.shared.candidates);
+        }
         config.codecs = self.shared.codecs.clone();
         let mut negotiation = Negotiation::new(config);
         let Accepted { answer, session, .. } = negotiation.accept(&offer.sdp)?;

@@ -1,13 +1,16 @@
-//! Out of the worker: seals a member's packet and queues it in the arena of the socket that reaches them. What does not fit any
-//! more is flushed first, so that a burst never waits for memory.
+//! Out of the worker: seals a member's packet and queues it in the arena of the socket that reaches them, or in the queue of their
+//! TCP connection. What does not fit into an arena any more is flushed first, so that a burst never waits for memory; what does not
+//! fit into a queue is dropped, so that memory never waits for a slow network.
 
 use std::net::SocketAddr;
 
+use ringback_transport::path::{Link, Path};
 use ringback_transport::socket::{SendArena, UdpSocket};
 use slab::Slab;
 
 use super::WorkerStatistics;
 use super::peer::Peer;
+use super::streams::Streams;
 use crate::forward::PacketSink;
 
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
@@ -45,19 +48,66 @@ impl Endpoint {
         self.arena.reserve(len)
     }
 
-    /// Queues a datagram that is complete already.
-    pub(super) fn queue(&mut self, datagram: &[u8], to: SocketAddr, statistics: &mut WorkerStatistics) {
-        if let Some(space) = self.reserve(datagram.len(), statistics) {
-            space.copy_from_slice(datagram);
-            self.arena.commit(datagram.len(), to);
+    /// Queues the first `len` bytes of the space.
+    fn commit(&mut self, len: usize, to: SocketAddr) {
+        self.arena.commit(len, to);
+    }
+}
+
+/// All ways out of a worker.
+pub(super) struct Ways {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) streams: Streams,
+}
+
+impl Ways {
+    /// Space for one packet. `None` if it is larger than the arena, or there is no room in the connection's queue.
+    #[inline]
+    fn reserve(&mut self, path: Path, len: usize, statistics: &mut WorkerStatistics) -> Option<&mut [u8]> {
+        if path.link.is_stream() {
+            return self.streams.reserve(path.link, len);
         }
+        self.endpoints.get_mut(path.link.index())?.reserve(len, statistics)
+    }
+
+    /// Queues the first `len` bytes of the space.
+    #[inline]
+    fn commit(&mut self, path: Path, len: usize, statistics: &mut WorkerStatistics) {
+        if path.link.is_stream() {
+            self.streams.commit(path.link, len, statistics);
+        } else if let Some(endpoint) = self.endpoints.get_mut(path.link.index()) {
+            endpoint.commit(len, path.remote);
+        }
+    }
+
+    /// Queues a packet that is complete already.
+    pub(super) fn queue(&mut self, packet: &[u8], path: Path, statistics: &mut WorkerStatistics) {
+        if let Some(space) = self.reserve(path, packet.len(), statistics) {
+            space.copy_from_slice(packet);
+            self.commit(path, packet.len(), statistics);
+        }
+    }
+
+    /// Closes connections whose participant is gone.
+    pub(super) fn close(&mut self, streams: &[Link], statistics: &mut WorkerStatistics) {
+        for &link in streams {
+            self.streams.close(link, statistics);
+        }
+    }
+
+    /// Sends what waits.
+    pub(super) fn flush(&mut self, statistics: &mut WorkerStatistics) {
+        for endpoint in &mut self.endpoints {
+            endpoint.flush(statistics);
+        }
+        self.streams.flush();
     }
 }
 
 /// The way out for the members of one room.
 pub(super) struct Outbox<'a> {
     pub(super) peers: &'a mut Slab<Peer>,
-    pub(super) endpoints: &'a mut [Endpoint],
+    pub(super) ways: &'a mut Ways,
     pub(super) statistics: &'a mut WorkerStatistics,
 }
 
@@ -65,14 +115,16 @@ impl PacketSink for Outbox<'_> {
     #[inline]
     fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
         let Some(peer) = self.peers.get_mut(to) else { return false };
-        let Some(address) = peer.connection.remote_address() else { return false };
-        let Some(endpoint) = self.endpoints.get_mut(peer.socket) else { return false };
+        let Some(path) = peer.connection.path() else { return false };
         let Some(sender) = peer.connection.srtp_sender() else { return false };
-        let Some(space) = endpoint.reserve(len + SEALING, self.statistics) else { return false };
+        let Some(space) = self.ways.reserve(path, len + SEALING, self.statistics) else {
+            self.statistics.packets_unsent += 1;
+            return false;
+        };
         write(&mut space[..len]);
         match sender.protect_rtp(space, len) {
             Ok(sealed) => {
-                endpoint.arena.commit(sealed, address);
+                self.ways.commit(path, sealed, self.statistics);
                 self.statistics.packets_forwarded += 1;
                 true
             }
@@ -85,16 +137,21 @@ impl PacketSink for Outbox<'_> {
 
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize) {
         let Some(peer) = self.peers.get_mut(to) else { return };
-        let Some(address) = peer.connection.remote_address() else { return };
-        let Some(endpoint) = self.endpoints.get_mut(peer.socket) else { return };
+        let Some(path) = peer.connection.path() else { return };
         let Some(sender) = peer.connection.srtp_sender() else { return };
-        let Some(space) = endpoint.reserve(MAX_RTCP + SEALING, self.statistics) else { return };
+        let Some(space) = self.ways.reserve(path, MAX_RTCP + SEALING, self.statistics) else { return };
         let len = write(&mut space[..MAX_RTCP]);
         if len == 0 {
             return;
         }
         if let Ok(sealed) = sender.protect_rtcp(space, len) {
-            endpoint.arena.commit(sealed, address);
+            self.ways.commit(path, sealed, self.statistics);
         }
+    }
+
+    #[inline]
+    fn is_congested(&self, to: usize) -> bool {
+        let path = || self.peers.get(to)?.connection.path();
+        self.ways.streams.any_congested() && path().is_some_and(|path| self.ways.streams.is_congested(path.link))
     }
 }

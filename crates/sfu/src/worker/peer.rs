@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringback_transport::connection::Connection;
+use ringback_transport::path::Link;
 use ringback_transport::sdp::Negotiation;
 use tokio::sync::Mutex;
 
@@ -53,10 +54,10 @@ pub(super) struct Peer {
     pub(super) participant: ParticipantId,
     pub(super) connection: Connection,
     pub(super) negotiation: SharedNegotiation,
-    /// The socket through which it is reached.
-    pub(super) socket: usize,
     /// Addresses that are routed to it.
     pub(super) addresses: Vec<SocketAddr>,
+    /// TCP connections that are its.
+    pub(super) streams: Vec<Link>,
     /// Names by which STUN requests are routed to it.
     pub(super) ufrags: Vec<String>,
     pub(super) channels: Vec<Channel>,

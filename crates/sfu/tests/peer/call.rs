@@ -1,4 +1,4 @@
-//! A worker with a room and participants in it, over real loopback UDP.
+//! A worker with a room and participants in it, over real loopback UDP, or TCP where told.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,10 @@ pub struct Call {
 impl Call {
     pub async fn new() -> Self {
         let certificate = Certificate::generate().unwrap();
-        let config = WorkerConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificate);
+        Self::with(WorkerConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificate)).await
+    }
+
+    pub async fn with(config: WorkerConfig) -> Self {
         let (handle, receiver) = Worker::spawn(config).unwrap();
         handle.open_room(ROOM, RoomConfig::default()).await.unwrap();
         Self {
@@ -68,6 +71,13 @@ impl Call {
         self.voices.push(0);
         self.faces.push(0);
         self.peers.len() - 1
+    }
+
+    /// … who comes over TCP, from this address.
+    pub async fn join_over_tcp(&mut self, spec: Spec, from: &str) -> usize {
+        let at = self.join(spec).await;
+        self.peers[at].connect_tcp(from).await;
+        at
     }
 
     /// Waits until everybody is connected.

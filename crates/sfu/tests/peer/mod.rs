@@ -1,4 +1,4 @@
-//! A compact headless participant on a real UDP socket: an ICE agent in control, DTLS and SRTP from the transport crate, an offer with
+//! A compact headless participant on a real UDP socket, or a TCP connection where it has one: an ICE agent in control, DTLS and SRTP from the transport crate, an offer with
 //! a microphone, a camera and slots. It neither encodes nor decodes; it sends what it is given and keeps what it gets. It is
 //! driven by [`Peer::pump`], so that one thread can drive many.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs)]
@@ -6,6 +6,7 @@
 pub mod call;
 pub mod media;
 pub mod sdp;
+pub mod tcp;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -67,6 +68,8 @@ impl Arrived {
 
 pub struct Peer {
     pub socket: UdpSocket,
+    /// By which everything goes and comes while there is one.
+    pub tcp: Option<tcp::Tcp>,
     pub spec: Spec,
     pub local: IceCredentials,
     pub certificate: Certificate,
@@ -93,6 +96,7 @@ impl Peer {
         socket.set_nonblocking(true).unwrap();
         Self {
             socket,
+            tcp: None,
             spec,
             local: IceCredentials::random(),
             certificate: Certificate::generate().unwrap(),
@@ -152,14 +156,21 @@ impl Peer {
     /// Reads what has arrived, and does what is due.
     pub fn pump(&mut self) {
         let now = Instant::now();
-        let (Some(server), Some(remote)) = (self.server, self.remote.clone()) else { return };
+        let (Some(_), Some(remote)) = (self.server, self.remote.clone()) else { return };
         if self.check && now >= self.next_check {
             // In a hurry until the server answers.
             let hurry = Duration::from_millis(50);
             self.next_check = now + if self.is_connected() { CHECK_INTERVAL } else { hurry };
-            let _ = self.socket.send_to(&self.nominating_check(&remote), server);
+            let check = self.nominating_check(&remote);
+            self.send(&check);
         }
         let mut buffer = std::mem::take(&mut self.buffer);
+        if let Some(tcp) = &mut self.tcp {
+            tcp.write();
+        }
+        while let Some(len) = self.tcp.as_mut().and_then(|tcp| tcp.receive(&mut buffer)) {
+            self.handle(now, &mut buffer[..len]);
+        }
         loop {
             match self.socket.recv_from(&mut buffer) {
                 Ok((len, _)) => self.handle(now, &mut buffer[..len]),
@@ -179,9 +190,29 @@ impl Peer {
                 dtls.send(now, &packet).unwrap();
             }
         }
-        while let Some(datagram) = dtls.poll_transmit() {
-            let _ = self.socket.send_to(&datagram, server);
+        while let Some(datagram) = self.dtls.as_mut().and_then(|dtls| dtls.poll_transmit()) {
+            self.send(&datagram);
         }
+    }
+
+    /// Sends a datagram as it is.
+    pub fn send(&mut self, datagram: &[u8]) {
+        match &mut self.tcp {
+            Some(tcp) => tcp.send(datagram),
+            None => drop(self.socket.send_to(datagram, self.server.unwrap())),
+        }
+    }
+
+    /// Opens a TCP connection from this address, by which everything goes from now on; the one before, if any, is closed.
+    pub async fn connect_tcp(&mut self, from: &str) {
+        self.tcp = Some(tcp::Tcp::connect(from.parse().unwrap(), self.server.unwrap()).await);
+        self.next_check = Instant::now();
+    }
+
+    /// Goes on over UDP; the TCP connection is handed out, still open.
+    pub fn leave_tcp(&mut self) -> Option<tcp::Tcp> {
+        self.next_check = Instant::now();
+        self.tcp.take()
     }
 
     fn handle(&mut self, now: Instant, datagram: &mut [u8]) {
@@ -258,13 +289,13 @@ impl Peer {
 
     pub fn send_rtp(&mut self, plain: &[u8]) {
         let sealed = self.seal_rtp(plain);
-        self.socket.send_to(&sealed, self.server.unwrap()).unwrap();
+        self.send(&sealed);
     }
 
     pub fn send_rtcp(&mut self, plain: &[u8]) {
         let mut sealed = plain.to_vec();
         sealed.resize(plain.len() + MAX_OVERHEAD, 0);
         let len = self.srtp.as_mut().unwrap().0.protect_rtcp(&mut sealed, plain.len()).unwrap();
-        self.socket.send_to(&sealed[..len], self.server.unwrap()).unwrap();
+        self.send(&sealed[..len]);
     }
 }

@@ -108,6 +108,8 @@ pub struct Answer {
     pub fingerprint: Fingerprint,
     pub setup: String,
     pub candidates: Vec<SocketAddr>,
+    /// … and where it takes TCP connections.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// MID, SSRC and RTX SSRC of each slot.
     pub slots: Vec<(String, u32, Option<u32>)>,
 }
@@ -118,8 +120,12 @@ impl Answer {
             let prefix = format!("a={name}:");
             answer.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("no {name}")).to_owned()
         };
-        let candidate = |line: &str| {
-            let mut fields = line.strip_prefix("a=candidate:")?.split(' ').skip(4);
+        let candidate = |line: &str, protocol: &str| {
+            let mut fields = line.strip_prefix("a=candidate:")?.split(' ').skip(2);
+            if fields.next() != Some(protocol) {
+                return None;
+            }
+            let mut fields = fields.skip(1);
             Some(SocketAddr::new(fields.next()?.parse().unwrap(), fields.next()?.parse().unwrap()))
         };
         let mut slots: Vec<(String, u32, Option<u32>)> = Vec::new();
@@ -135,13 +141,13 @@ impl Answer {
                 slots.push((find("a=mid:").unwrap().trim().to_owned(), ssrc, rtx));
             }
         }
-        let mut candidates: Vec<SocketAddr> = answer.lines().filter_map(candidate).collect();
-        candidates.dedup();
+        let candidates = |protocol| answer.lines().filter_map(|line| candidate(line, protocol)).collect();
         Self {
             ice: IceCredentials { ufrag: attribute("ice-ufrag"), pwd: attribute("ice-pwd") },
             fingerprint: attribute("fingerprint").parse().unwrap(),
             setup: attribute("setup"),
-            candidates,
+            candidates: candidates("udp"),
+            tcp_candidates: candidates("tcp"),
             slots,
         }
     }

@@ -57,6 +57,7 @@ pub(super) struct Answer<'a> {
     pub(super) ice: &'a IceCredentials,
     pub(super) fingerprint: &'a Fingerprint,
     pub(super) candidates: &'a [SocketAddr],
+    pub(super) tcp_candidates: &'a [SocketAddr],
     pub(super) dtls_role: DtlsRole,
 }
 
@@ -125,15 +126,28 @@ impl Answer<'_> {
             .with_value_attribute("setup".into(), setup.into())
     }
 
-    /// Host candidates (RFC 8839, section 5.1), in order of preference (RFC 8445, section 5.1.2.1).
+    /// Host candidates (RFC 8839, section 5.1), in order of preference (RFC 8445, section 5.1.2.1; RFC 6544, section 4.2).
     fn candidates(&self, mut line: MediaDescription) -> MediaDescription {
         const HOST_PREFERENCE: u32 = 126;
+        // Below whatever UDP can have but a relay, so that TCP carries media only where UDP does not.
+        const TCP_HOST_PREFERENCE: u32 = 90;
+        const PASSIVE: u32 = 4;
+        let priority =
+            |type_preference: u32, local_preference: u32| (type_preference << 24) | (local_preference << 8) | 255;
+        let mut foundation = 0;
         for (position, address) in self.candidates.iter().enumerate() {
             let local_preference = u32::from(u16::MAX) - (position as u32).min(u32::from(u16::MAX));
-            let priority = (HOST_PREFERENCE << 24) | (local_preference << 8) | 255;
-            let foundation = position + 1;
+            let priority = priority(HOST_PREFERENCE, local_preference);
+            foundation += 1;
             let (ip, port) = (address.ip(), address.port());
             line = line.with_candidate(format!("{foundation} 1 udp {priority} {ip} {port} typ host"));
+        }
+        for (position, address) in self.tcp_candidates.iter().enumerate() {
+            let other_preference = 0x1FFF - (position as u32).min(0x1FFF);
+            let priority = priority(TCP_HOST_PREFERENCE, (PASSIVE << 13) | other_preference);
+            foundation += 1;
+            let (ip, port) = (address.ip(), address.port());
+            line = line.with_candidate(format!("{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive"));
         }
         line.with_property_attribute("end-of-candidates".into())
     }

@@ -25,6 +25,8 @@ pub struct NegotiationConfig {
     pub fingerprint: Fingerprint,
     /// Where this server is reached, most preferred first: UDP host candidates.
     pub candidates: Vec<SocketAddr>,
+    /// Where it takes TCP connections as well, most preferred first: passive host candidates (RFC 6544).
+    pub tcp_candidates: Vec<SocketAddr>,
     /// Seeds the choice of SSRCs and of the SDP session id, so that a run can be repeated.
     pub ssrc_seed: u64,
     /// The codecs that are accepted.
@@ -34,12 +36,13 @@ pub struct NegotiationConfig {
 }
 
 impl NegotiationConfig {
-    /// With a random seed and the default codecs and header extensions.
+    /// Without TCP, with a random seed and the default codecs and header extensions.
     pub fn new(local_ice: IceCredentials, fingerprint: Fingerprint, candidates: Vec<SocketAddr>) -> Self {
         Self {
             local_ice,
             fingerprint,
             candidates,
+            tcp_candidates: Vec::new(),
             ssrc_seed: rand::rng().random(),
             codecs: CodecPreferences::default(),
             extensions: Extension::DEFAULT.to_vec(),
@@ -178,6 +181,7 @@ impl Negotiation {
             ice: &self.local_ice,
             fingerprint: &self.config.fingerprint,
             candidates: &self.config.candidates,
+            tcp_candidates: &self.config.tcp_candidates,
             dtls_role,
         }
         .write(offer, &answered);

@@ -125,7 +125,7 @@ impl Call {
             let (to, datagram) = connection.poll_transmit()?;
             scratch.clear();
             scratch.extend_from_slice(&datagram);
-            Some(to)
+            Some(to.remote)
         };
         while let Some(to) = self.metered(poll) {
             self.link.send(self.now, self.server, to, &self.scratch);
@@ -142,7 +142,7 @@ impl Call {
     pub fn inject(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<Incoming, TransportError> {
         let mut datagram = bytes.to_vec();
         let now = self.now;
-        let incoming = self.metered(|connection, _| connection.handle_datagram(now, from, &mut datagram))?;
+        let incoming = self.metered(|connection, _| connection.handle_datagram(now, from.into(), &mut datagram))?;
         if let Incoming::Rtp(length) = incoming {
             self.media.push(datagram[..length].to_vec());
         }
@@ -186,7 +186,7 @@ impl Call {
     pub fn send_rtp(&mut self, plain: &[u8]) {
         let mut buffer = plain.to_vec();
         buffer.resize(plain.len() + MAX_OVERHEAD, 0);
-        let to = self.connection.remote_address().unwrap();
+        let to = self.connection.path().unwrap().remote;
         let length = self.connection.srtp_sender().unwrap().protect_rtp(&mut buffer, plain.len()).unwrap();
         self.link.send(self.now, self.server, to, &buffer[..length]);
     }

@@ -72,6 +72,7 @@ impl Driver {
                 let mut statistics = self.statistics;
                 statistics.rooms = self.rooms.len();
                 statistics.participants = self.participants.len();
+                statistics.streams = self.ways.streams.len();
                 statistics.data_dropped += self.events.dropped_data;
                 answer(reply, Ok(statistics));
             }
@@ -149,8 +150,8 @@ impl Driver {
             participant,
             connection,
             negotiation,
-            socket: 0,
             addresses: Vec::new(),
+            streams: Vec::new(),
             ufrags: vec![session.local_ice.ufrag.clone()],
             channels: Vec::new(),
             messages: MessageBudget::new(now),
@@ -210,7 +211,7 @@ impl Driver {
         };
         let sent = self.in_connection(place, now, |peer| peer.connection.send_data(now, number, binary, data));
         sent.ok_or(SfuError::NoSuchParticipant(participant))??;
-        self.pump(place, now, None);
+        self.pump(place, now);
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! A datagram's way to its connection and room, and what a connection has to say afterwards.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use ringback_transport::connection::{ConnectionEvent, Incoming};
 use ringback_transport::demux::{DatagramKind, classify};
 use ringback_transport::ice::request_username;
+use ringback_transport::path::Path;
 
 use super::super::deadlines::Owner;
 use super::super::peer::Channel;
@@ -23,21 +23,21 @@ const ECHO: &str = "echo";
 const STAGE: &str = "stage";
 
 impl Driver {
-    /// Takes one datagram in.
+    /// Takes one datagram in, or what came in the place of one.
     #[inline]
-    pub(super) fn handle_datagram(&mut self, now: Instant, socket: usize, from: SocketAddr, datagram: &mut [u8]) {
+    pub(super) fn handle_datagram(&mut self, now: Instant, from: Path, datagram: &mut [u8]) {
         let kind = classify(datagram);
         let place = match kind {
-            DatagramKind::Rtp | DatagramKind::Rtcp => self.routes.by_address(from),
+            DatagramKind::Rtp | DatagramKind::Rtcp => self.owner(from),
             DatagramKind::Stun => self.route_check(from, datagram),
-            DatagramKind::Dtls => self.routes.by_address(from),
+            DatagramKind::Dtls => self.owner(from),
             _ => None,
         };
         let Some(place) = place else {
             self.statistics.datagrams_unrouted += 1;
             return;
         };
-        if kind == DatagramKind::Dtls && !self.may_shake_hands(place, socket, from, datagram) {
+        if kind == DatagramKind::Dtls && !self.may_shake_hands(place, from, datagram) {
             return;
         }
         let handled = self.in_connection(place, now, |peer| peer.connection.handle_datagram(now, from, datagram));
@@ -54,23 +54,33 @@ impl Driver {
             }
             Some(Ok(Incoming::Nothing)) => {
                 if kind == DatagramKind::Stun {
-                    self.learn(place, now, socket, from);
+                    self.learn(place, now, from);
                 }
-                self.pump(place, now, Some((socket, from)));
+                self.pump(place, now);
             }
             Some(Err(_)) => {
                 self.statistics.datagrams_refused += 1;
                 // There may be something to answer all the same, or the connection may have ended.
                 if matches!(kind, DatagramKind::Stun | DatagramKind::Dtls) {
-                    self.pump(place, now, Some((socket, from)));
+                    self.pump(place, now);
                 }
             }
         }
     }
 
-    /// Whose STUN message this is: the name in the request counts, since an address may have been somebody else's before.
-    fn route_check(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Place> {
-        let known = self.routes.by_address(from);
+    /// Whose path this is.
+    #[inline]
+    fn owner(&self, from: Path) -> Option<Place> {
+        if from.link.is_stream() { self.ways.streams.owner(from.link) } else { self.routes.by_address(from.remote) }
+    }
+
+    /// Whose STUN message this is: the name in the request counts, since an address may have been somebody else's before. A TCP
+    /// connection never was.
+    fn route_check(&mut self, from: Path, datagram: &[u8]) -> Option<Place> {
+        let known = self.owner(from);
+        if known.is_some() && from.link.is_stream() {
+            return known;
+        }
         if known.is_none() {
             if self.budget.checks == 0 {
                 self.statistics.handshakes_dropped += 1;
@@ -83,7 +93,7 @@ impl Driver {
     }
 
     /// Whether a handshake datagram is taken now. Otherwise it waits for the next round: media goes first.
-    fn may_shake_hands(&mut self, place: Place, socket: usize, from: SocketAddr, datagram: &[u8]) -> bool {
+    fn may_shake_hands(&mut self, place: Place, from: Path, datagram: &[u8]) -> bool {
         let peer = self.rooms.get(place.0).and_then(|home| home.peers.get(place.1));
         if peer.is_none_or(|peer| peer.was_connected) {
             return true;
@@ -94,29 +104,29 @@ impl Driver {
         }
         let theirs = self.deferred.iter().filter(|deferred| deferred.from == from).count();
         if self.deferred.len() < HANDSHAKES_WAITING && theirs < HANDSHAKES_WAITING_EACH {
-            self.deferred.push_back(Deferred { socket, from, bytes: datagram.to_vec() });
+            self.deferred.push_back(Deferred { from, bytes: datagram.to_vec() });
         } else {
             self.statistics.handshakes_dropped += 1;
         }
         false
     }
 
-    /// A connection accepted a check from this address: what else comes from there is its.
-    fn learn(&mut self, place: Place, now: Instant, socket: usize, from: SocketAddr) {
+    /// A connection accepted a check that came by this path: what else comes by it is its.
+    fn learn(&mut self, place: Place, now: Instant, from: Path) {
         let validated = self.in_connection(place, now, |peer| peer.connection.is_validated(from));
-        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
         if validated != Some(true) {
             return;
         }
-        self.routes.learn(from, place, &mut peer.addresses);
-        if peer.connection.remote_address() == Some(from) {
-            peer.socket = socket;
+        if from.link.is_stream() {
+            return self.adopt(place, from, now);
         }
+        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
+        self.routes.learn(from.remote, place, &mut peer.addresses);
     }
 
-    /// Carries on what a connection has to send and to say. `arrival` is where the datagram came in that it answers.
-    pub(super) fn pump(&mut self, place: Place, now: Instant, arrival: Option<(usize, SocketAddr)>) {
-        self.transmit(place, now, arrival);
+    /// Carries on what a connection has to send and to say.
+    pub(super) fn pump(&mut self, place: Place, now: Instant) {
+        self.transmit(place, now);
         while let Some(event) = self.next_event(place, now) {
             match event {
                 ConnectionEvent::Connected { profile } => {
@@ -127,13 +137,7 @@ impl Driver {
                     }
                     self.in_room(place.0, |room, _| room.set_connected(place.1, true), now);
                 }
-                ConnectionEvent::AddressChanged { from, to } => {
-                    tracing::debug!(%from, %to, "a participant moved");
-                    let peer = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1));
-                    if let (Some(peer), Some((socket, _))) = (peer, arrival.filter(|(_, at)| *at == to)) {
-                        peer.socket = socket;
-                    }
-                }
+                ConnectionEvent::PathChanged { from, to } => tracing::debug!(%from, %to, "a participant moved"),
                 ConnectionEvent::DataChannelOpen { channel, label, .. } => {
                     self.channel_opened(place, channel, label);
                     self.watch_stage(place, now);
@@ -162,7 +166,7 @@ impl Driver {
                 }
                 _ => {}
             }
-            self.transmit(place, now, arrival);
+            self.transmit(place, now);
         }
         self.arm(place, now);
     }
@@ -172,15 +176,11 @@ impl Driver {
     }
 
     /// Queues what a connection has to send.
-    pub(super) fn transmit(&mut self, place: Place, now: Instant, arrival: Option<(usize, SocketAddr)>) {
-        let next = |driver: &mut Self| {
-            driver.in_connection(place, now, |peer| Some((peer.socket, peer.connection.poll_transmit()?))).flatten()
-        };
-        while let Some((socket, (to, datagram))) = next(self) {
-            let socket = arrival.filter(|(_, from)| *from == to).map_or(socket, |(socket, _)| socket);
-            if let Some(endpoint) = self.endpoints.get_mut(socket) {
-                endpoint.queue(&datagram, to, &mut self.statistics);
-            }
+    pub(super) fn transmit(&mut self, place: Place, now: Instant) {
+        let next =
+            |driver: &mut Self| driver.in_connection(place, now, |peer| peer.connection.poll_transmit()).flatten();
+        while let Some((path, datagram)) = next(self) {
+            self.ways.queue(&datagram, path, &mut self.statistics);
         }
     }
 
