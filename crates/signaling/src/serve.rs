@@ -181,7 +181,7 @@ impl Services {
         require_call_grant(session)?;
         let CallMute { call, user, source } = mute;
         let asking = session.clone();
-        let about = self.hub.ask(move |hub, _| hub.to_be_muted(&asking, &call, &user, source));
+        let about = self.hub.ask(move |hub, _| hub.whom_to_mute(&asking, &call, &user, source));
         let (room, participant) = flat(about.await)?;
         let (of_room, who) = (room.clone(), participant.clone());
         let run = self.media.run("muting", |media| async move { media.set_muted(&of_room, &who, source, true).await });

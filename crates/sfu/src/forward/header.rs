@@ -14,6 +14,9 @@ const MAX_HEADER: usize = 64;
 /// The longest MID that is written into packets: what one element of the one-byte form carries (RFC 8285).
 const MAX_MID: usize = 16;
 
+/// The elements of a header extension by their ids.
+type Extensions<'a> = [(u8, &'a [u8]); 5];
+
 /// What differs from packet to packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a> {
@@ -86,10 +89,10 @@ impl HeaderTemplate {
     }
 
     /// The elements of this header in `bytes`, with the dependency descriptor, if there is one and the m-line takes it.
-    fn described<'a>(&self, bytes: &'a [u8], dependency: &'a [u8]) -> Option<([(u8, &'a [u8]); 5], usize)> {
+    fn described<'a>(&self, bytes: &'a [u8], dependency: &'a [u8]) -> Option<(Extensions<'a>, usize)> {
         let id = self.dependency.filter(|_| !dependency.is_empty())?;
         let header = RtpHeader::parse_unpadded(bytes.get(..self.len)?).ok()?;
-        let mut elements: [(u8, &[u8]); 5] = [(id, dependency); 5];
+        let mut elements: Extensions<'_> = [(id, dependency); 5];
         let mut count = 0;
         for (place, element) in elements.iter_mut().zip(header.extensions(bytes)).take(4) {
             *place = element;

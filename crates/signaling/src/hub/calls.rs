@@ -84,8 +84,8 @@ impl Hub {
     }
 
     /// The host mutes somebody's track: in which room and as whom they are there.
-    pub(crate) fn to_be_muted(
-        &mut self,
+    pub(crate) fn whom_to_mute(
+        &self,
         session: &Session,
         call: &str,
         user: &str,
