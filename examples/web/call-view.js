@@ -93,6 +93,7 @@ export class CallView {
         byId("call-name").textContent = names.length > 1 ? listed(names) : name;
       }),
       room.on("muted", () => this.#controls()),
+      room.on("hushed", (source) => notice(`The host turned off your ${source === "screen" ? "shared screen" : source}.`)),
       room.on("blocked", () => {
         byId("play-blocked").hidden = false;
       }),
