@@ -57,6 +57,10 @@ export function endText(call) {
       return { title: "Answered elsewhere", detail: "Another of your devices took the call." };
     case "declined_elsewhere":
       return { title: "Declined elsewhere", detail: "Another of your devices declined." };
+    case "left":
+      return { title: "You left the call", detail: `You talked for ${clock(call.talkMs)}.` };
+    case "removed":
+      return { title: "You were removed", detail: "The host took you out of the call." };
     case "failed":
       return { title: "The call was cut off", detail: call.error ? errorText(call.error) : "The connection was lost." };
   }
