@@ -4,7 +4,9 @@
 
 /** @param {Call} call */
 export function nameOf(call) {
-  const people = call.direction === "incoming" ? [call.from] : call.to;
+  // Whoever came in later was not the one who rang them.
+  const others = call.entered ? [call.from, ...call.to].filter(({ user }) => call.members.includes(user)) : call.to;
+  const people = call.direction === "incoming" ? [call.from] : others;
   return listed(people.map(({ user, name }) => name || user));
 }
 
@@ -57,6 +59,10 @@ export function endText(call) {
       return { title: "Answered elsewhere", detail: "Another of your devices took the call." };
     case "declined_elsewhere":
       return { title: "Declined elsewhere", detail: "Another of your devices declined." };
+    case "left":
+      return { title: "You left", detail: `You talked for ${clock(call.talkMs)}. The others may still be there.` };
+    case "removed":
+      return { title: "You were taken out", detail: "The host of the call has removed you." };
     case "failed":
       return { title: "The call was cut off", detail: call.error ? errorText(call.error) : "The connection was lost." };
   }
