@@ -44,10 +44,12 @@ const inbox = new Inbox({ ring, threadLink: (note) => pages.threadLink(note.thre
 const pages = new Pages({
   openThread: (id, users) => thread.open(id, users),
   closeThread: () => thread.close(),
+  enterCall: (id) => void enterCall(id),
   openInbox: () => void inbox.open(),
 });
 const view = new CallView(media, devices, {
   done: showLobby,
+  back: (call) => void enterCall(call.id ?? "", call.kind),
   again: (call) => ring((call.direction === "incoming" ? [call.from] : call.to).map(({ user }) => user), call.kind),
 });
 const noteView = new NoteView(media, devices, { done: noteDone, again: callAgain });
@@ -177,6 +179,7 @@ function welcome(opened) {
   meet(opened.people);
   lobby.setPeople(opened.people);
   if (opened.notes.available) followNotes(opened);
+  else pages.apply();
   opened.on("people", (people) => {
     meet(people);
     lobby.setPeople(people);
@@ -282,7 +285,37 @@ function ring(users, kind) {
   silence();
   const call = session.call(users, { kind });
   follow(call);
-  view.show(call, session.name, { camera: kind === "video" });
+  view.show(call, session, { camera: kind === "video" });
+}
+
+/**
+ * Comes into a group call that is going on: again, or by a link, for which its host is asked.
+ * @param {string} id
+ * @param {CallKind} [kind]
+ */
+async function enterCall(id, kind = "video") {
+  if (!session || (view.call && !view.call.isOver)) return;
+  const call = session.rejoin(id, { kind });
+  const stranger = await new Promise((resolve) => {
+    const off = call.on("state", () => {
+      off();
+      resolve(call.error?.code === "not_found");
+    });
+  });
+  if (!stranger && !call.isOver) {
+    follow(call);
+    return view.show(call, session, { camera: call.kind === "video" });
+  }
+  if (!stranger) return void notice(call.error ? errorText(call.error) : "That call is over.");
+  const waiting = notice("Asking to be let into the call…", { stay: true });
+  try {
+    const admitted = await session.knock(id);
+    if (admitted) void enterCall(id, kind);
+    else notice("You were not let in.");
+  } catch {
+    notice("That call is over.");
+  }
+  waiting.remove();
 }
 
 /** @param {Call} call */
@@ -325,11 +358,11 @@ function accept(call, options) {
       if (answered === call || !session) return;
       // It had just ended, and rings them back now.
       follow(answered);
-      if (view.call === call) view.show(answered, session.name, options);
+      if (view.call === call) view.show(answered, session, options);
     },
     (error) => notice(errorText(error)),
   );
-  view.show(call, session.name, options);
+  view.show(call, session, options);
 }
 
 /** Notes what becomes of a call, on the screen or not. @param {Call} call */

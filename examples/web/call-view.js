@@ -1,5 +1,6 @@
 /** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
+import { GroupView } from "./group.js";
 import { ReactionsView } from "./reactions.js";
 import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
@@ -9,7 +10,8 @@ import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
 /** @typedef {import("./devices.js").Devices} Devices */
-/** @typedef {{done: () => void, again: (call: Call) => void}} CallActions */
+/** @typedef {import("./ringback/ringback.js").Session} Session */
+/** @typedef {{done: () => void, again: (call: Call) => void, back: (call: Call) => void}} CallActions */
 
 /** A call that was talked in needs no farewell; others leave their outcome on the screen. */
 const FAREWELL_MS = 2500;
@@ -26,6 +28,7 @@ export class CallView {
   #devices;
   #actions;
   #reactions = new ReactionsView();
+  #group = new GroupView();
   /** @type {Stage|undefined} */
   #stage;
   /** @type {(() => void)[]} */
@@ -60,10 +63,10 @@ export class CallView {
 
   /**
    * @param {Call} call placed, or about to be accepted
-   * @param {string} me our own name
+   * @param {Session} session
    * @param {{camera: boolean}} options
    */
-  show(call, me, options) {
+  show(call, session, options) {
     this.leave();
     this.call = call;
     const name = nameOf(call);
@@ -77,12 +80,14 @@ export class CallView {
     byId("call-link").hidden = true;
     this.#devices.inCall = true;
     const { room } = call;
-    this.#stage = new Stage(byId("stage"), room, this.#media, me);
+    this.#stage = new Stage(byId("stage"), room, this.#media, session.name);
     this.#reactions.show(room);
+    this.#group.show(call, session);
     this.#off = [
       this.#media.attach(room),
       call.on("state", () => this.#changed()),
       call.on("leg", () => this.#changed()),
+      call.on("members", () => this.#controls()),
       room.on("state", (state) => {
         byId("call-link").textContent = "Reconnecting…";
         byId("call-link").hidden = state !== "reconnecting";
@@ -163,14 +168,22 @@ export class CallView {
       icon(call.kind === "video" ? "camera" : "call"),
       element("span", {}, "Call again"),
     );
-    byId("ringing-actions").replaceChildren(done, again);
-    (talked ? done : again).focus();
+    const left = call.reason === "left";
+    const back = element(
+      "button",
+      { class: "button primary", type: "button", id: "come-back", onclick: () => this.#actions.back(call) },
+      icon(call.kind === "video" ? "camera" : "call"),
+      element("span", {}, "Come back"),
+    );
+    byId("ringing-actions").replaceChildren(done, left ? back : again);
+    (talked && !left ? done : left ? back : again).focus();
     byId("call-link").hidden = true;
     byId("play-blocked").hidden = true;
     clearInterval(this.#timer);
     this.#stage?.close();
     this.#stage = undefined;
     this.#reactions.hide();
+    this.#group.hide();
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
@@ -193,6 +206,7 @@ export class CallView {
     this.#stage?.close();
     this.#stage = undefined;
     this.#reactions.hide();
+    this.#group.hide();
     for (const off of this.#off.splice(0)) off();
     delete root.dataset.state;
     this.call = null;
@@ -222,7 +236,7 @@ export class CallView {
     set(screen, tracks.screen !== null, "screen", "screen", tracks.screen ? "Stop sharing" : "Share screen");
     root.toggleAttribute("data-own-camera", tracks.camera !== null);
     const text = byId("control-end").querySelector("span");
-    if (text) text.textContent = this.call?.state === "active" ? "Hang up" : "Cancel";
+    if (text) text.textContent = this.call?.state !== "active" ? "Cancel" : this.call.group ? "Leave" : "Hang up";
   }
 
   toggleMicrophone() {

@@ -80,6 +80,7 @@ export function announce(text) {
  * A message that does not stop anybody.
  * @param {string} text
  * @param {{stay?: boolean, link?: {href: string, text: string}}} [options] `stay` until it is dismissed; `link`: where it leads
+ * @returns {HTMLElement} to take it away
  */
 export function notice(text, { stay = false, link } = {}) {
   const notices = byId("notices");
@@ -91,4 +92,5 @@ export function notice(text, { stay = false, link } = {}) {
   close.addEventListener("click", () => made.remove());
   if (!stay) setTimeout(() => made.remove(), 6000);
   notices.append(made);
+  return made;
 }

@@ -54,7 +54,8 @@ export const isRinging = () => ringing !== null;
 export function showIncoming(call, hint = "") {
   ringing = call;
   const name = call.from.name || call.from.user;
-  const kind = call.kind === "video" ? "Video call" : "Voice call";
+  const others = call.to.length - 1;
+  const kind = `${call.kind === "video" ? "Video call" : "Voice call"}${others > 0 ? ` with you and ${others} more` : ""}`;
   byId("incoming-face").replaceChildren(avatar(name));
   byId("incoming-name").textContent = name;
   byId("incoming-kind").textContent = hint ? `${kind} · ${hint}` : kind;

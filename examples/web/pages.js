@@ -4,7 +4,7 @@
  */
 import { byId } from "./dom.js";
 
-/** @typedef {{openThread: (thread: string, users: string[]) => void, closeThread: () => void, openInbox: () => void}} PageActions */
+/** @typedef {{enterCall: (call: string) => void, openThread: (thread: string, users: string[]) => void, closeThread: () => void, openInbox: () => void}} PageActions */
 
 const root = byId("lobby");
 
@@ -30,9 +30,16 @@ export class Pages {
     return `#thread/${encodeURIComponent(thread)}`;
   }
 
-  /** Shows what the address says. */
+  /** Shows what the address says. @returns {void} */
   apply() {
     const [page = "", id = ""] = location.hash.slice(1).split("/");
+    // A link that invites to a call: once, and then the page is the lobby's again.
+    if (page === "call" && id) {
+      history.replaceState(null, "", "#people");
+      this.#actions.enterCall(decoded(id));
+      this.apply();
+      return;
+    }
     const thread = page === "thread" ? decoded(id) : "";
     if (page === "people" || page === "notes" || page === "") this.#list = page || "people";
     root.dataset.list = this.#list;

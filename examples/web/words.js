@@ -4,7 +4,9 @@
 
 /** @param {Call} call */
 export function nameOf(call) {
-  const people = call.direction === "incoming" ? [call.from] : call.to;
+  // Whoever came in later was not the one who rang them.
+  const others = call.entered ? [call.from, ...call.to].filter(({ user }) => call.members.includes(user)) : call.to;
+  const people = call.direction === "incoming" ? [call.from] : others;
   return listed(people.map(({ user, name }) => name || user));
 }
 
@@ -58,7 +60,7 @@ export function endText(call) {
     case "declined_elsewhere":
       return { title: "Declined elsewhere", detail: "Another of your devices declined." };
     case "left":
-      return { title: "You left the call", detail: `You talked for ${clock(call.talkMs)}.` };
+      return { title: "You left the call", detail: `You talked for ${clock(call.talkMs)}. The others may still be there.` };
     case "removed":
       return { title: "You were removed", detail: "The host took you out of the call." };
     case "failed":

@@ -41,6 +41,8 @@ export class Call extends Emitter {
   group = false;
   /** Users who are in it now, the longest there first; the caller alone while it rings. @type {string[]} */
   members = [];
+  /** Whether we came into it late, again, or let in, and did not place it nor were rung by it. */
+  entered = false;
   /** Who may let in, mute, take out, and end it for all. @type {string} */
   host = "";
   /** How the call ended. @type {Outcome|undefined} */
@@ -146,6 +148,7 @@ export class Call extends Emitter {
    * @param {string} id
    */
   async enter(id) {
+    this.entered = true;
     try {
       const { call } = await this.#socket.request("call.accept", { call: id });
       this.kind = call.kind;
