@@ -2,7 +2,7 @@
 //! writer, which puts them into the log in their order, and again and again where the database fails. The end of a call goes into the log with the call's
 //! row, in one transaction; what happens to notes is put there by the recorder itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringback_recorder::{CallRow, EventLog, NewEvent, Recorder, RecorderError};
@@ -27,6 +27,9 @@ const BATCH: usize = 64;
 /// How long the writer waits, when it comes to the end of a call, for what is to be kept of it. It is handed over a moment after the event, or never where a bug
 /// ended the request.
 const HANDOVER: Duration = Duration::from_secs(10);
+
+/// Calls whose end is remembered: more than end while a hook is tried again for a minute.
+const PASSED: usize = 4096;
 
 /// How long to wait until what failed is tried again, at first; twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -72,7 +75,8 @@ impl Feed {
         tokio::spawn(tee(events, embedder, log));
         let log = self.recorder.event_log();
         let Self { recorder, ended, counts } = self;
-        let writer = Writer { recorder, log, events: waiting, ended, early: HashMap::new(), counts };
+        let writer =
+            Writer { recorder, log, events: waiting, ended, early: HashMap::new(), passed: VecDeque::new(), counts };
         (copy, tokio::spawn(writer.run()))
     }
 }
@@ -93,6 +97,8 @@ struct Writer {
     ended: mpsc::UnboundedReceiver<Ended>,
     /// Calls that were handed over before the writer came to their end.
     early: HashMap<String, Vec<Ended>>,
+    /// Calls to whose end the writer came lately: what is handed over of them now is not waited with.
+    passed: VecDeque<String>,
     counts: Counts,
 }
 
@@ -103,25 +109,24 @@ impl Writer {
         let mut batch = Vec::new();
         self.append(&mut vec![started]).await;
         loop {
-            let mut late = None;
             tokio::select! {
                 biased;
                 count = self.events.recv_many(&mut batch, BATCH) => if count == 0 { break },
                 Some(ended) = self.ended.recv() => {
-                    // Its event was sent before, so it is among these, unless it was read long ago: then this call is handed over again.
-                    late = Some(ended.row.id.clone());
-                    self.early.entry(ended.row.id.clone()).or_default().push(ended);
-                    while let Ok(event) = self.events.try_recv() {
-                        batch.push(event);
+                    if self.passed.contains(&ended.row.id) {
+                        // Handed over again, or too late.
+                        self.keep(vec![ended]).await;
+                    } else {
+                        // Its event is on its way here.
+                        self.early.entry(ended.row.id.clone()).or_default().push(ended);
                     }
                 }
             }
             self.write(&mut batch).await;
-            if let Some(again) = late.and_then(|call| self.early.remove(&call)) {
-                self.keep(again).await;
-            }
         }
         self.ended.close();
+        let unheard: Vec<_> = self.early.drain().flat_map(|(_, ended)| ended).collect();
+        self.keep(unheard).await;
         while let Some(ended) = self.ended.recv().await {
             self.keep(vec![ended]).await;
         }
@@ -163,6 +168,10 @@ impl Writer {
             }
         };
         let ended = timeout(HANDOVER, handed_over).await.ok().flatten();
+        self.passed.push_back(call.to_owned());
+        if self.passed.len() > PASSED {
+            self.passed.pop_front();
+        }
         if ended.is_none() {
             tracing::error!(call, "a call that is over was not handed over to be kept");
         }
