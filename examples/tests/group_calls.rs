@@ -128,7 +128,15 @@ async fn who_has_a_link_to_a_call_is_let_in_by_its_host() {
     with(&cleo, 2).await;
     sees(&cleo, &ANN).await;
     hears(&ben, &CLEO).await;
-    // Ben, who was called by Ann alone, is in a call of three now, and may leave it.
+    // Dan is rung into a call that is going on.
+    let (_dans, dan) = DAN.open(&chromium, &server, "&auto=accept").await;
+    ann.eval("ringback.call.invite(['dan'])").await.unwrap();
+    dan.wait_for(ACTIVE, SOON).await.unwrap();
+    sees(&dan, &ANN).await;
+    hears(&ann, &DAN).await;
+    dan.eval("ringback.call.hangup()").await.unwrap();
+    with(&ann, 2).await;
+    // Ben, who was called by Ann alone, is in a call of several now, and may leave it.
     assert_eq!(ben.eval("ringback.call.group").await.unwrap(), true);
     ben.eval("ringback.call.hangup()").await.unwrap();
     with(&ann, 1).await;

@@ -1,5 +1,5 @@
 /** What a call of several needs besides: who is being rung, ringing more people, the link that invites, and, for its host, letting in, muting, taking out and ending it for all. */
-import { avatar, byId, element, icon, notice } from "./dom.js";
+import { avatar, byId, element, notice } from "./dom.js";
 import { errorText, listed } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
@@ -90,15 +90,15 @@ export class GroupView {
     const people = [...call.room.participants.values()];
     const here = people.map((person) =>
       row(person.name, person.user === call.host ? "Host" : "", [
-        host && call.group && !person.isMuted("microphone") && act("mic-off", `Mute ${person.name}`, () => call.mute(person.user)),
-        host && call.group && act("close", `Take ${person.name} out`, () => call.remove(person.user)),
+        host && call.group && !person.isMuted("microphone") && act("Mute", `Mute ${person.name}`, () => call.mute(person.user)),
+        host && call.group && act("Remove", `Take ${person.name} out of the call`, () => call.remove(person.user)),
       ]),
     );
     const free = session.people.filter(({ user }) => !call.members.includes(user));
     const more = free.map(({ user, name, state }) => {
       const rings = call.legs.some((leg) => leg.user === user && (leg.state === "queued" || leg.state === "ring_acked"));
       const said = rings ? "Ringing…" : state === "in_call" ? "On a call" : "";
-      return row(name, said, [!rings && act("call", `Ring ${name}`, () => call.invite([user]))]);
+      return row(name, said, [!rings && act("Ring", `Ring ${name}`, () => call.invite([user]))]);
     });
     byId("group-here").replaceChildren(...here);
     byId("group-more").replaceChildren(...more);
@@ -148,10 +148,10 @@ function failed(error) {
   notice(errorText(error));
 }
 
-/** @param {string} symbol @param {string} label @param {() => Promise<void>} action */
-function act(symbol, label, action) {
+/** @param {string} text @param {string} label @param {() => Promise<void>} action */
+function act(text, label, action) {
   const onclick = () => void action().catch(failed);
-  return element("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick }, icon(symbol));
+  return element("button", { type: "button", class: "text-button", "aria-label": label, onclick }, text);
 }
 
 /** @param {string} name @param {string} said @param {(HTMLElement|false)[]} actions */

@@ -7,6 +7,9 @@ import { Tile, showLocal } from "./tile.js";
 /** @typedef {import("./ringback/ringback.js").Participant} Participant */
 /** @typedef {import("./ringback/ringback.js").Room} Room */
 
+/** From so many others on whoever is talking is shown large; below that everybody is, and a light is enough. */
+const CROWD = 5;
+
 export class Stage {
   /** Tiles of others: participant id, or id + `/screen`. @type {Map<string, {tile: Tile, off: () => void}>} */
   #others = new Map();
@@ -37,6 +40,7 @@ export class Stage {
       room.on("participants", () => this.#people()),
       room.on("speaking", () => this.#lights()),
       room.on("stage", () => this.#lights()),
+      room.on("focus", () => this.layout()),
       room.on("muted", () => this.#own()),
       room.on("label", () => this.layout()),
       media.on("track", () => this.#own()),
@@ -117,6 +121,14 @@ export class Stage {
     this.layout();
   }
 
+  /** The tile that the server's word says to look at, if it is there. */
+  #looksAt() {
+    const { focus } = this.#room;
+    if (!focus) return null;
+    const key = focus.source === "screen" ? `${focus.participant}/screen` : focus.participant;
+    return this.#others.has(key) ? key : null;
+  }
+
   get pinned() {
     return this.#pinned;
   }
@@ -128,7 +140,7 @@ export class Stage {
     const inset = (/** @type {string} */ side) => parseFloat(style.getPropertyValue(`--inset-${side}`)) || 0;
     const keys = [...this.#others.keys()];
     const screen = keys.find((key) => key.endsWith("/screen"));
-    const focus = this.#pinned ?? screen ?? null;
+    const focus = this.#pinned ?? screen ?? (keys.length >= CROWD ? this.#looksAt() : null);
     // Between two, the other fills the stage to its edges and only the own corner keeps clear of the controls.
     const duo = keys.length <= 1 && focus === null;
     const whole = { x: 0, y: 0, width, height };

@@ -73,16 +73,19 @@ export class Call extends Emitter {
   #placed;
   #socket;
   #callBack;
+  /** Our own user id. */
+  #me;
 
   /**
    * Made by `Session`.
    * @param {SignalingSocket} socket
-   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], room?: {iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}, callBack?: (record: CallRecord) => Call}} what `callBack` makes the call that a late answer places
+   * @param {{direction: "outgoing"|"incoming", kind: CallKind, from: Party, to: Party[], me?: string, room?: {iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}, callBack?: (record: CallRecord) => Call}} what `callBack` makes the call that a late answer places
    */
-  constructor(socket, { direction, kind, from, to, room, callBack }) {
+  constructor(socket, { direction, kind, from, to, me, room, callBack }) {
     super();
     this.#socket = socket;
     this.#callBack = callBack;
+    this.#me = me;
     this.direction = direction;
     this.kind = kind;
     this.from = from;
@@ -305,8 +308,10 @@ export class Call extends Emitter {
     this.members = members;
     this.from = record.from;
     this.room.id = record.room;
-    if (record.state === "active") this.activate();
-    else if (record.state === "ringing") this.#setState("ringing");
+    // A group may be talking already while it rings here.
+    const ringsHere = this.direction === "incoming" && this.group && !members.includes(this.#me ?? "");
+    if (record.state === "active" && !ringsHere) this.activate();
+    else if (record.state !== "ended") this.#setState("ringing");
     else this.settle(record.outcome, record.outcome ?? "failed");
     if (changed && !this.isOver) this.emit("members", undefined);
   }

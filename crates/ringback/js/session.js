@@ -224,7 +224,8 @@ export class Session extends Emitter {
     if (again) this.#reconcile(hello.calls, hello.resumed);
     for (const room of this.#watchers.keys()) if (again) void this.#watch(room);
     for (const record of hello.calls) {
-      if (record.state === "ringing" && record.from.user !== this.user) this.#incoming(record, undefined);
+      const isMember = record.members?.some(({ user }) => user === this.user) ?? record.from.user === this.user;
+      if (record.state !== "ended" && !isMember) this.#incoming(record, undefined);
     }
   }
 
@@ -273,7 +274,8 @@ export class Session extends Emitter {
     const { id, kind, from, to, ring_ms: ringMs } = record;
     if (this.#find(id)) return;
     const callBack = (/** @type {CallRecord} */ placed) => this.#placed(placed);
-    const call = new Call(this.#socket, { direction: "incoming", kind, from, to, room: this.#roomOptions(), callBack });
+    const what = { direction: /** @type {const} */ ("incoming"), kind, from, to, me: this.user, room: this.#roomOptions(), callBack };
+    const call = new Call(this.#socket, what);
     call.expiresAt = Date.now() + (expiresMs ?? ringMs);
     call.update(record);
     this.#keep(call);
@@ -323,7 +325,8 @@ export class Session extends Emitter {
         return this.#find(event.call.id)?.update(event.call);
       case "call.ended":
         return this.#find(event.call.id)?.settle(event.outcome, event.reason, {
-          talkMs: event.talk_ms,
+          // Where the call goes on without us, only we know how long we were in it.
+          talkMs: event.reason === "left" || event.reason === "removed" ? undefined : event.talk_ms,
           by: event.by,
           roomKept: event.room_kept,
         });
