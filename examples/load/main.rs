@@ -248,7 +248,9 @@ async fn start_server(arguments: &Arguments, data: &Path) -> anyhow::Result<(Pro
     let media = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let front = SocketAddr::from(([127, 0, 0, 2], media.port()));
     let ip = front.ip().to_string();
-    let with_relay = ["--listen", "127.0.0.1:0", "--media", &media.to_string(), "--announce", &ip, "--data", &data];
+    // Over TCP a client would go around the link.
+    let with_relay =
+        ["--listen", "127.0.0.1:0", "--media", &media.to_string(), "--announce", &ip, "--data", &data, "--no-ice-tcp"];
     let server = Process::start(sfu, &with_relay, "", "Ringback: ").await?;
     let config = RelayConfig { listen: front, to: media, network, seed: arguments.seed, shared: false };
     let relay = Relay::start(config).await.with_context(|| format!("the link cannot listen on {front}"))?;
