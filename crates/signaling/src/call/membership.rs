@@ -236,7 +236,8 @@ impl Call {
         Ok(())
     }
 
-    pub(super) fn require_host(&self, party: &Party) -> Result<(), WireError> {
+    /// That this is the host, who may do more than others.
+    pub(crate) fn require_host(&self, party: &Party) -> Result<(), WireError> {
         self.require_member(party)?;
         if self.host() != party.user {
             return Err(WireError::new(ErrorCode::Forbidden, "only the host of the call may do this"));

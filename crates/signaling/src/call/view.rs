@@ -22,14 +22,9 @@ impl Call {
         open && self.state() != CallState::Ended
     }
 
-    /// Whether the user is in it: the caller from the start, a callee once they have accepted, until they leave.
+    /// Whether the user is in it: the caller from the start, a callee once they have accepted, until they leave. They may be in its room.
     pub fn has_member(&self, user: &str) -> bool {
         self.state() != CallState::Ended && self.member_of(user).is_some()
-    }
-
-    /// Whether the user may be in its room.
-    pub fn admits(&self, user: &str) -> bool {
-        self.has_member(user)
     }
 
     /// Whether the device that holds the call for this user is away.

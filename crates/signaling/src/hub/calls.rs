@@ -92,11 +92,8 @@ impl Hub {
         source: Source,
     ) -> Result<(String, String), WireError> {
         self.require_current(session)?;
-        let found = self.switchboard.call(call).filter(|call| call.concerns(&session.party.user));
-        let found = found.ok_or_else(crate::call::Call::not_found)?;
-        if !found.has_member(&session.party.user) || found.host() != session.party.user {
-            return Err(WireError::new(ErrorCode::Forbidden, "only the host of the call may do this"));
-        }
+        let found = self.switchboard.call(call).ok_or_else(crate::call::Call::not_found)?;
+        found.require_host(&session.party)?;
         let room = found.room();
         let nobody = || WireError::new(ErrorCode::NotFound, "nobody of that name publishes such a track in this call");
         let participant = self.rooms.participant_of_user(room, user).ok_or_else(nobody)?;

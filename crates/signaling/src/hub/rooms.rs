@@ -35,7 +35,7 @@ impl Hub {
             return Ok(Access::Party);
         }
         match self.rooms.call_of(room).and_then(|call| self.switchboard.call(call)) {
-            Some(call) if call.admits(user) => Ok(Access::Party),
+            Some(call) if call.has_member(user) => Ok(Access::Party),
             Some(call) if call.concerns(user) && call.state() == CallState::Ringing => {
                 Err(WireError::new(ErrorCode::Conflict, "accept the call before joining its room"))
             }
