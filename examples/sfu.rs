@@ -133,8 +133,10 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn({
         let handle = handle.clone();
         async move {
-            stop_signal().await;
-            engine.shutdown(std::time::Duration::from_secs(5)).await;
+            match stop_signal().await {
+                Stop::ForGood => engine.shutdown(std::time::Duration::from_secs(5)).await,
+                Stop::ForNow => engine.suspend().await,
+            }
             handle.graceful_shutdown(Some(std::time::Duration::from_secs(1)));
         }
     });
@@ -224,15 +226,25 @@ fn print_links(arguments: &Arguments, listen: SocketAddr, announce: &[IpAddr]) {
     }
 }
 
-async fn stop_signal() {
+enum Stop {
+    /// Somebody pressed Ctrl-C.
+    ForGood,
+    /// A service manager says so, which does it when it restarts us, too: calls go on in the next process.
+    ForNow,
+}
+
+async fn stop_signal() -> Stop {
     #[cfg(unix)]
     {
         let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(terminate) => terminate,
             Err(_) => return std::future::pending().await,
         };
-        tokio::select! { _ = terminate.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
+        tokio::select! { _ = terminate.recv() => Stop::ForNow, _ = tokio::signal::ctrl_c() => Stop::ForGood }
     }
     #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+    {
+        let _ = tokio::signal::ctrl_c().await;
+        Stop::ForGood
+    }
 }

@@ -10,6 +10,7 @@ mod folder_lock;
 mod info;
 mod link;
 mod listener;
+mod live_calls;
 mod loudness;
 mod note;
 mod ogg;
@@ -30,6 +31,7 @@ pub use event_log::{EventLog, Follow};
 pub use file::{FileOptions, NoteFile, VIDEO_TYPE, VOICE_TYPE, make_file};
 pub use info::{Addressee, NoteInfo, Sender};
 pub use link::{LINK_HOLDS, Links, MediaPart};
+pub use live_calls::LiveCalls;
 pub use note::{NotNow, Note, NoteInput, NoteLimits, NoteOutput, NoteState, TakeReason};
 pub use packet::{Codec, NoteKind, TakeEvent, TakePacket, TrackKind};
 pub use poster::Poster;
@@ -38,6 +40,6 @@ pub use recorder::{
 };
 pub use spool::{SpoolHeader, SpoolWriter, read_spool};
 pub use store::{
-    CallRow, Cursor, Draft, EventPage, LoggedEvent, NewEvent, NoteRow, Page, Recipient, Store, ThreadEntry,
+    CallRow, Cursor, Draft, EventPage, LiveCall, LoggedEvent, NewEvent, NoteRow, Page, Recipient, Store, ThreadEntry,
 };
 pub use take::TakeWriter;

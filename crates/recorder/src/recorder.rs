@@ -25,6 +25,7 @@ use crate::event_log::EventLog;
 use crate::folder_lock::FolderLock;
 use crate::info::NoteInfo;
 use crate::link::Links;
+use crate::live_calls::LiveCalls;
 use crate::note::{NoteInput, NoteLimits, NoteState};
 use crate::packet::NoteKind;
 use crate::store::{CallRow, NoteRow, Recipient, Store};
@@ -189,6 +190,7 @@ pub(crate) struct Inner {
     /// Where takes lie while they are recorded.
     spool: PathBuf,
     store: Store,
+    live_calls: LiveCalls,
     bytes: ByteStore,
     links: Links,
     takes: Takes,
@@ -221,6 +223,7 @@ impl Recorder {
         let folder = || config.folder.join("media").display().to_string();
         let bytes = ByteStore::open(&config.bytes.clone().unwrap_or_else(folder))?;
         let links = Links::new(&store.secret().await?);
+        let live_calls = LiveCalls::open(store.clone(), &config.folder)?;
         let (takes, news) = Takes::start(spool.clone()).map_err(failed)?;
         let (events, received) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
@@ -228,6 +231,7 @@ impl Recorder {
             _lock: lock,
             spool: spool.clone(),
             store,
+            live_calls,
             bytes,
             links,
             takes,
@@ -251,6 +255,11 @@ impl Recorder {
     /// What happened to calls and notes, in the order in which it was kept. Who holds the recorder may [append](EventLog::append) what else is to be told.
     pub fn event_log(&self) -> EventLog {
         EventLog::new(self.inner.store.clone())
+    }
+
+    /// The calls that are under way in this process, or were in the one before.
+    pub fn live_calls(&self) -> LiveCalls {
+        self.inner.live_calls.clone()
     }
 
     /// Keeps a call that is over, before anybody is asked what to do about it. True if it was not kept before.

@@ -4,6 +4,7 @@
 
 mod calls;
 mod events;
+mod live_calls;
 mod note_events;
 mod notes;
 mod rows;
@@ -18,6 +19,7 @@ use sqlx::{AnyPool, Executor};
 use tokio::sync::watch;
 
 pub use events::{EventPage, LoggedEvent, NewEvent};
+pub use live_calls::LiveCall;
 pub use rows::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, ThreadEntry};
 
 use crate::error::RecorderError;

@@ -28,6 +28,8 @@ const RESTART_AFTER_MS = 1_500;
 /** Between restarts, growing: the network may be away for a while. */
 const RESTART_FIRST_MS = 2_000;
 const RESTART_LIMIT_MS = 15_000;
+/** What the server answers where a room is no longer there for us. @type {Set<string>} */
+export const GONE = new Set(["not_found", "forbidden", "conflict"]);
 /** An offer is answered at once; more means that the server is in trouble. */
 const JOIN_TIMEOUT_MS = 15_000;
 
@@ -76,6 +78,8 @@ export class Room extends Emitter {
   #restarts = 0;
   /** @type {Promise<void>|undefined} */
   #repair;
+  /** Has been in the room, and is to come back to it. */
+  #joined = false;
   #networkChanged = () => this.#scheduleRestart(0);
 
   /**
@@ -133,6 +137,7 @@ export class Room extends Emitter {
     const answer = await this.#socket.request("room.join", { room: id, offer, tracks }, { timeoutMs: JOIN_TIMEOUT_MS });
     // Between here and the end of this block nothing is awaited: the next event must find the room joined.
     this.me = answer.participant;
+    this.#joined = true;
     this.participants.clear();
     this.#roster({ joined: answer.roster });
     this.#setSpeaking(answer.speaking);
@@ -389,7 +394,7 @@ export class Room extends Emitter {
 
   /** @param {number} delayMs */
   #scheduleRestart(delayMs) {
-    if (!this.me || this.state === "closed" || this.#restart !== undefined) return;
+    if (!this.#joined || this.state === "closed" || this.#restart !== undefined) return;
     this.#restart = setTimeout(async () => {
       await this.restart().catch(() => {});
       this.#restart = undefined;
@@ -405,9 +410,15 @@ export class Room extends Emitter {
    * @returns {Promise<void>}
    */
   restart() {
-    this.#repair ??= this.#restartOrRejoin().finally(() => {
-      this.#repair = undefined;
-    });
+    this.#repair ??= this.#restartOrRejoin()
+      .catch((thrown) => {
+        // No transport is left that could fail, and so ask for another try.
+        if (!GONE.has(asRingbackError(thrown).code)) this.#scheduleRestart(RESTART_FIRST_MS);
+        throw thrown;
+      })
+      .finally(() => {
+        this.#repair = undefined;
+      });
     return this.#repair;
   }
 

@@ -7,7 +7,7 @@ import { Emitter } from "./emitter.js";
 import { asRingbackError } from "./errors.js";
 import { Http } from "./http.js";
 import { Notes } from "./notes.js";
-import { Room } from "./room.js";
+import { GONE, Room } from "./room.js";
 import { SignalingSocket } from "./socket.js";
 
 /** @typedef {import("./errors.js").RingbackError} RingbackError */
@@ -17,9 +17,6 @@ import { SignalingSocket } from "./socket.js";
 /** @typedef {import("./protocol.js").Person} Person */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** @typedef {import("./socket.js").SocketState} SocketState */
-
-/** What the server answers where a room is no longer there for us. @type {Set<string>} */
-const GONE = new Set(["not_found", "forbidden", "conflict"]);
 
 /** @typedef {import("./note.js").Note} Note */
 /**
@@ -244,7 +241,7 @@ export class Session extends Emitter {
         // A transport that is up has not noticed, and needs no help.
         if (call.room.me && !(resumed && call.room.state === "connected")) call.room.restart().catch(() => {});
       } else if (!resumed) {
-        call.settle(call.state === "active" ? "answered" : "failed", "failed");
+        void this.#lookUp(call);
       }
     }
     for (const room of this.#rooms) {
@@ -253,6 +250,14 @@ export class Session extends Emitter {
         if (GONE.has(asRingbackError(thrown).code)) room.leave({ tell: false });
       });
     }
+  }
+
+  /** What became of a call while nobody could tell us. @param {Call} call */
+  async #lookUp(call) {
+    const asked = this.#socket.request("call.status", { call: call.id });
+    const { call: record } = await asked.catch(() => ({ call: undefined }));
+    if (record?.state === "ended") call.update(record);
+    else call.settle(call.state === "active" ? "answered" : "failed", "failed");
   }
 
   /** @param {Person[]} people */

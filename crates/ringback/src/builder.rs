@@ -248,7 +248,9 @@ impl EngineBuilder {
             }
         }
         let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, webhooks, counts };
-        Ok(Engine::assemble(workers, events, signaling, parts, self.reactions))
+        let engine = Engine::assemble(workers, events, signaling, parts, self.reactions);
+        engine.restore().await.map_err(EngineError::Recorder)?;
+        Ok(engine)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use ringback_reactions::{HostControl, Refusal};
-use ringback_recorder::{EventLog, Recorder};
+use ringback_recorder::{EventLog, Recorder, RecorderError};
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
 use ringback_signaling::hooks::Hooks;
 use ringback_signaling::notes::Notes;
@@ -26,6 +26,7 @@ use crate::metrics::Counts;
 use crate::missed_call::MissedCall;
 use crate::notes::{self, NoteDesk};
 use crate::reactions::{ReactionDesk, ReactionSettings, RoomReaction};
+use crate::restart;
 use crate::webhook::Webhook;
 
 /// What happens in an engine, ordered per call. A reader that falls behind costs nobody a call: see [`Engine::events`].
@@ -102,6 +103,19 @@ impl Engine {
         Self { signaling, workers, notes, reactions, counts, events, feed, _webhooks }
     }
 
+    /// Goes on with what a former process had under way, before anybody can connect.
+    pub(crate) async fn restore(&self) -> Result<(), RecorderError> {
+        let Some(recorder) = self.recorder() else { return Ok(()) };
+        let calls = recorder.live_calls();
+        match restart::restore(&calls, &self.signaling).await? {
+            0 => {}
+            calls => tracing::info!(calls, "calls of a former process are taken up"),
+        }
+        restart::seen(&calls).await;
+        tokio::spawn(restart::stay_seen(calls, Arc::downgrade(&self.signaling)));
+        Ok(())
+    }
+
     /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, those of WHIP and WHEP, `ringback/…` (the client library) and, where notes
     /// are kept, `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`.
     pub fn router(&self) -> Router {
@@ -174,6 +188,20 @@ impl Engine {
     /// Takes no more calls, lets those that run go on for at most `drain`, then ends what is left, tells everyone, and stops.
     pub async fn shutdown(&self, drain: Duration) {
         self.signaling.shutdown(drain).await;
+        self.stop().await;
+    }
+
+    /// Stops at once, for a process that is to be followed by another with the same folder of [notes](EngineBuilder::notes): calls that ring fail, and those that are active
+    /// go on there, where their people come back within half a minute; so do voice chats, which are nothing but their people. Without notes it is a shutdown without drain. A
+    /// process that is killed leaves the same behind.
+    pub async fn suspend(&self) {
+        let Some(recorder) = self.recorder() else { return self.shutdown(Duration::ZERO).await };
+        self.signaling.suspend().await;
+        restart::seen(&recorder.live_calls()).await;
+        self.stop().await;
+    }
+
+    async fn stop(&self) {
         if let Some(feed) = self.feed.lock().await.take()
             && timeout(LAST_EVENTS, feed).await.is_err()
         {

@@ -1,12 +1,13 @@
 //! The way of signaling's events into the log of events. Signaling never waits: a tee takes its events at once and hands one copy to the embedder and one to a
 //! writer, which puts them into the log in their order, and again and again where the database fails. The end of a call goes into the log with the call's
-//! row, in one transaction; what happens to notes is put there by the recorder itself.
+//! row, in one transaction; what happens to notes is put there by the recorder itself. With the events of a call that goes on, what the next process needs to go on with
+//! it is kept, in one transaction too.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringback_recorder::{CallRow, EventLog, NewEvent, Recorder, RecorderError};
-use ringback_signaling::{EventSink, SignalingEvent};
+use ringback_recorder::{CallRow, LiveCall, LiveCalls, NewEvent, Recorder, RecorderError};
+use ringback_signaling::{EventSink, KeptCalls, KeptChange, SignalingEvent};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -73,10 +74,19 @@ impl Feed {
         let (embedder, copy) = EventSink::with_room_for(FOR_EMBEDDER);
         let (log, waiting) = EventSink::with_room_for(FOR_LOG);
         tokio::spawn(tee(events, embedder, log));
-        let log = self.recorder.event_log();
+        let log = self.recorder.live_calls();
         let Self { recorder, ended, counts } = self;
-        let writer =
-            Writer { recorder, log, events: waiting, ended, early: HashMap::new(), passed: VecDeque::new(), counts };
+        let calls = KeptCalls::default();
+        let writer = Writer {
+            recorder,
+            log,
+            calls,
+            events: waiting,
+            ended,
+            early: HashMap::new(),
+            passed: VecDeque::new(),
+            counts,
+        };
         (copy, tokio::spawn(writer.run()))
     }
 }
@@ -92,7 +102,8 @@ async fn tee(mut events: Events, mut embedder: EventSink, mut log: EventSink) {
 
 struct Writer {
     recorder: Recorder,
-    log: EventLog,
+    log: LiveCalls,
+    calls: KeptCalls,
     events: Events,
     ended: mpsc::UnboundedReceiver<Ended>,
     /// Calls that were handed over before the writer came to their end.
@@ -104,10 +115,9 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self) {
-        // Whatever was under way in a former process is over.
         let started = NewEvent { at: unix_ms(), kind: "engine.started".to_owned(), body: json!({}) };
         let mut batch = Vec::new();
-        self.append(&mut vec![started]).await;
+        self.append(&mut Written { events: vec![started], ..Written::default() }).await;
         loop {
             tokio::select! {
                 biased;
@@ -133,7 +143,7 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: &mut Vec<SignalingEvent>) {
-        let mut plain = Vec::new();
+        let mut plain = Written::default();
         for event in batch.drain(..) {
             if let SignalingEvent::Lost { events } = event {
                 self.counts.events_lost(events);
@@ -142,14 +152,15 @@ impl Writer {
                 SignalingEvent::CallEnded { call, .. } => self.handed_over(&call.id).await,
                 _ => None,
             };
+            plain.change(self.calls.apply(&event));
             match ended {
                 Some(ended) => {
                     self.append(&mut plain).await;
                     self.keep(ended).await;
                 }
-                None => plain.extend(logged(&event)),
+                None => plain.events.extend(logged(&event)),
             }
-            if plain.len() >= BATCH {
+            if plain.events.len() >= BATCH {
                 self.append(&mut plain).await;
             }
         }
@@ -191,17 +202,42 @@ impl Writer {
         }
     }
 
-    async fn append(&self, events: &mut Vec<NewEvent>) {
-        if events.is_empty() {
+    async fn append(&self, written: &mut Written) {
+        if written.events.is_empty() && written.calls.is_empty() {
             return;
         }
+        let calls: Vec<_> = written.calls.drain().map(|(id, details)| LiveCall { id, details }).collect();
         let mut pause = Pause(FIRST_WAIT);
-        while let Err(error) = self.log.append(events).await {
+        while let Err(error) = self.log.append(&written.events, &calls).await {
             pause.after(&error).await;
         }
         let now = unix_ms();
-        for event in events.drain(..) {
+        for event in written.events.drain(..) {
             self.counts.logged(event.at, now);
+        }
+    }
+}
+
+/// What goes into the database in one transaction.
+#[derive(Default)]
+struct Written {
+    events: Vec<NewEvent>,
+    /// Calls as they are after these events; `None`: over.
+    calls: HashMap<String, Option<Value>>,
+}
+
+impl Written {
+    fn change(&mut self, change: Option<KeptChange>) {
+        match change {
+            Some(KeptChange::Keep(kept)) => {
+                let details = serde_json::to_value(&kept)
+                    .inspect_err(|error| tracing::error!(%error, "a call cannot be written as JSON"));
+                self.calls.insert(kept.call.id.clone(), details.ok());
+            }
+            Some(KeptChange::Forget(call)) => {
+                self.calls.insert(call, None);
+            }
+            None => {}
         }
     }
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod missed_call;
 mod notes;
 mod reactions;
+mod restart;
 mod stage_readings;
 mod webhook;
 

@@ -2,11 +2,12 @@
 //! caller, its callees, a leg for each of their devices, and who is in it; it ends in exactly one outcome. A 1:1 call is over when either side is gone; a
 //! group call (placed to several, or grown by an invitation) goes on while anybody is in it, and who refused, missed it or left may still come in. Who may call
 //! whom, who is busy and which users have which devices is the [`switchboard`](crate::switchboard)'s business. `call/ringing.rs` is what callees do, `call/membership.rs` what those
-//! inside do, `call/legs.rs` the record of devices.
+//! inside do, `call/legs.rs` the record of devices, `call/restore.rs` how it outlives a process.
 
 mod exchange;
 mod legs;
 mod membership;
+mod restore;
 mod ringing;
 mod view;
 
@@ -25,8 +26,16 @@ pub const MAX_PEOPLE: usize = 64;
 #[derive(Debug, Clone)]
 enum Phase {
     Ringing,
-    Active { since: Instant },
-    Ended { outcome: Outcome, by: Option<String>, talk: Duration },
+    /// `before`: how long it had been active in a former process.
+    Active {
+        since: Instant,
+        before: Duration,
+    },
+    Ended {
+        outcome: Outcome,
+        by: Option<String>,
+        talk: Duration,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +74,8 @@ pub struct Call {
     knocking: Vec<(Party, String)>,
     placed_at: u64,
     placed: Instant,
+    /// How long no process had it.
+    away: Duration,
     timing: CallTiming,
     phase: Phase,
     /// Since when one member waits alone in a group call that rings nobody.
@@ -100,6 +111,7 @@ impl Call {
             knocking: Vec::new(),
             placed_at: new.placed_at,
             placed: now,
+            away: Duration::ZERO,
             timing,
             phase: Phase::Ringing,
             alone_since: None,
@@ -210,7 +222,7 @@ impl Call {
     fn end(&mut self, now: Instant, outcome: Outcome, by: Option<String>) {
         let talk = match &self.phase {
             Phase::Ringing => Duration::ZERO,
-            Phase::Active { since } => now.saturating_duration_since(*since),
+            Phase::Active { since, before } => *before + now.saturating_duration_since(*since),
             Phase::Ended { .. } => return,
         };
         for index in 0..self.legs.len() {

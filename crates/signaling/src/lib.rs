@@ -17,6 +17,7 @@ mod http_problem;
 mod http_sdp;
 mod http_sessions;
 mod hub;
+mod kept_call;
 pub mod media;
 mod media_rooms;
 pub mod notes;
@@ -39,5 +40,6 @@ mod whip;
 
 pub use config::SignalingConfig;
 pub use error::SignalingError;
+pub use kept_call::{KeptCall, KeptCalls, KeptChange};
 pub use signaling::{Signaling, SignalingStatistics};
 pub use signaling_event::{EventSink, SignalingEvent};

@@ -13,6 +13,7 @@ use crate::config::SignalingConfig;
 use crate::hook_runner::may_leave_note;
 use crate::hooks::Hooks;
 use crate::hub;
+use crate::kept_call::KeptCall;
 use crate::media::{Media, MediaEvent};
 use crate::media_rooms::GuardedMedia;
 use crate::notes::NoteNews;
@@ -120,6 +121,16 @@ impl Signaling {
         self.services.hub.ask(|hub, _| hub.statistics()).await
     }
 
+    /// Goes on with calls of a former process, to be told before anybody can connect. `seen_at` is when that process had them last, in Unix milliseconds.
+    /// Those that were active have their room open again, and their members a while to come back; those that rang have failed, and those
+    /// of a process that has been gone for more than two minutes are over, as hooks and events tell.
+    ///
+    /// # Errors
+    /// `unavailable` after shutdown.
+    pub async fn restore(&self, calls: Vec<KeptCall>, seen_at: u64) -> Result<(), WireError> {
+        self.services.hub.ask(move |hub, now| hub.restore(now, calls, seen_at)).await
+    }
+
     /// Who an HTTP request is from, by its `Authorization: Bearer`.
     ///
     /// # Errors
@@ -141,8 +152,18 @@ impl Signaling {
         if let Ok(idle) = idle {
             let _ = timeout(drain, idle).await;
         }
+        self.stop(false).await;
+    }
+
+    /// Stops at once, for a process that is to be followed by another: calls that ring fail, those that are active go on
+    /// where their [kept](KeptCall) state is [restored](Self::restore), and nobody is told that their room is over. Sockets are closed with code 1001.
+    pub async fn suspend(&self) {
+        self.stop(true).await;
+    }
+
+    async fn stop(&self, active_go_on: bool) {
         self.inner.stopping.send_replace(true);
-        if let Ok(hooks) = self.services.hub.ask(|hub, now| hub.stop(now)).await {
+        if let Ok(hooks) = self.services.hub.ask(move |hub, now| hub.stop(now, active_go_on)).await {
             let _ = timeout(LAST_WORDS, hooks).await;
         }
         let places = self.services.config.max_sessions.min(Semaphore::MAX_PERMITS);

@@ -21,6 +21,17 @@ pub enum SignalingEvent {
         /// The caller's device.
         caller: Party,
     },
+    /// A call that was active when a former process ended goes on.
+    CallRestored {
+        /// In Unix milliseconds.
+        at: u64,
+        /// The call.
+        call: CallInfo,
+        /// The caller's device.
+        caller: Party,
+        /// When it was answered, in Unix milliseconds, later by as long as no process had it.
+        active_since: u64,
+    },
     /// A leg changed.
     LegChanged {
         /// In Unix milliseconds.

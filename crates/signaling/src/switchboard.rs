@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::call::{Call, CallInput, CallOutput, CallTiming, MAX_PEOPLE, NewCall, NewCallee};
+use crate::kept_call::KeptCall;
 use crate::protocol::{Availability, CallKind, CallState, ErrorCode, Party, Person, WireError};
 use crate::rate::{KeyedBuckets, Rate};
 use crate::timers::Timers;
@@ -193,6 +194,17 @@ impl Switchboard {
         self.calls.insert(id.clone(), call);
         self.settle(now, &id);
         Ok(id)
+    }
+
+    /// Goes on with a call of a former process, before anybody is there: see [`Call::restore`].
+    pub fn restore(&mut self, now: Instant, kept: KeptCall, talked: Duration, away: Duration) {
+        let call = Call::restore(now, self.config.timing, kept, talked, away);
+        let id = call.id().to_owned();
+        for user in call.callees().chain([call.caller().user.as_str()]) {
+            self.users.entry(user.to_owned()).or_default().calls.push(id.clone());
+        }
+        self.calls.insert(id.clone(), call);
+        self.settle(now, &id);
     }
 
     /// Rings more people, for a member of a call.

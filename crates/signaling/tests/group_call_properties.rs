@@ -157,6 +157,7 @@ impl World {
             let only_done = matches!(output, CallOutput::Done(..));
             prop_assert!(!told.ended || only_done, "{id}: {output:?} after the end");
             match output {
+                CallOutput::Restored => prop_assert!(false, "{id}: nothing was restored"),
                 CallOutput::Placed => {
                     let caller = self.board.call(&id).unwrap().caller().clone();
                     told.members.insert(caller);

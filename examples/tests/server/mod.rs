@@ -19,9 +19,10 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     /// The link it printed, with a slash at the end.
     pub(crate) link: String,
-    _process: Child,
+    process: Child,
+    arguments: Vec<String>,
     /// Its notes; removed after the process is gone.
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
@@ -32,8 +33,34 @@ impl Server {
 
     /// Starts one with these arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
-        let program = example("sfu")?;
         let data = tempfile::Builder::new().prefix("ringback-data-").tempdir()?;
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (process, link) = Self::run(&arguments, &data).await?;
+        Ok(Self { link, process, arguments, data })
+    }
+
+    /// Kills it (SIGKILL), and starts another with the same arguments and folder. Give it ports that are not 0.
+    pub(crate) async fn kill_and_start_again(&mut self) -> Result<()> {
+        self.process.kill().await?;
+        self.start_again().await
+    }
+
+    /// As [`kill_and_start_again`](Self::kill_and_start_again), as a service manager does it (SIGTERM).
+    #[cfg(unix)]
+    pub(crate) async fn stop_and_start_again(&mut self) -> Result<()> {
+        let process = self.process.id().context("it has ended by itself")?.to_string();
+        Command::new("kill").args(["-TERM", &process]).status().await?;
+        tokio::time::timeout(START, self.process.wait()).await.context("it does not end")??;
+        self.start_again().await
+    }
+
+    async fn start_again(&mut self) -> Result<()> {
+        (self.process, self.link) = Self::run(&self.arguments, &self.data).await?;
+        Ok(())
+    }
+
+    async fn run(arguments: &[String], data: &TempDir) -> Result<(Child, String)> {
+        let program = example("sfu")?;
         let mut process = Command::new(&program)
             .args(arguments)
             .arg("--data")
@@ -56,7 +83,7 @@ impl Server {
         .context("the server printed no link in time")??;
         // Whoever reads no more of a pipe stops whoever writes to it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { link, _process: process, _data: data })
+        Ok((process, link))
     }
 
     /// The page, entered under this name, with further URL parameters (`&auto=accept`).

@@ -11,6 +11,9 @@ use crate::note::{Note, NoteState, TakeReason};
 use crate::spool;
 use crate::store::NoteRow;
 
+/// A process that was not there for so long has no successor: its folder was deleted, or the server moved.
+const GONE: Duration = Duration::from_secs(24 * 3_600);
+
 /// Bytes without a row are left alone this long: a draft that is being kept has its bytes first.
 const YOUNG: Duration = Duration::from_secs(600);
 
@@ -88,6 +91,7 @@ impl Inner {
         if let Some(retention) = self.config.event_retention {
             self.store.forget_events_before(unix_ms().saturating_sub(millis(retention))).await?;
         }
+        self.store.forget_processes_before(unix_ms().saturating_sub(millis(GONE))).await?;
         let old = unix_ms().saturating_sub(millis(YOUNG));
         let kept = self.bytes.keys("notes").await?;
         let in_use = self.store.keys_in_use().await?;

@@ -47,6 +47,7 @@ impl Store {
             .await
             .map_err(&failed)?;
         }
+        super::live_calls::forget(&call.id, &mut work).await.map_err(&failed)?;
         let event = NewEvent { at: call.ended_at, kind: "call.ended".to_owned(), body: call.details.clone() };
         let newest = append(&[event], &mut work).await.map_err(&failed)?;
         self.commit(work, newest).await.map_err(&failed)?;

@@ -42,6 +42,11 @@ impl House {
         self.serving.abort();
     }
 
+    /// Lets go of an engine that has stopped.
+    pub fn abandon(self) {
+        self.serving.abort();
+    }
+
     /// A session of this user on their only device.
     pub async fn person(&self, user: &str, name: &str) -> Person {
         let claims = Claims::new(user, Duration::from_secs(600)).name(name).grants(Grants::all());

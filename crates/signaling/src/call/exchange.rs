@@ -104,6 +104,8 @@ pub enum CallInput {
 pub enum CallOutput {
     /// The call exists.
     Placed,
+    /// It goes on from a former process, or ends with what follows; comes first.
+    Restored,
     /// Tell the user's devices that are asleep.
     Wake(String),
     /// This device is to ring.

@@ -1,6 +1,6 @@
 //! What happens to those whom a call rings: they are rung, acknowledge, accept, decline, vanish, or let it ring.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Call, CallOutput, Callee, NewCallee, Phase};
 use crate::protocol::{CallState, DeclineReason, DoneReason, ErrorCode, LegState, Outcome, Party, WireError};
@@ -97,7 +97,7 @@ impl Call {
         let leg = self.ringing_leg(&party)?;
         self.reach(&party.user);
         self.answer(leg, &party);
-        self.phase = Phase::Active { since: now };
+        self.phase = Phase::Active { since: now, before: Duration::ZERO };
         self.outputs.push_back(CallOutput::Active(party.clone()));
         self.dismiss(Some(&party.user), DoneReason::AnsweredElsewhere);
         self.changed();

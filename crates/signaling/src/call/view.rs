@@ -121,6 +121,14 @@ impl Call {
         }
     }
 
+    /// How long people have talked so far, while it is active.
+    pub fn talked(&self, now: Instant) -> Option<Duration> {
+        match &self.phase {
+            Phase::Active { since, before } => Some(*before + now.saturating_duration_since(*since)),
+            _ => None,
+        }
+    }
+
     /// Whether any device of a callee said that it shows the ring, or did something with it.
     pub fn acknowledged(&self) -> bool {
         self.callees.iter().any(|callee| callee.reached)

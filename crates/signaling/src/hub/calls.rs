@@ -1,6 +1,6 @@
 //! The hub's part in calls: requests in, events, notices and hooks out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -9,6 +9,7 @@ use super::{Hub, Session};
 use crate::call::{CallInput, CallOutput};
 use crate::hook_runner::NoticeKind;
 use crate::hooks::{EndedCall, Notice};
+use crate::kept_call::KeptCall;
 use crate::protocol::{CallInfo, CallPlace, ErrorCode, Event, Outcome, Party, Source, WireError};
 use crate::signaling_event::{SignalingEvent, unix_ms};
 use crate::switchboard::PlaceCall;
@@ -61,6 +62,15 @@ impl Hub {
         self.require_current(session)?;
         self.switchboard.handle(now, call, input)?;
         self.info(call)
+    }
+
+    /// Goes on with the calls of a former process, which had them last at a time in Unix milliseconds.
+    pub(crate) fn restore(&mut self, now: Instant, calls: Vec<KeptCall>, seen_at: u64) {
+        let away = Duration::from_millis(unix_ms().saturating_sub(seen_at));
+        for kept in calls {
+            let talked = kept.active_since.map_or(0, |since| seen_at.saturating_sub(since));
+            self.switchboard.restore(now, kept, Duration::from_millis(talked), away);
+        }
     }
 
     /// Rings more people into a call.
@@ -139,6 +149,14 @@ impl Hub {
                     self.rooms.open_for_call(&room, id);
                 }
             }
+            CallOutput::Restored => {
+                // Otherwise it is over, as the rest of its outputs says.
+                if let Some(talked) = call.talked(now) {
+                    let (call, active_since) = (call.info(), at.saturating_sub(whole_ms(talked)));
+                    self.rooms.open_for_call(&call.room, id);
+                    self.events.send(SignalingEvent::CallRestored { at, call, caller, active_since });
+                }
+            }
             CallOutput::Wake(user) => self.notify(NoticeKind::Incoming, id, &user),
             CallOutput::Hush(user) => self.notify(NoticeKind::Cancelled, id, &user),
             CallOutput::Ring(party) => {
@@ -179,8 +197,8 @@ impl Hub {
             CallOutput::Changed => self.tell(call.members(), &Event::CallChanged { call: call.info() }),
             CallOutput::Done(party, reason) => {
                 let outcome = call.outcome().unwrap_or(Outcome::Answered);
-                let (by, talk) = call.ending().map_or((None, std::time::Duration::ZERO), |(by, talk)| (by, talk));
-                let talk_ms = talk.as_millis().try_into().unwrap_or(u64::MAX);
+                let (by, talk) = call.ending().map_or((None, Duration::ZERO), |(by, talk)| (by, talk));
+                let talk_ms = whole_ms(talk);
                 let by = by.map(str::to_owned);
                 let room_kept = party == caller && self.is_kept_for(call.room(), &party.user);
                 let event = Event::CallEnded { call: call.info(), outcome, reason, talk_ms, by, room_kept };
@@ -189,7 +207,7 @@ impl Hub {
             CallOutput::Ended { outcome, by, talk } => {
                 let (info, room) = (call.info(), call.room().to_owned());
                 let (acknowledged, keep) = (call.acknowledged(), self.may_keep(call, outcome));
-                let talk_ms: u64 = talk.as_millis().try_into().unwrap_or(u64::MAX);
+                let (talk_ms, away_ms) = (whole_ms(talk), whole_ms(call.away()));
                 let ended = SignalingEvent::CallEnded { at, call: info.clone(), outcome, talk_ms, by: by.clone() };
                 self.events.send(ended);
                 let missed = call.missed().collect();
@@ -204,7 +222,7 @@ impl Hub {
                 }
                 let caller_participant = self.rooms.participant_of_user(&info.room, &caller.user).map(str::to_owned);
                 let ended = EndedCall {
-                    rang_ms: at.saturating_sub(info.placed_at).saturating_sub(talk_ms),
+                    rang_ms: at.saturating_sub(info.placed_at).saturating_sub(talk_ms).saturating_sub(away_ms),
                     call: info,
                     outcome,
                     ended_at: at,
@@ -244,4 +262,8 @@ impl Hub {
         };
         self.hooks.notify(kind, notice);
     }
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }

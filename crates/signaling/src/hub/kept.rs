@@ -28,7 +28,9 @@ impl Hub {
     pub(super) fn may_keep(&self, call: &Call, outcome: Outcome) -> bool {
         let somebody_missed = outcome != Outcome::Answered || call.is_group() && call.missed().next().is_some();
         let caller_is_in = call.members().any(|member| member == call.caller());
-        somebody_missed && caller_is_in && self.hooks.hooks().call_log.may_keep_room(&call.info(), outcome)
+        let has_room = self.rooms.contains(call.room()) || call.away().is_zero();
+        // A call whose process ended has no room in which a note could be left.
+        somebody_missed && caller_is_in && has_room && self.hooks.hooks().call_log.may_keep_room(&call.info(), outcome)
     }
 
     /// Keeps the room of a call that has ended, until the call log says what becomes of it.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Hub;
-use crate::call::CallInput;
+use crate::call::{Call, CallInput};
 use crate::event_stream::EventStream;
 use crate::media::BoxFuture;
 use crate::notes::OpenNotes;
 use crate::outbox::Outbox;
-use crate::protocol::{ErrorCode, Event, HelloOk, Party, Person, Resume, VERSION, WireError, close};
+use crate::protocol::{CallState, ErrorCode, Event, HelloOk, Party, Person, Resume, VERSION, WireError, close};
 use crate::signaling::SignalingStatistics;
 use crate::signaling_event::unix_ms;
 use crate::token::Grants;
@@ -170,18 +170,22 @@ impl Hub {
         is_idle
     }
 
-    /// Ends all calls and rooms and closes all sessions. Resolves once no hook runs any more.
-    pub(crate) fn stop(&mut self, now: Instant) -> BoxFuture<'static, ()> {
+    /// Ends all calls (or those alone that ring, if the others are to go on in the next process) and rooms, and closes all sessions. Resolves once no hook
+    /// runs any more.
+    pub(crate) fn stop(&mut self, now: Instant, active_go_on: bool) -> BoxFuture<'static, ()> {
         self.draining = true;
-        let live: Vec<_> = self.switchboard.live_calls().map(|call| call.id().to_owned()).collect();
+        let ends = |call: &&Call| !active_go_on || call.state() == CallState::Ringing;
+        let live: Vec<_> = self.switchboard.live_calls().filter(ends).map(|call| call.id().to_owned()).collect();
         for call in live {
             let _ = self.switchboard.handle(now, &call, CallInput::Fail);
         }
         self.drain(now);
-        for room in self.rooms.names() {
-            self.rooms.close(&room, "shutdown");
+        if !active_go_on {
+            for room in self.rooms.names() {
+                self.rooms.close(&room, "shutdown");
+            }
+            self.drain(now);
         }
-        self.drain(now);
         self.away.clear();
         for (_, session) in self.devices.drain() {
             session.outbox.close((close::GOING_AWAY, "the server is shutting down"));
