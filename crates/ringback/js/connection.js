@@ -27,8 +27,14 @@ const SIMULCAST = [
 /** Says which frames an AV1 frame needs, so that a receiver can go on over a lost one that nothing else needs. */
 const DEPENDENCY_DESCRIPTOR =
   "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-/** Text stays sharp at a low frame rate. */
-const SCREEN_ENCODING = { maxBitrate: 2_500_000, maxFramerate: 15 };
+/**
+ * Half and full size: the half is for thumbnails alone, since text that is shown large must stay sharp. What a thin line cannot carry is left out of the frame
+ * rate, which has three steps in each stream.
+ */
+const SCREEN = [
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 400_000, maxFramerate: 5, scalabilityMode },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 2_500_000, maxFramerate: 15, scalabilityMode },
+];
 
 /**
  * `state`: of ICE and DTLS together. `track`: a receiving line got its track, once per line.
@@ -56,7 +62,7 @@ export class MediaConnection extends Emitter {
       screen: peer.addTransceiver("video", {
         direction: "sendonly",
         streams: [new MediaStream()],
-        sendEncodings: [{ ...SCREEN_ENCODING }],
+        sendEncodings: SCREEN.map((layer) => ({ ...layer })),
       }),
     };
     for (let k = 0; k < slots; k++) {

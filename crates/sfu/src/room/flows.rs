@@ -14,6 +14,10 @@ use crate::publisher::{Publisher, Track};
 use crate::slots::{Candidate, Published};
 use crate::subscriber::{Feed, Slot};
 
+/// A screen gets the layer for a view so many times its own: a text that is scaled down once by its sender and up again here cannot be read. Costs the full size wherever it is more than a
+/// thumbnail.
+const SCREEN_DETAIL: u32 = 2;
+
 /// What a slot should do.
 struct Plan<'a> {
     feed: Option<(Feed, &'a Track)>,
@@ -251,7 +255,8 @@ fn plan<'a>(
         None if track.layers.len() <= 1 => (!track.layers.is_empty()).then(|| publisher.key(at, 0)),
         None => {
             let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
-            let view = (pixels(slot.size().0), pixels(slot.size().1));
+            let detail = if source == Source::Screen { SCREEN_DETAIL } else { 1 };
+            let view = (pixels(slot.size().0 * detail), pixels(slot.size().1 * detail));
             let states: Vec<layers::LayerState> = track.layers.iter().map(|layer| layer.state()).collect();
             let current = current.map(|key| usize::from(key.layer));
             layers::choose(&states, view, video_cap, current).map(|layer| publisher.key(at, layer))
