@@ -32,6 +32,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "note-words.js" "text/javascript; charset=utf-8",
     "pages.js" "text/javascript; charset=utf-8",
     "player.js" "text/javascript; charset=utf-8",
+    "quality.js" "text/javascript; charset=utf-8",
     "reactions.js" "text/javascript; charset=utf-8",
     "reactions-emoji.js" "text/javascript; charset=utf-8",
     "reactions-summary.js" "text/javascript; charset=utf-8",

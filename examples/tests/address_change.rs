@@ -7,11 +7,11 @@ mod browser;
 mod network;
 mod server;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use browser::{Browser, Colour, FakeMedia, Page, chromium_or_skip};
-use network::Relay;
+use network::{Relay, through};
 use server::Server;
 
 /// Generous: two browsers share two cores with a compiler, at times.
@@ -57,21 +57,6 @@ async fn until_back(pages: [&Page; 2], since: Instant) -> [Duration; 2] {
     };
     let [one, other] = pages;
     tokio::join!(back(one), back(other)).into()
-}
-
-/// In the page whose media goes through the relay: the server's candidate in each answer becomes the relay's.
-fn through(relay: SocketAddr, server: SocketAddr) -> String {
-    let candidate = |address: SocketAddr| format!(" {} {} typ ", address.ip(), address.port());
-    format!(
-        "{{
-            const real = RTCPeerConnection.prototype.setRemoteDescription;
-            RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
-                return real.call(this, {{ type, sdp: sdp.replaceAll({:?}, {:?}) }});
-            }};
-        }}",
-        candidate(server),
-        candidate(relay)
-    )
 }
 
 async fn talks(page: &Page, name: &str, media: FakeMedia) {

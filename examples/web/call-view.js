@@ -1,6 +1,7 @@
 /** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
 import { GroupView } from "./group.js";
+import { troubleOf } from "./quality.js";
 import { ReactionsView } from "./reactions.js";
 import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
@@ -78,6 +79,7 @@ export class CallView {
     byId("ringing-actions").replaceChildren();
     byId("play-blocked").hidden = true;
     byId("call-link").hidden = true;
+    byId("call-trouble").textContent = "";
     this.#devices.inCall = true;
     const { room } = call;
     this.#stage = new Stage(byId("stage"), room, this.#media, session.name);
@@ -99,6 +101,9 @@ export class CallView {
       }),
       room.on("muted", () => this.#controls()),
       room.on("hushed", (source) => notice(`The host turned off your ${source === "screen" ? "shared screen" : source}.`)),
+      room.on("quality", () => {
+        byId("call-trouble").textContent = troubleOf(room);
+      }),
       room.on("blocked", () => {
         byId("play-blocked").hidden = false;
       }),

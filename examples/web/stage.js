@@ -1,5 +1,6 @@
 /** The stage: a tile for everyone in the room, in a place that stays theirs, with whoever speaks highlighted. */
 import { corner, focused, grid } from "./layout.js";
+import { detailOf } from "./quality.js";
 import { Tile, showLocal } from "./tile.js";
 
 /** @typedef {import("./layout.js").Box} Box */
@@ -42,6 +43,7 @@ export class Stage {
       room.on("stage", () => this.#lights()),
       room.on("focus", () => this.layout()),
       room.on("muted", () => this.#own()),
+      room.on("quality", () => this.#qualities()),
       room.on("label", () => this.layout()),
       media.on("track", () => this.#own()),
     ];
@@ -73,7 +75,13 @@ export class Stage {
       if (this.#pinned === key) this.pin(null);
     }
     this.#lights();
+    this.#qualities();
     this.layout();
+  }
+
+  #qualities() {
+    for (const { id, quality } of this.#room.participants.values()) this.#others.get(id)?.tile.quality.show(quality);
+    this.#self.quality.show(this.#room.quality?.level, detailOf(this.#room));
   }
 
   /**

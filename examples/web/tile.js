@@ -1,5 +1,6 @@
 /** One person's (or screen's) place on the stage: a face made of initials, and the picture over it when there is one. */
 import { avatar, element, icon } from "./dom.js";
+import { QualityBars } from "./quality.js";
 
 /** @typedef {import("./layout.js").Box} Box */
 /** @typedef {import("./ringback/ringback.js").Participant} Participant */
@@ -14,6 +15,8 @@ export class Tile {
   picture = element("div", { class: "tile-picture" });
   #name = element("span", { class: "tile-name" });
   #muted = element("span", { class: "tile-muted", title: "Muted" }, icon("mic-off"));
+  /** Where it is not good. */
+  quality = new QualityBars();
 
   /** @param {{name: string, kind: "person"|"self"|"screen", onpin?: () => void}} what */
   constructor({ name, kind, onpin }) {
@@ -24,7 +27,7 @@ export class Tile {
       { class: "tile", "data-kind": kind, "aria-label": label },
       kind === "screen" ? null : element("div", { class: "tile-face" }, avatar(name)),
       this.picture,
-      element("footer", {}, this.#muted, this.#name),
+      element("footer", {}, this.#muted, this.#name, this.quality.root),
     );
     if (onpin) {
       const pin = element("button", { class: "tile-pin", type: "button", "aria-pressed": "false" }, icon("pin"));

@@ -20,6 +20,8 @@ export class Participant {
     this.tracks = record.tracks;
     /** Whether their media transport is up. */
     this.connected = record.connected;
+    /** How good their connection is, as the server measures it; undefined until then. */
+    this.quality = record.quality;
     this.#room = room;
   }
 
@@ -28,6 +30,7 @@ export class Participant {
     this.name = record.name;
     this.tracks = record.tracks;
     this.connected = record.connected;
+    this.quality = record.quality ?? this.quality;
   }
 
   /** Whether they publish nothing of `source`, or muted it. @param {Source} source */

@@ -19,7 +19,9 @@
  * @typedef {{mid: string, kind: MediaKind, pair: number|null}} SlotInfo
  * @typedef {{mid: string, participant: string|null, source: Source|null, epoch: number, rtp_timestamp: number|null, reason: string|null}} SlotMapping
  * @typedef {{source: Source, kind: MediaKind, muted: boolean}} TrackRecord
- * @typedef {{participant: string, user: string, name: string, tracks: TrackRecord[], connected: boolean}} ParticipantRecord
+ * @typedef {{participant: string, user: string, name: string, tracks: TrackRecord[], connected: boolean, quality?: QualityLevel}} ParticipantRecord
+ * @typedef {"good"|"fair"|"poor"|"lost"} QualityLevel what a voice suffers on a connection
+ * @typedef {{level: QualityLevel, round_trip_ms: number, loss_up: number, loss_down: number, jitter_ms: number}} Quality losses in 1/1000, before repair
  * @typedef {{participant: string, answer: string, slots: SlotInfo[], roster: ParticipantRecord[], stage: string|null, speaking: string[]}} JoinAnswer
  * @typedef {{mid: string, width: number, height: number}} SlotView
  * @typedef {{participant: string, source: Source, reason: "pinned"|"screen"|"stage"}} Focus

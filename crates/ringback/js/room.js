@@ -36,8 +36,8 @@ const JOIN_TIMEOUT_MS = 15_000;
 /**
  * `state`: of the transport. `participants`: somebody came, went or changed. `speaking`, `stage` and `focus`: as their properties.
  * `label`: a picture got its name or lost it. `muted`: one of our own sources. `hushed`: the host has muted it. `blocked`: the browser wants a gesture before
- * it plays sound (`room.play()`). `closed`: over, and why.
- * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, hushed: Source, blocked: undefined, closed: string}>}
+ * it plays sound (`room.play()`). `quality`: of somebody's connection, or ours (`room.me`). `closed`: over, and why.
+ * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, hushed: Source, quality: string, blocked: undefined, closed: string}>}
  */
 export class Room extends Emitter {
   /** The room's id, once known. @type {string|undefined} */
@@ -54,6 +54,8 @@ export class Room extends Emitter {
   stage = null;
   /** What to look at: a pin before a shared screen before whoever is on the stage, never ourselves. @type {Focus|null} */
   focus = null;
+  /** How good our own connection is; undefined until the server has measured it. @type {import("./protocol.js").Quality|undefined} */
+  quality;
   /** @readonly */
   slots = new SlotBoard();
   /** Emoji, hands and statuses. @readonly @type {Reactions} */
@@ -327,6 +329,8 @@ export class Room extends Emitter {
         this.#claimed.set(event.source, true);
         this.mute(event.source);
         return this.emit("hushed", event.source);
+      case "room.quality":
+        return this.#measured(/** @type {any} */ (event));
       case "room.connected":
         return this.#isConnected(event.participant);
       case "reaction":
@@ -346,6 +350,15 @@ export class Room extends Emitter {
       else this.participants.set(record.participant, new Participant(record, this));
     }
     this.emit("participants", undefined);
+  }
+
+  /** @param {import("./protocol.js").Quality & {participant: string}} quality */
+  #measured({ participant: id, level, round_trip_ms, loss_up, loss_down, jitter_ms }) {
+    const participant = this.participants.get(id);
+    if (participant) participant.quality = level;
+    else if (id === this.me) this.quality = { level, round_trip_ms, loss_up, loss_down, jitter_ms };
+    else return;
+    this.emit("quality", id);
   }
 
   /** @param {string} id */
@@ -443,6 +456,7 @@ export class Room extends Emitter {
   async #rejoin(id) {
     this.connection?.close();
     this.connection = undefined;
+    this.quality = undefined;
     this.#offer = undefined;
     this.me = undefined;
     this.slots.reset();

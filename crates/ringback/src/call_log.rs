@@ -79,6 +79,7 @@ impl Log {
             CallKind::Video => "video",
         };
         self.counts.call(kind, call.outcome.as_str());
+        self.counts.call_quality(kind, &call.quality);
         let EndedCall { outcome, rang_ms, talk_ms, .. } = call;
         tracing::info!(kind, %outcome, rang_ms, talk_ms, "a call is over");
         Ok(after)

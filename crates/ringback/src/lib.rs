@@ -39,7 +39,8 @@ pub use ringback_signaling::hooks::{Authorize, EndedCall, HookError, Notice, Not
 pub use ringback_signaling::media::BoxFuture;
 pub use ringback_signaling::notes::NoteNotice;
 pub use ringback_signaling::protocol::{
-    CallInfo, CallKind, CallState, IceServer, Leg, LegState, Outcome, Party, UserRef,
+    CallInfo, CallKind, CallState, IceServer, Leg, LegState, Outcome, Party, Quality, QualityLevel, QualityTimes,
+    UserQuality, UserRef,
 };
 pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
 pub use ringback_signaling::turn::TurnServer;

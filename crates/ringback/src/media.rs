@@ -10,7 +10,9 @@ use dashmap::DashMap;
 use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
 use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
-use ringback_signaling::protocol::{ErrorCode, Focus, MediaKind, SlotInfo, SlotMapping, SlotView, Source, TrackClaim};
+use ringback_signaling::protocol::{
+    ErrorCode, Focus, MediaKind, Quality, QualityLevel, SlotInfo, SlotMapping, SlotView, Source, TrackClaim,
+};
 use ringback_signaling::rooms::RoomsConfig;
 use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
 use tokio::sync::mpsc;
@@ -156,6 +158,11 @@ impl Workers {
                     let participant = self.participant_name(focus.participant)?;
                     Some(Focus { participant, source: source(focus.source), reason: wire_name(&focus.reason) })
                 }),
+            },
+            SfuEvent::Quality { room, participant, quality } => MediaEvent::Quality {
+                room: self.room_name(room)?,
+                participant: self.participant_name(participant)?,
+                quality: wire_quality(quality),
             },
             SfuEvent::RoomClosed { room, reason } => {
                 let name = self.room_name(room)?;
@@ -362,6 +369,21 @@ fn sfu_source(source: Source) -> sfu::Source {
         Source::Microphone => sfu::Source::Microphone,
         Source::Camera => sfu::Source::Camera,
         Source::Screen => sfu::Source::Screen,
+    }
+}
+
+fn wire_quality(of: sfu::Quality) -> Quality {
+    Quality {
+        level: match of.level {
+            sfu::QualityLevel::Good => QualityLevel::Good,
+            sfu::QualityLevel::Fair => QualityLevel::Fair,
+            sfu::QualityLevel::Poor => QualityLevel::Poor,
+            sfu::QualityLevel::Lost => QualityLevel::Lost,
+        },
+        round_trip_ms: of.round_trip_ms,
+        loss_up: of.loss_up,
+        loss_down: of.loss_down,
+        jitter_ms: of.jitter_ms,
     }
 }
 

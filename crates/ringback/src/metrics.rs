@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use ringback_sfu::WorkerStatistics;
 use ringback_signaling::SignalingStatistics;
+use ringback_signaling::protocol::{QualityTimes, UserQuality};
 
 /// The media type of [`Engine::metrics`](crate::Engine::metrics).
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,6 +22,12 @@ pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 struct CallLabels {
     kind: String,
     outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QualityLabels {
+    kind: String,
+    level: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,6 +56,7 @@ struct PostLabels {
 #[derive(Debug, Clone)]
 pub(crate) struct Counts {
     calls: Family<CallLabels, Counter>,
+    call_quality: Family<QualityLabels, Counter<f64, std::sync::atomic::AtomicU64>>,
     notes: Family<NoteLabels, Counter>,
     events_lost: Counter,
     event_delay: Histogram,
@@ -62,6 +70,7 @@ impl Default for Counts {
     fn default() -> Self {
         Self {
             calls: Family::default(),
+            call_quality: Family::default(),
             notes: Family::default(),
             events_lost: Counter::default(),
             event_delay: delays(),
@@ -86,6 +95,17 @@ impl Counts {
     /// A call is over.
     pub(crate) fn call(&self, kind: &str, outcome: &str) {
         self.calls.get_or_create(&CallLabels { kind: kind.to_owned(), outcome: outcome.to_owned() }).inc();
+    }
+
+    /// In a call that is over connections were good, or not, for so long.
+    pub(crate) fn call_quality(&self, kind: &str, of: &[UserQuality]) {
+        let times = of.iter().fold(QualityTimes::default(), |sum, user| sum.and(user.times));
+        for (level, ms) in
+            [("good", times.good_ms), ("fair", times.fair_ms), ("poor", times.poor_ms), ("lost", times.lost_ms)]
+        {
+            let labels = QualityLabels { kind: kind.to_owned(), level: level.to_owned() };
+            self.call_quality.get_or_create(&labels).inc_by(seconds(0, ms));
+        }
     }
 
     /// Something happened to a note: `note.sent`, `note.expired` …
@@ -129,6 +149,11 @@ impl Counts {
     ) -> String {
         let mut registry = Registry::with_prefix("ringback");
         registry.register("calls", "Calls that are over, by kind and outcome", self.calls.clone());
+        registry.register(
+            "call_quality_seconds",
+            "For how long connections in calls that are over were how good",
+            self.call_quality.clone(),
+        );
         registry.register("notes", "What happened to notes, by kind of note and event", self.notes.clone());
         let now = |registry: &mut Registry, name: &str, help: &str, value: usize| {
             let gauge: Gauge = Gauge::default();

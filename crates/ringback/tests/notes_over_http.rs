@@ -48,6 +48,7 @@ fn ended(id: &str, thread: &str) -> EndedCall {
         missed: vec![user("bob")],
         caller: Party { user: "ann".into(), device: "pc".into() },
         caller_participant: None,
+        quality: Vec::new(),
         by: None,
     }
 }

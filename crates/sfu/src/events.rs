@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::focus::Focus;
 use crate::ids::{ParticipantId, RoomId, Source};
 use crate::level_source::Word;
+use crate::quality::Quality;
 use crate::stage::{Reading, StageReason};
 
 /// Data-channel messages that wait at most while nobody takes events. More memory against more patience with a slow engine.
@@ -81,6 +82,15 @@ pub enum SfuEvent {
         participant: ParticipantId,
         /// What to look at; `None`: nothing more than anything else.
         focus: Option<Focus>,
+    },
+    /// How good a participant's connection is: when that changes, and else every ten seconds while media flows.
+    Quality {
+        /// In which room.
+        room: RoomId,
+        /// Whose connection.
+        participant: ParticipantId,
+        /// As it was measured.
+        quality: Quality,
     },
     /// What the stage detector makes of everybody, for participants who have a data channel open that is labelled `stage`: each 100 ms,
     /// and only while there are such.
@@ -233,6 +243,7 @@ impl EventQueue {
                 SfuEvent::TrackLive { participant: b, source: t, .. },
             ) => a == b && s == t,
             (SfuEvent::Slots { participant: a, .. }, SfuEvent::Slots { participant: b, .. })
+            | (SfuEvent::Quality { participant: a, .. }, SfuEvent::Quality { participant: b, .. })
             | (SfuEvent::Focus { participant: a, .. }, SfuEvent::Focus { participant: b, .. }) => a == b,
             _ => false,
         };

@@ -15,6 +15,10 @@ const MAX_DROPOUT: i16 = 3_000;
 /// The numbers of one report block (RFC 3550, section 6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceptionReport {
+    /// How many packets there were since the previous report, lost ones included.
+    pub expected: u64,
+    /// How many of these were lost.
+    pub lost: u64,
     /// Lost since the previous report, in 1/256.
     pub fraction_lost: u8,
     /// Lost since the beginning, within 24 bits; negative where duplicates outnumber losses.
@@ -117,6 +121,8 @@ impl ReceptionStatistics {
             .sender_report
             .map_or((0, 0), |(middle, at)| (middle, sixteenth_bits(now.saturating_duration_since(at))));
         Some(ReceptionReport {
+            expected: expected_interval,
+            lost: u64::try_from(lost_interval).unwrap_or(0),
             fraction_lost,
             cumulative_lost: lost.clamp(-0x80_0000, 0x7F_FFFF) as i32,
             extended_highest_sequence: self.highest as u32,

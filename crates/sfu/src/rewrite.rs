@@ -30,6 +30,12 @@ impl MediaClock {
     /// Every video format: 90 kHz, frames of 1/30 s.
     pub const VIDEO: Self = Self { rate: 90_000, frame: 3_000 };
 
+    /// How long so many ticks are.
+    #[must_use]
+    pub fn duration(&self, ticks: u32) -> Duration {
+        Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(self.rate))
+    }
+
     /// A duration in ticks, modulo 2^32.
     #[must_use]
     pub fn ticks(&self, duration: Duration) -> u32 {

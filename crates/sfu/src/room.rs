@@ -3,12 +3,13 @@
 //! place in it; the driver keeps their connections under the same numbers.
 //!
 //! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through,
-//! `room/voices.rs` follows who speaks, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
+//! `room/voices.rs` follows who speaks, `room/quality.rs` how good connections are, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
 //! what is due after some time.
 
 mod flows;
 mod listening;
 mod media;
+mod quality;
 mod stills;
 mod taps;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::events::SfuEvent;
 use crate::forward::Switched;
 use crate::ids::{ParticipantId, RoomId, Source};
 use crate::publisher::{Publisher, TrackClaim};
+use crate::quality::QualityMeter;
 use crate::stage::{Detector, Preset, StageDetector};
 use crate::subscriber::{SlotInfo, SlotView, Subscriber};
 use crate::tap::{TapEnd, TapPort};
@@ -102,6 +104,7 @@ struct Member {
     admitted: bool,
     connected: bool,
     voice: Voice,
+    meter: QualityMeter,
 }
 
 /// A room. See the module's documentation.
@@ -130,6 +133,8 @@ pub(crate) struct Room {
     /// Kept between ticks to spare an allocation for each.
     wishes: Vec<Wish>,
     ticks: u64,
+    /// When the meters of connections were read last.
+    quality_read: Instant,
 }
 
 impl Room {
@@ -157,6 +162,7 @@ impl Room {
             next_tick: now + IDLE_TICK,
             wishes: Vec::new(),
             ticks: 0,
+            quality_read: now,
         }
     }
 
@@ -202,6 +208,7 @@ impl Room {
             admitted: self.config.admit_on_join,
             connected: false,
             voice: Voice::new(),
+            meter: QualityMeter::new(),
         });
         self.stage.join(now, id, true);
         // The three slabs are filled and emptied together, so that their keys are the same.

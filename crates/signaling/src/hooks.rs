@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::BoxFuture;
 use crate::notes::{NoteNotice, Notes};
-use crate::protocol::{CallInfo, CallKind, Outcome, Party, UserRef};
+use crate::protocol::{CallInfo, CallKind, Outcome, Party, UserQuality, UserRef};
 use crate::reactions::Reactions;
 
 /// An answer of [`Authorize`].
@@ -99,6 +99,9 @@ pub struct EndedCall {
     pub caller_participant: Option<String>,
     /// Who ended it, where somebody did.
     pub by: Option<String>,
+    /// How good the connections of those in it were; nobody's before it was measured.
+    #[serde(default)]
+    pub quality: Vec<UserQuality>,
 }
 
 impl EndedCall {

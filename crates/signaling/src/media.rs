@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{ErrorCode, Focus, SlotInfo, SlotMapping, SlotView, Source, TrackClaim, WireError};
+use crate::protocol::{ErrorCode, Focus, Quality, SlotInfo, SlotMapping, SlotView, Source, TrackClaim, WireError};
 
 /// A boxed future, as the traits of this crate return it so that they can be made into objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -167,6 +167,15 @@ pub enum MediaEvent {
         participant: String,
         /// What to look at; nothing more than anything else: `None`.
         focus: Option<Focus>,
+    },
+    /// How good a participant's connection is: when that changes, and now and then.
+    Quality {
+        /// The room.
+        room: String,
+        /// Whose connection.
+        participant: String,
+        /// As it was measured.
+        quality: Quality,
     },
     /// The room broke on the media side; who was in it is told.
     RoomClosed {

@@ -6,6 +6,7 @@ mod call;
 mod error;
 mod event;
 mod note;
+mod quality;
 mod request;
 mod room;
 mod session;
@@ -15,6 +16,7 @@ pub use error::{Answer, AnswerResult, ErrorCode, WireError};
 pub(crate) use event::numbered;
 pub use event::{Event, EventFrame};
 pub use note::NoteRequest;
+pub use quality::{Quality, QualityLevel, QualityTimes, UserQuality};
 pub use request::{
     CallAdmit, CallDecline, CallInvite, CallMute, CallPlace, CallRef, CallUser, DeclineReason, ReactionSend, Request,
     RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch,

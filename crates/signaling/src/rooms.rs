@@ -7,7 +7,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::media::MediaEvent;
-use crate::protocol::{ErrorCode, Event, Participant, Party, Presence, RoomMembership, Source, TrackClaim, WireError};
+use crate::protocol::{
+    ErrorCode, Event, Participant, Party, Presence, QualityTimes, RoomMembership, Source, TrackClaim, UserQuality,
+    WireError,
+};
 use crate::timers::Timers;
 use room::{Member, Room};
 
@@ -60,6 +63,8 @@ pub enum RoomOutput {
         participant: String,
         /// On which device.
         party: Party,
+        /// For how long their connection was how good.
+        quality: QualityTimes,
     },
     /// Close the room on the media side. Comes last for a room.
     Close {
@@ -242,6 +247,11 @@ impl Rooms {
         members.filter(|one| one.joined && wanted.contains(&*one.participant)).map(|one| &one.party).collect()
     }
 
+    /// How good connections were in the room of a call, of all who are or were there.
+    pub fn qualities(&self, room: &str) -> Vec<UserQuality> {
+        self.rooms.get(room).map(Room::qualities).unwrap_or_default()
+    }
+
     /// Whether a participant publishes such a track.
     pub fn publishes(&self, room: &str, participant: &str, source: Source) -> bool {
         let member = self.rooms.get(room).and_then(|room| room.member(participant));
@@ -337,10 +347,11 @@ impl Rooms {
             MediaEvent::Connected { room, .. } | MediaEvent::Disconnected { room, .. } => room.clone(),
             MediaEvent::Slots { room, .. } | MediaEvent::Speaking { room, .. } => room.clone(),
             MediaEvent::Stage { room, .. } | MediaEvent::Focus { room, .. } => room.clone(),
+            MediaEvent::Quality { room, .. } => room.clone(),
             MediaEvent::RoomClosed { room, .. } => room.clone(),
         };
         self.change(now, &name, |room, outputs| {
-            room.media_event(event, outputs);
+            room.media_event(now, event, outputs);
             Ok(())
         })
         .ok();

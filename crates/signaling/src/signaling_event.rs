@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::protocol::{CallInfo, DoneReason, Leg, Outcome, Participant, Party};
+use crate::protocol::{CallInfo, DoneReason, Leg, Outcome, Participant, Party, QualityTimes};
 
 /// Something that happened. The events of one call come in the order in which it happened, and so do those of one room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,6 +104,9 @@ pub enum SignalingEvent {
         participant: String,
         /// Which user that was.
         user: String,
+        /// For how long their connection was how good, to ten seconds.
+        #[serde(default)]
+        quality: QualityTimes,
     },
     /// A room is gone.
     RoomClosed {

@@ -1,11 +1,12 @@
 //! A UDP relay on loopback that stands between a client and the server, as a NAT does: each client address gets a source port of its own
 //! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another. It
-//! neither delays nor drops; the seeded link of the load tools does that.
+//! delays nothing, and drops every so many-th datagram where it is told to; what a real network does is the seeded link's part.
 
 #![allow(dead_code, reason = "each test file that includes this module uses its own part of it")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
@@ -25,7 +26,37 @@ struct Mapping {
 pub(crate) struct Relay {
     address: SocketAddr,
     mappings: Mappings,
+    losses: Arc<Losses>,
     task: AbortHandle,
+}
+
+/// Drops every so many-th datagram, both ways together; 0: none.
+#[derive(Default)]
+struct Losses {
+    one_in: AtomicU32,
+    passed: AtomicU32,
+}
+
+impl Losses {
+    fn next_is_lost(&self) -> bool {
+        let one_in = self.one_in.load(Ordering::Relaxed);
+        one_in > 0 && self.passed.fetch_add(1, Ordering::Relaxed) % one_in == one_in - 1
+    }
+}
+
+/// For a page whose media goes through a relay: the server's candidate in each answer becomes the relay's.
+pub(crate) fn through(relay: SocketAddr, server: SocketAddr) -> String {
+    let candidate = |address: SocketAddr| format!(" {} {} typ ", address.ip(), address.port());
+    format!(
+        "{{
+            const real = RTCPeerConnection.prototype.setRemoteDescription;
+            RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
+                return real.call(this, {{ type, sdp: sdp.replaceAll({:?}, {:?}) }});
+            }};
+        }}",
+        candidate(server),
+        candidate(relay)
+    )
 }
 
 impl Relay {
@@ -34,13 +65,19 @@ impl Relay {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
         let address = socket.local_addr()?;
         let mappings = Mappings::default();
-        let task = tokio::spawn(carry(socket, server, mappings.clone())).abort_handle();
-        Ok(Self { address, mappings, task })
+        let losses = Arc::<Losses>::default();
+        let task = tokio::spawn(carry(socket, server, mappings.clone(), losses.clone())).abort_handle();
+        Ok(Self { address, mappings, losses, task })
     }
 
     /// Where clients send to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on every so many-th datagram is lost; 0: none.
+    pub(crate) fn lose_one_in(&self, count: u32) {
+        self.losses.one_in.store(count, Ordering::Relaxed);
     }
 
     /// Forgets every mapping: the next datagram of each client leaves from a new port, and answers to the old ones are lost.
@@ -59,7 +96,7 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
+async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings, losses: Arc<Losses>) {
     let mut datagram = vec![0; DATAGRAM];
     while let Ok((length, client)) = socket.recv_from(&mut datagram).await {
         let known = mappings.lock().expect("no holder panics").get(&client).map(|mapping| mapping.upstream.clone());
@@ -67,7 +104,8 @@ async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
             Some(upstream) => upstream,
             None => {
                 let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await.map(Arc::new) else { continue };
-                let downstream = tokio::spawn(answer(upstream.clone(), socket.clone(), client)).abort_handle();
+                let downstream =
+                    tokio::spawn(answer(upstream.clone(), socket.clone(), client, losses.clone())).abort_handle();
                 mappings
                     .lock()
                     .expect("no holder panics")
@@ -75,13 +113,17 @@ async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
                 upstream
             }
         };
-        let _ = upstream.send_to(&datagram[..length], server).await;
+        if !losses.next_is_lost() {
+            let _ = upstream.send_to(&datagram[..length], server).await;
+        }
     }
 }
 
-async fn answer(upstream: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+async fn answer(upstream: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr, losses: Arc<Losses>) {
     let mut datagram = vec![0; DATAGRAM];
     while let Ok((length, _)) = upstream.recv_from(&mut datagram).await {
-        let _ = socket.send_to(&datagram[..length], client).await;
+        if !losses.next_is_lost() {
+            let _ = socket.send_to(&datagram[..length], client).await;
+        }
     }
 }

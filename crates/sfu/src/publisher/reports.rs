@@ -8,7 +8,9 @@ use ringback_transport::rtcp::{ReceptionReport, RtcpWriter, TransportFeedbackFie
 use super::{Publisher, SERVER_SSRC};
 use crate::feedback::{self, RembEstimator};
 use crate::forward::PacketSink;
+use crate::ids::Source;
 use crate::nack::MAX_PER_ROUND;
+use crate::rewrite::MediaClock;
 
 /// Time between receiver reports. Browsers estimate loss and round trip from them; RFC 3550 would allow 5 s, which is too slow to
 /// follow a mobile network.
@@ -23,18 +25,35 @@ const MAX_BLOCKS: usize = 31;
 /// Feedback messages sent at one time; more would only come from a publisher that numbers its packets wildly.
 const MAX_FEEDBACKS: usize = 4;
 
+/// How the streams of a publisher came through.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Received {
+    /// Packets, lost ones included.
+    pub(crate) expected: u64,
+    pub(crate) lost: u64,
+    /// Of the voice. That of pictures says how their sender spreads their packets.
+    pub(crate) jitter: Duration,
+}
+
 /// When which report is due.
 #[derive(Debug)]
 pub(crate) struct Reports {
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
     reported: Option<Instant>,
+    /// What was received since this was taken last.
+    pub(crate) received: Received,
     remb: RembEstimator,
 }
 
 impl Default for Reports {
     fn default() -> Self {
-        Self { round_trip: DEFAULT_ROUND_TRIP, reported: None, remb: RembEstimator::new(RembEstimator::GENEROUS) }
+        Self {
+            round_trip: DEFAULT_ROUND_TRIP,
+            reported: None,
+            received: Received::default(),
+            remb: RembEstimator::new(RembEstimator::GENEROUS),
+        }
     }
 }
 
@@ -101,10 +120,18 @@ impl Publisher {
         let mut blocks = [ReceptionReport::default(); MAX_BLOCKS];
         let mut ssrcs = [0; MAX_BLOCKS];
         let (mut count, mut media) = (0, 0);
-        for layer in self.tracks.iter_mut().flat_map(|track| &mut track.layers) {
+        let received = &mut self.reports.received;
+        let layers =
+            self.tracks.iter_mut().flat_map(|track| track.layers.iter_mut().map(|layer| (track.source, layer)));
+        for (source, layer) in layers {
             let streams = [(layer.ssrc, &mut layer.reception), (layer.repair_ssrc, &mut layer.repair_reception)];
             for (at, (ssrc, statistics)) in streams.into_iter().enumerate() {
                 let (Some(ssrc), Some(report)) = (ssrc, statistics.report(now)) else { continue };
+                received.expected += report.expected;
+                received.lost += report.lost;
+                if source == Source::Microphone {
+                    received.jitter = MediaClock::OPUS.duration(report.jitter);
+                }
                 let Some(block) = blocks.get_mut(count) else { break };
                 *block = block_of(ssrc, &report);
                 count += 1;

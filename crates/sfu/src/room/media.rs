@@ -95,12 +95,16 @@ impl Room {
         key: usize,
         reports: impl Iterator<Item = ringback_transport::rtcp::ReceptionReport>,
     ) {
-        let Some(subscriber) = self.subscribers.get_mut(key) else { return };
         for report in reports {
+            self.on_receipt(now, key, &report);
+            let Some(subscriber) = self.subscribers.get_mut(key) else { return };
             let slot = subscriber.slots.iter().find(|slot| slot.ssrc == report.ssrc);
             let (sent, delay) = (report.last_sender_report, report.delay_since_last_sender_report);
             let Some(round_trip) = slot.and_then(|slot| slot.reporter.round_trip(now, sent, delay)) else { continue };
             subscriber.round_trip = round_trip;
+            if let Some(member) = self.members.get_mut(key) {
+                member.meter.on_round_trip(round_trip);
+            }
             if let Some(publisher) = self.publishers.get_mut(key) {
                 publisher.reports.round_trip = round_trip;
             }

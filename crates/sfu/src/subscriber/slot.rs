@@ -88,6 +88,8 @@ pub(crate) struct Slot {
     pub(crate) reporter: SlotReporter,
     /// When the last sender report went out.
     pub(crate) reported: Option<Instant>,
+    /// What the subscriber said last of how it comes through: the highest sequence number, extended, and what was lost in all.
+    pub(crate) receipt: Option<(u32, i32)>,
     /// Whether video was left out, for want of room on its way: it goes on at a keyframe.
     pub(crate) cut_off: bool,
 }
@@ -124,6 +126,7 @@ impl Slot {
             rtx: RtxSequencer::new(random.random::<u16>() >> 1),
             reporter: SlotReporter::new(),
             reported: None,
+            receipt: None,
             cut_off: false,
         }
     }

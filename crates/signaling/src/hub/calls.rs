@@ -220,6 +220,7 @@ impl Hub {
                 } else {
                     self.rooms_over.push(room);
                 }
+                let quality = self.rooms.qualities(&info.room);
                 let caller_participant = self.rooms.participant_of_user(&info.room, &caller.user).map(str::to_owned);
                 let ended = EndedCall {
                     rang_ms: at.saturating_sub(info.placed_at).saturating_sub(talk_ms).saturating_sub(away_ms),
@@ -232,6 +233,7 @@ impl Hub {
                     caller,
                     caller_participant,
                     by,
+                    quality,
                 };
                 self.ended(ended);
                 self.hooks.call_over(id);

@@ -196,11 +196,11 @@ impl Hub {
                 self.with_reactions(|reactions| reactions.joined(&room, &participant));
                 self.events.send(SignalingEvent::RoomJoined { at, room, participant, device });
             }
-            RoomOutput::Left { room, participant, party } => {
+            RoomOutput::Left { room, participant, party, quality } => {
                 self.http.left(&participant);
                 self.with_reactions(|reactions| reactions.left(&room, &participant));
                 self.media_rooms.media().leave(room.clone(), participant.clone());
-                self.events.send(SignalingEvent::RoomLeft { at, room, participant, user: party.user });
+                self.events.send(SignalingEvent::RoomLeft { at, room, participant, user: party.user, quality });
             }
             RoomOutput::Close { room, reason } => {
                 self.with_reactions(|reactions| reactions.closed(&room));

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, SlotMapping, Source, UserRef};
+use super::{
+    CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, Quality, SlotMapping, Source, UserRef,
+};
 
 /// An event, without the `seq` under which a device is told it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,6 +153,17 @@ pub enum Event {
         room: String,
         /// Whose.
         participant: String,
+    },
+    /// How good a connection is: to whoever it is, with all numbers; in small rooms to the others where the level has changed.
+    #[serde(rename = "room.quality")]
+    RoomQuality {
+        /// The room.
+        room: String,
+        /// Whose connection.
+        participant: String,
+        /// As it was measured.
+        #[serde(flatten)]
+        quality: Quality,
     },
     /// A text of docs/reactions.md, for who has no data channel for it.
     #[serde(rename = "reaction")]

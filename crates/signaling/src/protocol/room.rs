@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::UserRef;
+use super::{QualityLevel, UserRef};
 
 /// What a track shows or lets hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -122,6 +122,9 @@ pub struct Participant {
     pub tracks: Vec<Track>,
     /// Whether their media transport is up.
     pub connected: bool,
+    /// How good their connection is; absent until it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityLevel>,
 }
 
 /// Who is in a room, as it shows outside.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Newcomer, RoomOutput, RoomView, not_in_room};
 use crate::media::MediaEvent;
 use crate::protocol::{
-    Event, Focus, Participant, Party, Presence, RoomMembership, SlotMapping, Source, Track, TrackClaim, UserRef,
-    WireError,
+    Event, Focus, Participant, Party, Presence, Quality, QualityLevel, QualityTimes, RoomMembership, SlotMapping,
+    Source, Track, TrackClaim, UserQuality, UserRef, WireError,
 };
 
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub(super) struct Member {
     slots: BTreeMap<String, SlotMapping>,
     /// What they are meant to look at.
     focus: Option<Focus>,
+    /// How good their connection is, and since when that was told.
+    quality: Option<(QualityLevel, Instant)>,
+    pub(super) quality_times: QualityTimes,
 }
 
 impl Member {
@@ -39,6 +42,8 @@ impl Member {
             connected: false,
             slots: BTreeMap::new(),
             focus: None,
+            quality: None,
+            quality_times: QualityTimes::default(),
         }
     }
 
@@ -49,17 +54,22 @@ impl Member {
             name: self.name.clone(),
             tracks: self.tracks.clone(),
             connected: self.connected,
+            quality: self.quality.map(|(level, _)| level),
         }
     }
 
     pub(super) fn left(&self, room: &str) -> RoomOutput {
-        RoomOutput::Left { room: room.to_owned(), participant: self.participant.clone(), party: self.party.clone() }
+        let (participant, party, quality) = (self.participant.clone(), self.party.clone(), self.quality_times);
+        RoomOutput::Left { room: room.to_owned(), participant, party, quality }
     }
 }
 
 fn track(claim: &TrackClaim) -> Track {
     Track { source: claim.source, kind: claim.source.kind(), muted: claim.muted }
 }
+
+/// In rooms of more than so many nobody is told of others' connections: each change would cost a message to everybody, and nobody looks at so many.
+const SHOWN_QUALITY: usize = 32;
 
 /// The most slot mappings kept of a member, for the event that they are away for a moment.
 const MAX_SLOTS: usize = 256;
@@ -79,6 +89,8 @@ pub(super) struct Room {
     stage: Option<String>,
     /// Who is here has changed, and those outside who watch are to be told.
     pub(super) presence_changed: bool,
+    /// Of a call: how good the connections of those were who have left.
+    gone: Vec<(String, QualityTimes)>,
 }
 
 impl Room {
@@ -94,6 +106,7 @@ impl Room {
             speaking: Vec::new(),
             stage: None,
             presence_changed: false,
+            gone: Vec::new(),
         }
     }
 
@@ -105,6 +118,18 @@ impl Room {
         let shown = all.iter().take(most);
         let people = shown.map(|one| UserRef { user: one.party.user.clone(), name: Some(one.name.clone()) }).collect();
         Presence { count: all.len(), people }
+    }
+
+    /// How good connections were, of all who are or were here.
+    pub(super) fn qualities(&self) -> Vec<UserQuality> {
+        let here = self.members.iter().map(|member| (member.party.user.clone(), member.quality_times));
+        let mut users: BTreeMap<String, QualityTimes> = BTreeMap::new();
+        for (user, times) in here.chain(self.gone.iter().cloned()) {
+            let sum = users.entry(user).or_default();
+            *sum = sum.and(times);
+        }
+        let measured = users.into_iter().filter(|(_, times)| *times != QualityTimes::default());
+        measured.map(|(user, times)| UserQuality { user, times }).collect()
     }
 
     pub(super) fn member(&self, participant: &str) -> Option<&Member> {
@@ -164,6 +189,9 @@ impl Room {
         let member = self.members.remove(index);
         if !member.joined {
             return;
+        }
+        if self.call.is_some() {
+            self.gone.push((member.party.user.clone(), member.quality_times));
         }
         outputs.push_back(member.left(&self.name));
         self.changed.remove(participant);
@@ -234,7 +262,7 @@ impl Room {
         Ok(membership)
     }
 
-    pub(super) fn media_event(&mut self, event: MediaEvent, outputs: &mut VecDeque<RoomOutput>) {
+    pub(super) fn media_event(&mut self, now: Instant, event: MediaEvent, outputs: &mut VecDeque<RoomOutput>) {
         match event {
             MediaEvent::Connected { room, participant } => {
                 let Some(member) = self.member_mut(&participant) else { return };
@@ -281,8 +309,30 @@ impl Room {
                     outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomFocus { room, focus }));
                 }
             }
+            MediaEvent::Quality { room, participant, quality } => {
+                self.quality(now, room, participant, quality, outputs)
+            }
             MediaEvent::RoomClosed { .. } => {}
         }
+    }
+
+    fn quality(
+        &mut self,
+        now: Instant,
+        room: String,
+        participant: String,
+        quality: Quality,
+        outputs: &mut VecDeque<RoomOutput>,
+    ) {
+        let Some(member) = self.member_mut(&participant).filter(|member| member.joined) else { return };
+        let before = member.quality.replace((quality.level, now));
+        if let Some((level, since)) = before {
+            member.quality_times.add(level, now.saturating_duration_since(since));
+        }
+        let own = member.party.clone();
+        let changed = before.is_none_or(|(level, _)| level != quality.level);
+        let audience = if changed && self.members.len() <= SHOWN_QUALITY { self.audience() } else { vec![own] };
+        outputs.push_back(RoomOutput::Tell(audience, Event::RoomQuality { room, participant, quality }));
     }
 
     /// The next deadline, after a change.

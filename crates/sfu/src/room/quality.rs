@@ -1,0 +1,55 @@
+//! How good the members' connections are: what is measured on them is collected from reports both ways, and told once a second where it has changed.
+
+use std::time::{Duration, Instant};
+
+use ringback_transport::rtcp::ReceptionReport;
+use ringback_transport::sdp::MediaKind;
+
+use super::Room;
+use crate::events::SfuEvent;
+use crate::rewrite::MediaClock;
+
+/// How often meters are read: as often as reports go out.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+impl Room {
+    /// A member says how one of its slots comes through.
+    pub(super) fn on_receipt(&mut self, now: Instant, key: usize, report: &ReceptionReport) {
+        let (Some(subscriber), Some(member)) = (self.subscribers.get_mut(key), self.members.get_mut(key)) else {
+            return;
+        };
+        let Some(slot) = subscriber.slots.iter_mut().find(|slot| slot.ssrc == report.ssrc) else { return };
+        let said = (report.highest_sequence, report.cumulative_lost);
+        let Some(before) = slot.receipt.replace(said) else { return };
+        let expected = said.0.wrapping_sub(before.0);
+        // What they say goes backwards where they began to count anew.
+        if expected < 1 << 31 {
+            let lost = u64::try_from(i64::from(said.1) - i64::from(before.1)).unwrap_or(0);
+            let jitter = match slot.kind {
+                MediaKind::Audio => MediaClock::OPUS.duration(report.jitter),
+                MediaKind::Video => Default::default(),
+            };
+            member.meter.on_reported(now, u64::from(expected), lost, jitter);
+        }
+    }
+
+    /// Reads the meters, if it is time to.
+    pub(super) fn tell_quality(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.quality_read) < READ_EVERY {
+            return;
+        }
+        self.quality_read = now;
+        for (key, member) in &mut self.members {
+            let (Some(publisher), Some(subscriber)) = (self.publishers.get_mut(key), self.subscribers.get(key)) else {
+                continue;
+            };
+            let received = std::mem::take(&mut publisher.reports.received);
+            member.meter.on_received(now, received.expected, received.lost, received.jitter);
+            let talks = publisher.tracks.iter().any(|track| track.live && !track.muted)
+                || subscriber.slots.iter().any(|slot| slot.flowing().is_some());
+            if let Some(quality) = member.meter.poll(now, talks && member.connected) {
+                self.events.push_back(SfuEvent::Quality { room: self.id, participant: member.id, quality });
+            }
+        }
+    }
+}

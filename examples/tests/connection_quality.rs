@@ -1,0 +1,65 @@
+//! A browser whose network loses packets: the server measures it, whoever has the trouble and whoever talks with them are told, the page shows it, and it goes when the network
+//! is good again. What it was like is in the metrics afterwards.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod network;
+mod server;
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use browser::{Browser, FakeMedia, chromium_or_skip};
+use network::{Relay, through};
+use server::Server;
+
+/// Generous: two browsers share two cores with a compiler, at times.
+const SOON: Duration = Duration::from_secs(90);
+
+const ANN: FakeMedia = FakeMedia { tone: Some(440), colour: None };
+const BOB: FakeMedia = FakeMedia { tone: Some(1_000), colour: None };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_network_is_measured_shown_to_both_sides_and_forgotten_when_it_is_good_again() {
+    let test = "a_bad_network_is_measured_shown_to_both_sides_and_forgotten_when_it_is_good_again";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    // The relay must know the server's media port beforehand: one that was free a moment ago.
+    let media = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start_with(&["--listen", "127.0.0.1:0", "--media", &media.to_string()]).await.unwrap();
+    let relay = Relay::start(media).await.unwrap();
+    let (bobs, anns) = (Browser::launch(&chromium, BOB).await.unwrap(), Browser::launch(&chromium, ANN).await.unwrap());
+    let bob = bobs.open(&server.page("Bob", "&auto=accept")).await.unwrap();
+    let page = server.page("Ann", "&call=bob&kind=voice");
+    let ann = anns.open_prepared(&page, &through(relay.address(), media)).await.unwrap();
+    for page in [&ann, &bob] {
+        page.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
+    }
+    let ann_at_bob = "[...ringback.room.participants.values()][0]?.quality";
+    let trouble = "document.querySelector('#call-trouble').textContent";
+    ann.wait_for("ringback.room.quality?.level === 'good'", SOON).await.unwrap();
+    bob.wait_for(&format!("{ann_at_bob} === 'good'"), SOON).await.unwrap();
+    assert_eq!(ann.eval(trouble).await.unwrap(), "");
+
+    // Every fifth datagram, both ways.
+    relay.lose_one_in(5);
+    ann.wait_for("ringback.room.quality?.level === 'poor'", SOON).await.unwrap();
+    let losses = "[ringback.room.quality.loss_up, ringback.room.quality.loss_down]";
+    let [up, down]: [u32; 2] = ann.eval_as(losses).await.unwrap();
+    println!("one in five is lost; measured, in 1/1000: {up} up, {down} down");
+    assert!(up.max(down) > 100 && up.max(down) < 400, "{up} and {down}");
+    bob.wait_for(&format!("{ann_at_bob} === 'poor'"), SOON).await.unwrap();
+    assert_eq!(bob.eval("ringback.room.quality?.level").await.unwrap(), "good", "the other end is not to blame");
+    ann.wait_for(&format!("{trouble} === 'Your connection is bad'"), SOON).await.unwrap();
+    bob.wait_for(&format!("{trouble} === 'Ann has a bad connection'"), SOON).await.unwrap();
+    let bars = "document.querySelector('.tile[aria-label=Ann] .tile-quality:not([hidden])')?.dataset.level === 'poor'";
+    bob.wait_for(bars, SOON).await.unwrap();
+
+    relay.lose_one_in(0);
+    ann.wait_for("ringback.room.quality?.level === 'good'", SOON).await.unwrap();
+    bob.wait_for(&format!("{ann_at_bob} === 'good' && {trouble} === ''"), SOON).await.unwrap();
+    bob.eval("ringback.call.hangup()").await.unwrap();
+    ann.wait_for("!ringback.call || ringback.call.isOver", SOON).await.unwrap();
+    let metrics = r#"fetch('/metrics').then((answer) => answer.text()).then((text) =>
+        Number(/call_quality_seconds_total.kind="voice",level="poor".\s(\S+)/.exec(text)?.[1] ?? 0))"#;
+    bob.wait_for(&format!("({metrics}).then((poor) => poor > 1)"), SOON).await.unwrap();
+}
