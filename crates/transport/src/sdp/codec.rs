@@ -285,7 +285,8 @@ fn mapping(line: &MediaDescription, format: &str) -> Option<String> {
 /// The known codec that a format of an offer is.
 fn known(line: &MediaDescription, format: &str) -> Option<CodecName> {
     match mapping(line, format)?.as_str() {
-        "opus/48000/2" => Some(CodecName::Opus),
+        // RFC 7587 wants the channels; GStreamer's webrtcbin leaves them out where it only receives.
+        "opus/48000/2" | "opus/48000" => Some(CodecName::Opus),
         "red/48000/2" => Some(CodecName::Red),
         "vp8/90000" => Some(CodecName::Vp8),
         "vp9/90000" => Some(CodecName::Vp9),
@@ -396,6 +397,12 @@ mod tests {
             let offer = line("audio", "111", &["rtpmap:111 OPUS/48000/2", &fmtp]);
             assert_eq!(offered(&offer, MediaKind::Audio)[0].answer_fmtp(), answered);
         }
+    }
+
+    #[test]
+    fn opus_without_its_channels_is_opus() {
+        let offer = line("audio", "97", &["rtpmap:97 OPUS/48000"]);
+        assert_eq!(offered(&offer, MediaKind::Audio)[0].name, CodecName::Opus);
     }
 
     #[test]
