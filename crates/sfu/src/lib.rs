@@ -34,6 +34,7 @@ pub mod retransmission;
 pub mod rewrite;
 mod room;
 pub mod sender_report;
+mod shortlist;
 mod slots;
 pub mod speaking;
 pub mod stage;
