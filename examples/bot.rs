@@ -124,7 +124,7 @@ async fn place(
         None => {
             println!("waiting for {user}");
             let there = events.wait_for(CALL_TIMEOUT, |event| match event {
-                Event::People { people } => find(&people),
+                Event::People { people } | Event::PeopleChanged { people, .. } => find(&people),
                 _ => None,
             });
             there.await.with_context(|| format!("{user} did not come within {CALL_TIMEOUT:?}"))?

@@ -94,7 +94,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let up = began.elapsed();
+    let (up, joining) = (began.elapsed(), server.cpu()?);
     // What joining has set going comes to rest.
     tokio::time::sleep(Duration::from_secs(3)).await;
 
@@ -112,6 +112,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let out = json!({
         "people": arguments.people,
         "up_seconds": round(up.as_secs_f64()),
+        "server_cpu_seconds_until_all_are_up": round(joining.as_secs_f64()),
         "reactions_per_second": round(report.sent as f64 / wall.as_secs_f64()),
         "sent": report.sent,
         "refused": report.refused,

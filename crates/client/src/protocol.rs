@@ -304,11 +304,21 @@ pub struct AnsweredBy {
 #[serde(tag = "event")]
 #[non_exhaustive]
 pub enum Event {
-    /// Who has a live session, except oneself.
+    /// Who has a live session, except oneself: the whole list, after a reconnection.
     #[serde(rename = "people")]
     People {
         /// All of them.
         people: Vec<Person>,
+    },
+    /// Who came, went or changed.
+    #[serde(rename = "people.changed")]
+    PeopleChanged {
+        /// Who came or changed, maybe oneself.
+        #[serde(default)]
+        people: Vec<Person>,
+        /// Ids of those who are gone.
+        #[serde(default)]
+        gone: Vec<String>,
     },
     /// Somebody rings.
     #[serde(rename = "call.incoming")]

@@ -266,6 +266,16 @@ export class Session extends Emitter {
     this.emit("people", people);
   }
 
+  /**
+   * @param {Person[]} changed
+   * @param {string[]} gone
+   */
+  #peopleChanged(changed, gone) {
+    const old = new Set([...gone, ...changed.map(({ user }) => user)]);
+    const others = changed.filter(({ user }) => user !== this.user);
+    this.#setPeople([...this.people.filter(({ user }) => !old.has(user)), ...others]);
+  }
+
   /** @param {string} id */
   #find(id) {
     return [...this.calls].find((call) => call.id === id);
@@ -316,6 +326,8 @@ export class Session extends Emitter {
     switch (event.event) {
       case "people":
         return this.#setPeople(event.people);
+      case "people.changed":
+        return this.#peopleChanged(event.people, event.gone);
       case "call.incoming":
         return this.#incoming(event.call, event.expires_ms);
       case "call.leg":

@@ -29,7 +29,8 @@ pub use metrics::METRICS_TYPE;
 pub use missed_call::{MissedCall, NoteDecision, OfferNotes};
 pub use reactions::{ReactionRights, RoomReaction};
 pub use ringback_reactions::{
-    Controls, HostControl, Mode, Palette, ReactionEvent, Refusal, Rights, RoomReactionsConfig, Who,
+    Controls, CountedReaction, HostControl, Mode, NamedReaction, Palette, ReactionEvent, Refusal, RefusalCode, Rights,
+    RoomReactionsConfig, Who,
 };
 pub use ringback_recorder::{
     EventLog, EventPage, Follow, LoggedEvent, Moderate, NewEvent, NoteInfo, NoteKind, NoteLimits, NoteState, Recorder,

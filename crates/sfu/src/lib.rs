@@ -35,6 +35,7 @@ pub mod retransmission;
 pub mod rewrite;
 mod room;
 pub mod sender_report;
+mod shortlist;
 mod slots;
 pub mod speaking;
 pub mod stage;

@@ -96,6 +96,18 @@ impl SlotAssignment {
         self.focus
     }
 
+    /// How many slots of a kind there are, of that of which there are more.
+    pub(crate) fn width(&self) -> usize {
+        self.audio.len().max(self.video.len())
+    }
+
+    /// Who is in some slot or in focus; some more than once.
+    pub(crate) fn holds(&self) -> impl Iterator<Item = ParticipantId> + '_ {
+        let heard = self.audio.iter().filter_map(|slot| slot.heard);
+        let shown = self.video.iter().filter_map(|slot| slot.shown);
+        heard.chain(shown.map(|(who, _)| who)).chain(self.focus.map(|focus| focus.participant))
+    }
+
     /// The video slot that shows this.
     pub(crate) fn slot_showing(&self, shown: Shown) -> Option<usize> {
         self.video.iter().position(|slot| slot.shown == Some(shown))

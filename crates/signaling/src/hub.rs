@@ -172,7 +172,7 @@ impl Hub {
         self.forget_away(now);
         if self.people_due.is_some_and(|due| due <= now) {
             self.people_due = None;
-            self.tell_people();
+            self.tell_people_changed();
         }
     }
 
@@ -192,7 +192,7 @@ impl Hub {
                 break;
             }
         }
-        if self.switchboard.take_people_changed() {
+        if self.switchboard.has_people_changed() {
             self.people_due.get_or_insert(now + self.config.people_coalesce);
         }
         if self.draining

@@ -1,6 +1,7 @@
 //! Who is in which room, as signaling sees it: members, their tracks, roster deltas, and what the media side says about speaking, stage and
 //! slots. A state machine without clock or socket. It knows nothing of packets; the SFU has rooms of its own, of which these are the names.
 
+mod coalescing;
 mod room;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::media::MediaEvent;
 use crate::protocol::{
     ErrorCode, Event, Participant, Party, Presence, QualityTimes, RoomMembership, Source, TrackClaim, UserQuality,
-    WireError,
+    WireError, WrittenParticipant,
 };
 use crate::timers::Timers;
 use room::{Member, Room};
@@ -17,9 +18,11 @@ use room::{Member, Room};
 /// Limits and times of rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomsConfig {
-    /// How long roster changes are collected before they are told. Longer sends fewer frames when many come at once, and
+    /// How long roster changes are collected in a small room before they are told. Longer sends fewer frames when many come at once, and
     /// shows a newcomer later.
     pub coalesce: Duration,
+    /// How long in a room of 500 and more; in between it grows with the room, since each change is told to everybody.
+    pub coalesce_large: Duration,
     /// How long a participant whose socket broke off stays, so that media flows on while the device connects again.
     pub grace: Duration,
     /// The most participants of a room.
@@ -32,6 +35,7 @@ impl Default for RoomsConfig {
     fn default() -> Self {
         Self {
             coalesce: Duration::from_millis(50),
+            coalesce_large: Duration::from_millis(250),
             grace: Duration::from_secs(10),
             max_participants: 1000,
             max_rooms_per_device: 8,
@@ -76,10 +80,10 @@ pub enum RoomOutput {
 }
 
 /// What a newcomer is told about a room.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RoomView {
     /// Who is here, the newcomer included.
-    pub roster: Vec<Participant>,
+    pub roster: Vec<WrittenParticipant>,
     /// Whom to highlight.
     pub stage: Option<String>,
     /// All who speak now.
@@ -428,7 +432,8 @@ impl Rooms {
         if room_is_over {
             self.close(name, "empty");
         } else if let Some(room) = self.rooms.get_mut(name) {
-            self.timers.set(name, room.deadline(now, self.config.coalesce));
+            let coalesce = coalescing::interval(&self.config, room.members.len());
+            self.timers.set(name, room.deadline(now, coalesce));
             if std::mem::take(&mut room.presence_changed) {
                 self.tell_presence(name);
             }

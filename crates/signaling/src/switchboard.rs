@@ -83,7 +83,8 @@ pub struct Switchboard {
     caller_buckets: KeyedBuckets<String>,
     pair_buckets: KeyedBuckets<(String, String)>,
     outputs: VecDeque<(String, CallOutput)>,
-    people_changed: bool,
+    /// Users who have come, gone, or changed since somebody asked.
+    people_changed: BTreeSet<String>,
 }
 
 impl Switchboard {
@@ -98,7 +99,7 @@ impl Switchboard {
             caller_buckets: KeyedBuckets::new(config.caller_rate),
             pair_buckets: KeyedBuckets::new(config.pair_rate),
             outputs: VecDeque::new(),
-            people_changed: false,
+            people_changed: BTreeSet::new(),
         }
     }
 
@@ -113,7 +114,9 @@ impl Switchboard {
             let message = format!("at most {} devices of one user at once", self.config.max_devices);
             return Err(WireError::new(ErrorCode::Unavailable, message));
         }
-        self.people_changed |= user.devices.is_empty() || user.name.as_deref() != Some(name);
+        if user.devices.is_empty() || user.name.as_deref() != Some(name) {
+            self.people_changed.insert(party.user.clone());
+        }
         user.devices.insert(party.device.clone());
         user.name = Some(name.to_owned());
         for call in user.calls.clone() {
@@ -129,7 +132,9 @@ impl Switchboard {
         if !user.devices.remove(&party.device) {
             return;
         }
-        self.people_changed |= user.devices.is_empty();
+        if user.devices.is_empty() {
+            self.people_changed.insert(party.user.clone());
+        }
         for call in user.calls.clone() {
             self.tell(now, &call, CallInput::DeviceGone(party.clone()));
         }
@@ -290,8 +295,13 @@ impl Switchboard {
         self.outputs.pop_front()
     }
 
-    /// Whether [`people`](Self::people) differs from the last time this was asked.
-    pub fn take_people_changed(&mut self) -> bool {
+    /// Whether [`people`](Self::people) may differ from the last time the changes were taken.
+    pub fn has_people_changed(&self) -> bool {
+        !self.people_changed.is_empty()
+    }
+
+    /// Users who have come, gone, or changed since the last time this was asked.
+    pub fn take_people_changed(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.people_changed)
     }
 
@@ -335,9 +345,15 @@ impl Switchboard {
 
     /// Everyone with a live device, by id.
     pub fn people(&self) -> impl Iterator<Item = Person> + '_ {
-        self.users.iter().filter(|(_, user)| !user.devices.is_empty()).map(|(id, user)| Person {
-            user: id.clone(),
-            name: user.name.clone().unwrap_or_else(|| id.clone()),
+        self.users.keys().filter_map(|id| self.person(id))
+    }
+
+    /// A user with a live device.
+    pub fn person(&self, id: &str) -> Option<Person> {
+        let user = self.users.get(id).filter(|user| !user.devices.is_empty())?;
+        Some(Person {
+            user: id.to_owned(),
+            name: user.name.clone().unwrap_or_else(|| id.to_owned()),
             state: if self.in_call(id) { Availability::InCall } else { Availability::Available },
         })
     }
@@ -416,18 +432,20 @@ impl Switchboard {
     /// Takes over what a call that was touched has to say: outputs, timer, end.
     fn settle(&mut self, now: Instant, id: &str) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        let mut over = false;
+        let (mut over, mut moved) = (false, false);
         while let Some(output) = call.poll_output() {
-            self.people_changed |=
-                matches!(output, CallOutput::Active(_) | CallOutput::Joined(_) | CallOutput::Left(..));
+            moved |= matches!(output, CallOutput::Active(_) | CallOutput::Joined(_) | CallOutput::Left(..));
             over |= matches!(output, CallOutput::Ended { .. });
             self.outputs.push_back((id.to_owned(), output));
         }
         self.timers.set(id, call.poll_timeout());
+        if !(moved || over) {
+            return;
+        }
+        let parties: Vec<String> = call.callees().chain([call.caller().user.as_str()]).map(str::to_owned).collect();
+        self.people_changed.extend(parties.iter().cloned());
         if over {
-            let parties: Vec<String> = call.callees().chain([call.caller().user.as_str()]).map(str::to_owned).collect();
             self.ended.push_back((now + self.config.keep_ended, id.to_owned()));
-            self.people_changed = true;
             for user in parties {
                 if let Some(user) = self.users.get_mut(&user) {
                     user.calls.retain(|call| call != id);

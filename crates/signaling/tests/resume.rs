@@ -115,6 +115,31 @@ async fn who_cannot_go_on_gets_the_whole_picture_under_new_numbers() {
 }
 
 #[tokio::test]
+async fn who_goes_on_ends_with_the_list_of_people_as_it_is() {
+    let server = Server::start().await;
+    let mut ann = server.client("ann/pc").await;
+    let ben = server.client("ben/pc").await;
+    while !ann.event("people.changed").await["people"].to_string().contains("ben") {}
+    let cleo = server.client("cleo/pc").await;
+    let came = ann.event("people.changed").await;
+    assert_eq!(came["people"][0]["user"], "cleo");
+    // That Cleo came is on its way when Ann's socket is cut; meanwhile Cleo goes, and Dan comes.
+    let resume = json!({"stream": ann.hello["stream"], "seq": came["seq"].as_u64().unwrap() - 1});
+    drop((ann, cleo));
+    let _dan = server.client("dan/pc").await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let (mut ann, hello) = back(&server, "ann/pc", resume).await;
+    assert_eq!(hello["resumed"], true);
+    ann.goes_on_from(came["seq"].as_u64().unwrap() - 1);
+    let told = drain(&mut ann).await;
+    let about: Vec<_> = told.iter().map(|event| event["event"].as_str().unwrap()).take(2).collect();
+    assert_eq!(about, ["people.changed", "people"], "what was missed, then the whole: {told:?}");
+    let users: Vec<_> = told[1]["people"].as_array().unwrap().iter().map(|person| &person["user"]).collect();
+    assert_eq!(users, ["ben", "dan"]);
+    drop(ben);
+}
+
+#[tokio::test]
 async fn a_socket_that_only_looks_alive_is_taken_over_with_its_stream() {
     let server = Server::start().await;
     let (_ann, mut ben, _call) = talk(&server).await;

@@ -38,12 +38,12 @@ async fn people_drop_in_see_each_other_and_leave() {
     let mut ben = client(&server, "ben/pc").await;
     let ben_joined = ben.ok("room.join", join("o")).await;
     assert_eq!(ben_joined["roster"].as_array().unwrap().len(), 2);
-    assert_eq!(ann.event("room.roster").await["joined"][0]["participant"], ben_joined["participant"]);
+    assert_eq!(ann.roster().await["joined"][0]["participant"], ben_joined["participant"]);
     ben.ok("room.mute", json!({"room": "hall", "source": "camera", "muted": false})).await;
-    let changed = ann.event("room.roster").await;
+    let changed = ann.roster().await;
     assert_eq!(changed["changed"][0]["tracks"][1]["muted"], false);
     ben.ok("room.leave", json!({"room": "hall"})).await;
-    assert_eq!(ann.event("room.roster").await["left"], json!([ben_joined["participant"]]));
+    assert_eq!(ann.roster().await["left"], json!([ben_joined["participant"]]));
     ann.ok("room.leave", json!({"room": "hall"})).await;
     server.media.wait_for("close hall").await;
     // The same name again is a new room, opened after the old one is closed.
@@ -81,7 +81,7 @@ async fn newcomers_who_come_together_are_told_together() {
     let mut deltas = 0;
     let mut known = 0;
     while known < 8 {
-        known += ann.event("room.roster").await["joined"].as_array().unwrap().len();
+        known += ann.roster().await["joined"].as_array().unwrap().len();
         deltas += 1;
     }
     assert!(deltas <= 4, "{deltas} deltas for 8 newcomers");
@@ -148,7 +148,7 @@ async fn what_the_media_side_reports_reaches_whom_it_concerns() {
     let mut ben = client(&server, "ben/pc").await;
     let ann_id = id(&ann.ok("room.join", join("o")).await);
     let ben_id = id(&ben.ok("room.join", join("o")).await);
-    assert_eq!(ann.event("room.roster").await["joined"][0]["participant"], ben_id.as_str());
+    assert_eq!(ann.roster().await["joined"][0]["participant"], ben_id.as_str());
     let room = || "hall".to_owned();
     let signaling = &server.signaling;
     signaling.media_event(MediaEvent::Connected { room: room(), participant: ben_id.clone() }).await;
@@ -172,7 +172,7 @@ async fn what_the_media_side_reports_reaches_whom_it_concerns() {
     let disconnected =
         MediaEvent::Disconnected { room: room(), participant: ben_id.clone(), reason: "consent lost".into() };
     signaling.media_event(disconnected).await;
-    assert_eq!(ann.event("room.roster").await["changed"][0]["connected"], false);
+    assert_eq!(ann.roster().await["changed"][0]["connected"], false);
 
     // The lights of somebody who left go out with them.
     ben.ok("room.leave", json!({"room": "hall"})).await;
@@ -196,7 +196,7 @@ async fn who_reconnects_is_told_what_happened_meanwhile() {
     server.signaling.media_event(MediaEvent::Slots { room: "hall".into(), participant: ann_id.clone(), slots }).await;
     let mut ann = client(&server, "ann/pc").await;
     assert_eq!(ann.hello["rooms"], json!([{"room": "hall", "participant": ann_id}]));
-    let roster = ann.event("room.roster").await;
+    let roster = ann.roster().await;
     assert_eq!(roster["joined"][0]["participant"], ben_id.as_str());
     assert_eq!(ann.event("room.slots").await["slots"][0]["epoch"], 7);
     // Joining again takes the place of what was left of the old session.
@@ -214,7 +214,7 @@ async fn who_does_not_reconnect_is_taken_out_after_the_grace_period() {
     let ben_id = id(&ben.ok("room.join", join("o")).await);
     drop(ben);
     loop {
-        let roster = ann.event("room.roster").await;
+        let roster = ann.roster().await;
         if roster["left"] == json!([ben_id]) {
             break;
         }

@@ -129,7 +129,7 @@ async fn a_publisher_is_in_the_roster_with_name_and_tracks_until_it_deletes_its_
     let location = created.header("location").to_owned();
     assert!(location.starts_with("/ring/v1/whip/") && location.len() >= "/ring/v1/whip/".len() + 22, "{location}");
 
-    let joined = eve.event("room.roster").await["joined"][0].clone();
+    let joined = eve.roster().await["joined"][0].clone();
     assert_eq!((&joined["user"], &joined["name"]), (&json!("ann"), &json!("ANN")));
     let tracks = json!([{"source": "microphone", "kind": "audio", "muted": false}, {"source": "camera", "kind": "video", "muted": false}]);
     assert_eq!(joined["tracks"], tracks);
@@ -138,7 +138,7 @@ async fn a_publisher_is_in_the_roster_with_name_and_tracks_until_it_deletes_its_
     assert_eq!(ask(&server, "DELETE", &location, &[], "").await.status, 401);
     assert_eq!(delete(&server, &location.replace("whip", "whep"), &ann).await, 404);
     assert_eq!(delete(&server, &location, &ann).await, 200);
-    assert_eq!(eve.event("room.roster").await["left"], json!([joined["participant"]]));
+    assert_eq!(eve.roster().await["left"], json!([joined["participant"]]));
     server.media.wait_for(&format!("leave hall {}", joined["participant"].as_str().unwrap())).await;
     assert_eq!(delete(&server, &location, &ann).await, 404);
 }
@@ -269,12 +269,12 @@ async fn a_player_is_seen_in_the_room_and_ends_with_the_one_it_plays() {
     let server = Server::start().await;
     let mut eve = onlooker(&server).await;
     let published = publish(&server, &guest("ann")).await;
-    let ann = eve.event("room.roster").await["joined"][0]["participant"].as_str().unwrap().to_owned();
+    let ann = eve.roster().await["joined"][0]["participant"].as_str().unwrap().to_owned();
 
     let whole = post(&server, "/ring/v1/rooms/hall/whep", &guest("bob"), &offer("-", "recvonly")).await;
     assert_eq!(whole.status, 201, "{whole:?}");
     assert!(whole.header("location").starts_with("/ring/v1/whep/"));
-    let joined = eve.event("room.roster").await["joined"][0].clone();
+    let joined = eve.roster().await["joined"][0].clone();
     assert_eq!((&joined["name"], &joined["tracks"]), (&json!("BOB"), &json!([])), "nobody looks on unseen");
     assert!(!server.media.notes().iter().any(|note| note.starts_with("play")));
 
@@ -288,14 +288,14 @@ async fn a_player_is_seen_in_the_room_and_ends_with_the_one_it_plays() {
         let path = format!("/ring/v1/rooms/hall/whep?{query}");
         let created = post(&server, &path, &guest("carl"), &offer("-", "recvonly")).await;
         assert_eq!(created.status, 201, "{created:?}");
-        let participant = eve.event("room.roster").await["joined"][0]["participant"].as_str().unwrap().to_owned();
+        let participant = eve.roster().await["joined"][0]["participant"].as_str().unwrap().to_owned();
         server.media.wait_for(&format!("play hall {participant} only {ann}")).await;
         of_one.push(created.header("location").to_owned());
     }
     assert_eq!(delete(&server, published.header("location"), &guest("ann")).await, 200);
     let mut left = 0;
     while left < 3 {
-        left += eve.event("room.roster").await["left"].as_array().unwrap().len();
+        left += eve.roster().await["left"].as_array().unwrap().len();
     }
     for location in of_one {
         assert_eq!(delete(&server, &location, &guest("carl")).await, 404);
@@ -309,16 +309,16 @@ async fn who_came_by_http_is_out_when_the_transport_is_down_the_room_is_closed_o
     let mut eve = onlooker(&server).await;
     let ann = guest("ann");
     let died = publish(&server, &ann).await.header("location").to_owned();
-    let participant = eve.event("room.roster").await["joined"][0]["participant"].as_str().unwrap().to_owned();
+    let participant = eve.roster().await["joined"][0]["participant"].as_str().unwrap().to_owned();
     let (room, reason) = ("hall".to_owned(), "ConsentLost".to_owned());
     server.signaling.media_event(MediaEvent::Disconnected { room, participant: participant.clone(), reason }).await;
-    assert_eq!(eve.event("room.roster").await["left"], json!([participant]));
+    assert_eq!(eve.roster().await["left"], json!([participant]));
     assert_eq!(delete(&server, &died, &ann).await, 404);
 
     let brief = token("brief", Duration::from_secs(2), Grants::all());
     let expires = publish(&server, &brief).await.header("location").to_owned();
-    let participant = eve.event("room.roster").await["joined"][0]["participant"].clone();
-    assert_eq!(eve.event("room.roster").await["left"], json!([participant]));
+    let participant = eve.roster().await["joined"][0]["participant"].clone();
+    assert_eq!(eve.roster().await["left"], json!([participant]));
     let again = token("brief", Duration::from_secs(60), Grants::all());
     assert_eq!(delete(&server, &expires, &again).await, 404);
 

@@ -3,6 +3,7 @@
 //! not a general SCTP: one association, streams only as data channels, no out-of-band negotiated ones. Packets come
 //! from and go to DTLS. No socket, no clock.
 
+mod bundle;
 mod delivery;
 mod error;
 mod guard;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rtc_datachannel::data_channel::DataChannel;
@@ -45,6 +46,9 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// … of it for channels that may lose messages. What is late there is useless, and must not stand in the way of what has to arrive; the
 /// caller sends something newer instead.
 const LOSSY_SEND_BUFFER: usize = 32 * 1024;
+
+/// How long the library waits with an acknowledgement, for more to acknowledge (RFC 9260, section 6.2).
+const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(200);
 
 /// Channels at a time. Applications use a handful.
 const MAX_CHANNELS: usize = 16;
@@ -126,6 +130,8 @@ pub struct SctpAssociation {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
     guard: ChunkGuard,
+    /// When the library acknowledges what has come last, if it does not before.
+    acknowledge_at: Option<Instant>,
     established: bool,
     ended: bool,
     channels: Vec<Channel>,
@@ -154,6 +160,7 @@ impl SctpAssociation {
             endpoint,
             association: None,
             guard: ChunkGuard::default(),
+            acknowledge_at: None,
             established: false,
             ended: false,
             channels: Vec::new(),
@@ -192,8 +199,25 @@ impl SctpAssociation {
                 },
                 _ => {}
             }
-            this.settle(now, events)
+            this.settle(now, events)?;
+            // What else is due is never due just then, except by a coincidence that does no harm.
+            let due = now + ACKNOWLEDGEMENT_DELAY;
+            if this.poll_timeout() == Some(due) {
+                this.acknowledge_at = Some(due);
+            }
+            Ok(())
         })
+    }
+
+    /// Lets an acknowledgement that waits go with what is sent now (RFC 9260, section 6.2).
+    fn acknowledge_now(&mut self) {
+        let due = self.acknowledge_at.take();
+        // Only what is due at that moment happens, and that is the acknowledgement.
+        if let Some(due) = due.filter(|&due| self.poll_timeout() == Some(due))
+            && let Some((_, association)) = &mut self.association
+        {
+            association.handle_timeout(due);
+        }
     }
 
     /// Opens a channel. It can be used once [`SctpEvent::Open`] says so.
@@ -261,6 +285,7 @@ impl SctpAssociation {
             .stream(channel)
             .and_then(|mut stream| stream.write_chunk_with_ppi(now, &message.payload.freeze(), message.ppi))
             .map_err(|_| SctpError::NotOpen(channel))?;
+        self.acknowledge_now();
         self.collect(now);
         Ok(())
     }
@@ -438,11 +463,10 @@ impl SctpAssociation {
     fn collect(&mut self, now: Instant) {
         let Some((_, association)) = &mut self.association else { return };
         while let Some(transmit) = association.poll_transmit(now) {
-            if let Payload::RawEncode(packets) = transmit.message {
-                for packet in packets {
-                    self.guard.observe(&packet);
-                    self.transmits.push_back(packet);
-                }
+            if let Payload::RawEncode(mut packets) = transmit.message {
+                packets.iter().for_each(|packet| self.guard.observe(packet));
+                bundle::bundle(&mut packets);
+                self.transmits.extend(packets);
             }
         }
     }

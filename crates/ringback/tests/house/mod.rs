@@ -1,6 +1,7 @@
 //! An engine behind a socket on loopback, and people who ring one another through it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses another part of it")]
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl House {
         let token = TokenIssuer::hs256(SECRET).unwrap().issue(&claims).unwrap();
         let url = format!("ws://{}/v1/ws", self.address);
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        let mut person = Person { socket, next_id: 0 };
+        let mut person = Person { socket, next_id: 0, events: VecDeque::new() };
         person.ok("hello", json!({ "version": 1, "token": token, "device": "phone" })).await;
         person
     }
@@ -87,21 +88,49 @@ impl House {
 pub struct Person {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_id: u64,
+    /// Came while an answer was waited for.
+    events: VecDeque<Value>,
 }
 
 impl Person {
-    pub async fn request(&mut self, kind: &str, mut fields: Value) -> Value {
+    /// Asks without waiting for the answer, and returns the number of the request.
+    pub async fn send(&mut self, kind: &str, mut fields: Value) -> u64 {
         self.next_id += 1;
         fields["id"] = self.next_id.into();
         fields["type"] = kind.into();
         self.socket.send(Message::text(fields.to_string())).await.unwrap();
+        self.next_id
+    }
+
+    pub async fn request(&mut self, kind: &str, fields: Value) -> Value {
+        let id = self.send(kind, fields).await;
+        loop {
+            let frame = self.read().await;
+            if frame["re"] == id {
+                return frame;
+            }
+            self.events.push_back(frame);
+        }
+    }
+
+    /// The next event of this name; what came before it is forgotten.
+    pub async fn event(&mut self, name: &str) -> Value {
+        loop {
+            let frame = match self.events.pop_front() {
+                Some(frame) => frame,
+                None => self.read().await,
+            };
+            if frame["event"] == name {
+                return frame;
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Value {
         loop {
             let message = timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap();
             if let Message::Text(text) = message {
-                let value: Value = serde_json::from_str(&text).unwrap();
-                if value["re"] == self.next_id {
-                    return value;
-                }
+                return serde_json::from_str(&text).unwrap();
             }
         }
     }

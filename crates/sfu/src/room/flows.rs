@@ -11,6 +11,7 @@ use crate::forward::{LayerKey, PacketSink, Target};
 use crate::ids::{ParticipantId, Source};
 use crate::layers;
 use crate::publisher::{Publisher, Track};
+use crate::shortlist::Shortlist;
 use crate::slots::{Candidate, Published};
 use crate::subscriber::{Feed, Slot};
 
@@ -34,22 +35,27 @@ impl Room {
             return;
         }
         self.tell_live();
-        let everyone = self.candidates();
+        let slots = self.subscribers.iter().map(|(_, subscriber)| subscriber.assignment.width()).max();
+        let list = Shortlist::new(self.candidates(), slots.unwrap_or(0));
         let before_them = self.on_stage_before();
+        let (mut places, mut others) = (Vec::new(), Vec::new());
         for (key, member) in &self.members {
             let Some(subscriber) = self.subscribers.get_mut(key) else { continue };
             let (pin, only) = (subscriber.pin, subscriber.only);
             // Whoever is on the stage themselves looks at who was there before.
             let is_on_stage = |who| before_them.filter(|_| self.stage.on_stage() == Some(member.id)) == Some(who);
-            let others: Vec<Candidate> = (everyone.iter())
+            let known = [pin, only, before_them].into_iter().flatten();
+            let candidates = list
+                .with(subscriber.assignment.holds().chain(known), &mut places)
                 .filter(|candidate| member.admitted && candidate.participant != member.id)
                 .filter(|candidate| only.is_none_or(|only| only == candidate.participant))
                 .map(|candidate| Candidate {
                     pinned: pin == Some(candidate.participant),
                     on_stage: candidate.on_stage || is_on_stage(candidate.participant),
                     ..*candidate
-                })
-                .collect();
+                });
+            others.clear();
+            others.extend(candidates);
             subscriber.assign(now, &others);
         }
         self.plan_slots();
@@ -100,8 +106,12 @@ impl Room {
     }
 
     fn plan_slots(&mut self) {
-        let keys: Vec<(ParticipantId, usize)> = self.members.iter().map(|(key, member)| (member.id, key)).collect();
-        let find = |id: ParticipantId| keys.iter().find(|(other, _)| *other == id).map(|(_, key)| *key);
+        let mut keys: Vec<(ParticipantId, usize)> = self.members.iter().map(|(key, member)| (member.id, key)).collect();
+        keys.sort_unstable();
+        let find = |id: ParticipantId| {
+            let found = keys.binary_search_by_key(&id, |(other, _)| *other).ok();
+            found.and_then(|at| keys.get(at)).map(|(_, key)| *key)
+        };
         for (_, subscriber) in &mut self.subscribers {
             let (mut audio, mut video) = (0, 0);
             for slot in &mut subscriber.slots {

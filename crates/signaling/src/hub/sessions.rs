@@ -84,8 +84,10 @@ impl Hub {
         self.devices.insert(party.clone(), session.clone());
         // Whoever goes on where they stopped needs no picture of the whole.
         let rooms = self.rooms.device_back(now, &party, missed.is_none());
-        let list = session.grants.list;
-        let others = self.switchboard.people().filter(|person| list && person.user != party.user);
+        let others = match session.grants.list {
+            true => self.people_but(&party.user),
+            false => Vec::new(),
+        };
         let calls = self.switchboard.calls_of(&party.user).filter(|call| call.is_on(&party));
         let turn = self.config.turn_servers.iter().map(|server| server.for_user(&party.user, unix_ms() / 1_000));
         let ok = HelloOk {
@@ -97,14 +99,20 @@ impl Hub {
             resumed: missed.is_some(),
             heartbeat_ms: self.config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
             ice_servers: self.config.ice_servers.iter().cloned().chain(turn).collect(),
-            people: others.collect(),
+            people: others.clone(),
             calls: calls.map(|call| call.info()).collect(),
             rooms,
             notes,
         };
         session.outbox.answer(re, &Ok(ok));
-        for (seq, body) in missed.into_iter().flatten() {
-            session.outbox.event(seq, body);
+        if let Some(missed) = missed {
+            for (seq, body) in missed {
+                session.outbox.event(seq, body);
+            }
+            // What was missed may be older than the list in the answer.
+            if session.grants.list {
+                session.event(Event::People { people: others }.body().into());
+            }
         }
         Ok(session)
     }
@@ -144,12 +152,19 @@ impl Hub {
         }
     }
 
-    /// Sends everyone with the `list` grant who else is there.
-    pub(super) fn tell_people(&self) {
-        let everyone: Vec<Person> = self.switchboard.people().collect();
+    /// Everyone with a live session but one.
+    fn people_but(&self, user: &str) -> Vec<Person> {
+        self.switchboard.people().filter(|person| person.user != user).collect()
+    }
+
+    /// Tells everyone with the `list` grant who has come, gone or changed. Written as JSON once.
+    pub(super) fn tell_people_changed(&mut self) {
+        let changed = self.switchboard.take_people_changed();
+        let people: Vec<Person> = changed.iter().filter_map(|user| self.switchboard.person(user)).collect();
+        let gone = changed.into_iter().filter(|user| self.switchboard.person(user).is_none()).collect();
+        let body: Arc<str> = Event::PeopleChanged { people, gone }.body().into();
         for session in self.devices.values().filter(|session| session.grants.list) {
-            let people = everyone.iter().filter(|person| person.user != session.party.user).cloned().collect();
-            session.event(Event::People { people }.body().into());
+            session.event(body.clone());
         }
     }
 

@@ -10,11 +10,19 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event")]
 pub enum Event {
-    /// Who else is there.
+    /// Who else is there: the whole list, after events that were missed.
     #[serde(rename = "people")]
     People {
         /// Everyone with a live session but oneself.
         people: Vec<Person>,
+    },
+    /// Who has come, gone or changed.
+    #[serde(rename = "people.changed")]
+    PeopleChanged {
+        /// Who came or changed, maybe oneself.
+        people: Vec<Person>,
+        /// The ids of those who are gone; an unknown one is to be ignored.
+        gone: Vec<String>,
     },
     /// Ring.
     #[serde(rename = "call.incoming")]

@@ -1,6 +1,9 @@
 //! Rooms, participants, tracks and slots as clients see them.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{QualityLevel, UserRef};
 
@@ -127,6 +130,27 @@ pub struct Participant {
     pub quality: Option<QualityLevel>,
 }
 
+/// A [`Participant`] as JSON: written once, however many are told.
+#[derive(Debug, Clone)]
+pub struct WrittenParticipant(Arc<RawValue>);
+
+impl WrittenParticipant {
+    /// Writes a participant.
+    pub fn new(participant: &Participant) -> Self {
+        let text = to_raw_value(participant).unwrap_or_else(|error| {
+            tracing::error!(%error, "a participant cannot be written as JSON");
+            RawValue::NULL.to_owned()
+        });
+        Self(text.into())
+    }
+}
+
+impl Serialize for WrittenParticipant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 /// Who is in a room, as it shows outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
@@ -145,9 +169,9 @@ pub struct RoomMembership {
     pub participant: String,
 }
 
-/// The answer to `room.join`.
+/// The answer to `room.join`; as the server writes it, with [written](WrittenParticipant) participants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Joined {
+pub struct Joined<P = Participant> {
     /// Who the client is in this room.
     pub participant: String,
     /// The SDP answer.
@@ -155,7 +179,7 @@ pub struct Joined {
     /// The receiving m-lines.
     pub slots: Vec<SlotInfo>,
     /// Who is here, the client included.
-    pub roster: Vec<Participant>,
+    pub roster: Vec<P>,
     /// Whom to highlight.
     pub stage: Option<String>,
     /// All who speak now.

@@ -1,13 +1,15 @@
 //! One room: its members, the roster changes not told yet, and the last word of the media side.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::coalescing::SMALL_ROOM;
 use super::{Newcomer, RoomOutput, RoomView, not_in_room};
 use crate::media::MediaEvent;
 use crate::protocol::{
     Event, Focus, Participant, Party, Presence, Quality, QualityLevel, QualityTimes, RoomMembership, SlotMapping,
-    Source, Track, TrackClaim, UserQuality, UserRef, WireError,
+    Source, Track, TrackClaim, UserQuality, UserRef, WireError, WrittenParticipant,
 };
 
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Member {
     pub(super) away_until: Option<Instant>,
     name: String,
     connected: bool,
+    /// What is told of them, until it changes.
+    written: OnceLock<WrittenParticipant>,
     /// The last mapping of each of their slots.
     slots: BTreeMap<String, SlotMapping>,
     /// What they are meant to look at.
@@ -40,6 +44,7 @@ impl Member {
             away_until: None,
             name: newcomer.name,
             connected: false,
+            written: OnceLock::new(),
             slots: BTreeMap::new(),
             focus: None,
             quality: None,
@@ -56,6 +61,20 @@ impl Member {
             connected: self.connected,
             quality: self.quality.map(|(level, _)| level),
         }
+    }
+
+    fn written(&self) -> WrittenParticipant {
+        self.written.get_or_init(|| WrittenParticipant::new(&self.info())).clone()
+    }
+
+    fn set_connected(&mut self, connected: bool) {
+        self.connected = connected;
+        self.written.take();
+    }
+
+    fn set_tracks(&mut self, tracks: Vec<Track>) {
+        self.tracks = tracks;
+        self.written.take();
     }
 
     pub(super) fn left(&self, room: &str) -> RoomOutput {
@@ -178,7 +197,7 @@ impl Room {
 
     fn view(&self) -> RoomView {
         RoomView {
-            roster: self.members.iter().filter(|member| member.joined).map(Member::info).collect(),
+            roster: self.members.iter().filter(|member| member.joined).map(Member::written).collect(),
             stage: self.stage.clone(),
             speaking: self.speaking.clone(),
         }
@@ -195,10 +214,9 @@ impl Room {
         }
         outputs.push_back(member.left(&self.name));
         self.changed.remove(participant);
-        // Whoever was not told that they came need not be told that they left.
-        if !self.joined.remove(participant) {
-            self.left.insert(participant.to_owned());
-        }
+        // Told also of somebody whose coming was not told yet: who came after them was shown them.
+        self.joined.remove(participant);
+        self.left.insert(participant.to_owned());
         // The lights of somebody who left go out at once, whatever the media side finds out when.
         if self.speaking.iter().any(|speaker| speaker == participant) {
             self.speaking.retain(|speaker| speaker != participant);
@@ -216,18 +234,20 @@ impl Room {
         if let Some(member) = self.member_mut(participant) {
             let tracks: Vec<_> = tracks.iter().map(track).collect();
             if member.tracks != tracks {
-                member.tracks = tracks;
+                member.set_tracks(tracks);
                 self.changed.insert(participant.to_owned());
             }
         }
     }
 
     pub(super) fn set_muted(&mut self, participant: &str, source: Source, muted: bool) {
-        let tracks = self.member_mut(participant).into_iter().flat_map(|member| &mut member.tracks);
-        if let Some(track) = tracks.into_iter().find(|track| track.source == source)
+        let Some(member) = self.member_mut(participant) else { return };
+        let mut tracks = member.tracks.clone();
+        if let Some(track) = tracks.iter_mut().find(|track| track.source == source)
             && track.muted != muted
         {
             track.muted = muted;
+            member.set_tracks(tracks);
             self.changed.insert(participant.to_owned());
         }
     }
@@ -265,17 +285,20 @@ impl Room {
     pub(super) fn media_event(&mut self, now: Instant, event: MediaEvent, outputs: &mut VecDeque<RoomOutput>) {
         match event {
             MediaEvent::Connected { room, participant } => {
+                let is_small = self.members.len() <= SMALL_ROOM;
                 let Some(member) = self.member_mut(&participant) else { return };
-                member.connected = true;
-                if member.joined {
+                member.set_connected(true);
+                if member.joined && is_small {
                     let event = Event::RoomConnected { room, participant };
                     outputs.push_back(RoomOutput::Tell(self.audience(), event));
+                } else if member.joined {
+                    self.changed.insert(participant);
                 }
             }
             MediaEvent::Disconnected { room, participant, reason } => {
                 tracing::debug!(room, participant, reason, "media transport is down");
                 let Some(member) = self.member_mut(&participant) else { return };
-                member.connected = false;
+                member.set_connected(false);
                 if member.joined {
                     self.changed.insert(participant);
                 }
@@ -331,6 +354,9 @@ impl Room {
         }
         let own = member.party.clone();
         let changed = before.is_none_or(|(level, _)| level != quality.level);
+        if changed {
+            member.written.take();
+        }
         let audience = if changed && self.members.len() <= SHOWN_QUALITY { self.audience() } else { vec![own] };
         outputs.push_back(RoomOutput::Tell(audience, Event::RoomQuality { room, participant, quality }));
     }
@@ -354,7 +380,7 @@ impl Room {
         }
     }
 
-    /// Tells the roster changes that were collected: each newcomer all but their own coming, everybody else all of them.
+    /// Tells everybody the roster changes that were collected, in one and the same event; a newcomer is not told of their own coming alone.
     pub(super) fn flush(&mut self, outputs: &mut VecDeque<RoomOutput>) {
         self.flush_at = None;
         let joined = std::mem::take(&mut self.joined);
@@ -366,20 +392,16 @@ impl Room {
             members.map(Member::info).collect()
         };
         let (newcomers, changed) = (infos(&joined), infos(&changed));
-        let mut tell = |to: Vec<Party>, newcomers: Vec<Participant>| {
-            let nothing_new = newcomers.is_empty() && left.is_empty() && changed.is_empty();
-            if !to.is_empty() && !nothing_new {
-                let (left, changed) = (left.clone(), changed.clone());
-                let event = Event::RoomRoster { room: self.name.clone(), joined: newcomers, left, changed };
-                outputs.push_back(RoomOutput::Tell(to, event));
-            }
+        let knows_all = match &newcomers[..] {
+            [alone] if left.is_empty() && changed.is_empty() => Some(&alone.participant),
+            [] if left.is_empty() && changed.is_empty() => return,
+            _ => None,
         };
-        let is_new = |member: &&Member| joined.contains(&member.participant);
-        for member in self.members.iter().filter(|member| member.joined).filter(is_new) {
-            let others = newcomers.iter().filter(|other| other.participant != member.participant).cloned().collect();
-            tell(vec![member.party.clone()], others);
+        let told = self.members.iter().filter(|one| one.joined && Some(&one.participant) != knows_all);
+        let told: Vec<_> = told.map(|member| member.party.clone()).collect();
+        if !told.is_empty() {
+            let event = Event::RoomRoster { room: self.name.clone(), joined: newcomers, left, changed };
+            outputs.push_back(RoomOutput::Tell(told, event));
         }
-        let old = self.members.iter().filter(|member| member.joined && !is_new(member));
-        tell(old.map(|member| member.party.clone()).collect(), newcomers.clone());
     }
 }

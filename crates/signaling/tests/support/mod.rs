@@ -274,6 +274,18 @@ impl Client {
         }
     }
 
+    /// The next changes of a roster, but for one's own coming, of which one may be told together with others'.
+    pub async fn roster(&mut self) -> Value {
+        loop {
+            let mut roster = self.event("room.roster").await;
+            let me = self.hello["user"].clone();
+            roster["joined"].as_array_mut().unwrap().retain(|one| one["user"] != me);
+            if ["joined", "left", "changed"].iter().any(|list| roster[list] != json!([])) {
+                return roster;
+            }
+        }
+    }
+
     /// All events that arrive within this time.
     pub async fn events_within(&mut self, time: Duration) -> Vec<Value> {
         let _ = timeout(time, async { while self.read().await.is_ok() {} }).await;

@@ -19,20 +19,20 @@ const MAX_GAP_BLOCKS: u16 = 128;
 /// Stream resets that wait for data still to come; the library repeats each with every chunk that arrives.
 const MAX_WAITING_RESETS: u32 = 16;
 
-const COMMON_HEADER: usize = 12;
+pub(super) const COMMON_HEADER: usize = 12;
 const CHUNK_HEADER: usize = 4;
 
-const DATA: u8 = 0;
+pub(super) const DATA: u8 = 0;
 const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
-const SACK: u8 = 3;
+pub(super) const SACK: u8 = 3;
 const HEARTBEAT: u8 = 4;
 const ABORT: u8 = 6;
 const ERROR: u8 = 9;
 const COOKIE_ECHO: u8 = 10;
 const COOKIE_ACK: u8 = 11;
 const RECONFIG: u8 = 130;
-const FORWARD_TSN: u8 = 192;
+pub(super) const FORWARD_TSN: u8 = 192;
 
 /// The parameter of RECONFIG that resets the sender's streams (RFC 6525, section 4.1).
 const OUTGOING_RESET: u16 = 13;
@@ -41,7 +41,7 @@ const OUTGOING_RESET: u16 = 13;
 type Chunk<'a> = (u8, &'a [u8]);
 
 /// The chunks of a packet. `None` stands for a malformed one, and ends it.
-fn chunks(packet: &[u8]) -> impl Iterator<Item = Option<Chunk<'_>>> {
+pub(super) fn chunks(packet: &[u8]) -> impl Iterator<Item = Option<Chunk<'_>>> {
     let mut rest = packet.get(COMMON_HEADER..).unwrap_or_default();
     std::iter::from_fn(move || {
         if rest.is_empty() {
