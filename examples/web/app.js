@@ -15,6 +15,7 @@ import { Drafts } from "./drafts.js";
 import { Inbox } from "./inbox.js";
 import { isRinging, setUpIncoming, showIncoming } from "./incoming.js";
 import { Lobby } from "./lobby.js";
+import { Lounge } from "./lounge.js";
 import { meet } from "./names.js";
 import { NoteView } from "./note-view.js";
 import { kindName } from "./note-words.js";
@@ -37,7 +38,7 @@ const WRITTEN_MS = 500;
 
 const parameters = new URLSearchParams(location.search);
 const media = new LocalMedia();
-const devices = new Devices(media, (deviceId) => view.call?.room.setSpeaker(deviceId));
+const devices = new Devices(media, (deviceId) => (view.call?.room ?? lounge.room)?.setSpeaker(deviceId));
 const lobby = new Lobby({ ring, threadLink });
 const thread = new ThreadView(ring);
 const inbox = new Inbox({ ring, threadLink: (note) => pages.threadLink(note.thread, [note.from.user]) });
@@ -45,7 +46,12 @@ const pages = new Pages({
   openThread: (id, users) => thread.open(id, users),
   closeThread: () => thread.close(),
   enterCall: (id) => void enterCall(id),
+  openChat: (name) => lounge.open(name),
   openInbox: () => void inbox.open(),
+});
+const lounge = new Lounge(media, devices, () => {
+  tones.enable();
+  silence();
 });
 const view = new CallView(media, devices, {
   done: showLobby,
@@ -66,7 +72,7 @@ Object.defineProperty(window, "ringback", {
       return view.call;
     },
     get room() {
-      return view.call?.room ?? null;
+      return view.call?.room ?? lounge.room;
     },
     get note() {
       return noteView.note;
@@ -178,6 +184,7 @@ function welcome(opened) {
   lobby.setMe(opened.name);
   meet(opened.people);
   lobby.setPeople(opened.people);
+  lounge.follow(opened);
   if (opened.notes.available) followNotes(opened);
   else pages.apply();
   opened.on("people", (people) => {
@@ -196,6 +203,7 @@ function welcome(opened) {
   });
   opened.on("fatal", (error) => {
     session = null;
+    lounge.close();
     noteView.close();
     drafts.clear();
     inbox.clear();
@@ -259,7 +267,7 @@ async function warm() {
   try {
     await media.open("microphone");
     setTimeout(() => {
-      if (!view.call && !noteView.note && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
+      if (!view.call && !lounge.room && !noteView.note && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
     }, WARM_MS);
   } catch (error) {
     notice(errorText(error), { stay: true });
@@ -283,6 +291,7 @@ function autoCall(opened) {
 function ring(users, kind) {
   if (!session || users.length === 0 || (view.call && !view.call.isOver)) return;
   silence();
+  lounge.leave({ keepMedia: true });
   const call = session.call(users, { kind });
   follow(call);
   view.show(call, session, { camera: kind === "video" });
@@ -303,6 +312,7 @@ async function enterCall(id, kind = "video") {
     });
   });
   if (!stranger && !call.isOver) {
+    lounge.leave({ keepMedia: true });
     follow(call);
     return view.show(call, session, { camera: call.kind === "video" });
   }
@@ -330,7 +340,8 @@ function incoming(call) {
   // One ring at a time; the second waits in the list of missed calls unless the first is answered.
   if (isRinging()) return void call.decline({ reason: "busy" }).catch(() => {});
   const note = noteView.note?.hasTake || noteView.note?.state === "recording" ? "your note is kept as a draft" : "";
-  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : note);
+  const chat = lounge.room ? `takes you out of ${lounge.name}` : note;
+  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : chat);
   void openIfGranted();
 }
 
@@ -353,6 +364,7 @@ function accept(call, options) {
   const current = view.call;
   if (current && !current.isOver) void current.end().catch(() => {});
   noteView.close({ keepMedia: true });
+  lounge.leave({ keepMedia: true });
   call.accept().then(
     (answered) => {
       if (answered === call || !session) return;
@@ -377,7 +389,7 @@ function follow(call) {
     lobby.remember(call);
     setTimeout(() => void thread.reload(), WRITTEN_MS);
     if (view.call === call) return;
-    if ((!view.call || view.call.isOver) && !noteView.note) media.closeAll();
+    if ((!view.call || view.call.isOver) && !noteView.note && !lounge.room) media.closeAll();
     if (call.reason !== "ignored" && call.reason !== "declined") {
       const { title, detail } = endText(call);
       notice(`${title}. ${detail}`);

@@ -176,11 +176,14 @@ export class Session extends Emitter {
   /**
    * Joins a room that nobody rang.
    * @param {string} id
-   * @returns {Room} joining; a failure closes it
+   * @returns {Room} joining; a failure closes it, with `room.error`
    */
   join(id) {
     const room = this.#own(new Room(this.#socket, this.#roomOptions()));
-    room.join(id).catch(() => room.leave());
+    room.join(id).catch((thrown) => {
+      room.error = asRingbackError(thrown);
+      room.leave();
+    });
     return room;
   }
 
