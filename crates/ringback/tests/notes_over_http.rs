@@ -49,6 +49,7 @@ fn ended(id: &str, thread: &str) -> EndedCall {
         caller: Party { user: "ann".into(), device: "pc".into() },
         caller_participant: None,
         by: None,
+        room_kept: false,
     }
 }
 

@@ -99,6 +99,10 @@ pub struct EndedCall {
     pub caller_participant: Option<String>,
     /// Who ended it, where somebody did.
     pub by: Option<String>,
+    /// Whether its room waits, for the caller alone, for what [`CallLog::ended`] says; otherwise it is closed, as where the caller had left a group
+    /// call before its end.
+    #[serde(default)]
+    pub room_kept: bool,
 }
 
 impl EndedCall {

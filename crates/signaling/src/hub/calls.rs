@@ -214,6 +214,7 @@ impl Hub {
                     caller,
                     caller_participant,
                     by,
+                    room_kept: keep,
                 };
                 self.ended(ended);
                 self.hooks.call_over(id);
