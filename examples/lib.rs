@@ -22,6 +22,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "dom.js" "text/javascript; charset=utf-8",
     "drafts.js" "text/javascript; charset=utf-8",
     "group.js" "text/javascript; charset=utf-8",
+    "groups.js" "text/javascript; charset=utf-8",
     "inbox.js" "text/javascript; charset=utf-8",
     "incoming.js" "text/javascript; charset=utf-8",
     "layout.js" "text/javascript; charset=utf-8",

@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
-    Claims, CodecName, CodecPreferences, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer,
-    TokenVerifier, TurnServer, WebhookConfig,
+    BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, METRICS_TYPE, MissedCall,
+    NoteDecision, OfferNotes, Outcome, RecorderConfig, Rights, TokenIssuer, TokenVerifier, TurnServer, WebhookConfig,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +66,9 @@ struct Arguments {
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
+    /// Offer whoever rang a group a note for those who missed the call, also where others were in it
+    #[arg(long)]
+    notes_to_missed: bool,
 }
 
 #[tokio::main]
@@ -102,6 +105,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if let (Some(url), Some(secret)) = (&arguments.webhook, &arguments.webhook_secret) {
         builder = builder.webhook(WebhookConfig::new(url, secret));
+    }
+    if arguments.notes_to_missed {
+        builder = builder.missed_call(NotesToMissed);
     }
     let engine = builder
         .notes(notes)
@@ -147,6 +153,22 @@ async fn main() -> anyhow::Result<()> {
         axum_server::from_tcp(listener)?.handle(handle).serve(app.into_make_service()).await?;
     }
     Ok(())
+}
+
+/// Offers notes as without a hook, and for those who missed a group call besides.
+struct NotesToMissed;
+
+impl MissedCall for NotesToMissed {
+    fn may_offer_to_missed(&self) -> bool {
+        true
+    }
+
+    fn missed_call<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<NoteDecision, HookError>> {
+        match call.outcome {
+            Outcome::Answered => Box::pin(async { Ok(NoteDecision::offer(call)) }),
+            _ => OfferNotes.missed_call(call),
+        }
+    }
 }
 
 /// Reads a codec's name.

@@ -188,7 +188,7 @@ export class CallView {
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
     if (!call.roomKept) this.#media.closeAll();
-    if (talked && call.reason === "answered") this.#farewell = setTimeout(() => this.#finish(), FAREWELL_MS);
+    if (talked && call.reason === "answered" && !call.roomKept) this.#farewell = setTimeout(() => this.#finish(), FAREWELL_MS);
   }
 
   #finish() {

@@ -2,7 +2,7 @@
  * Voice chats that nobody rings: who is in them, one tap to go in, another to leave, while the rest of the page goes on. A
  * chat is its name: whoever opens one by the same name, or by its link, finds the others in it.
  */
-import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
+import { announce, avatar, byId, element, faces, icon, notice, setIcon } from "./dom.js";
 import { errorText, listed } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
@@ -10,7 +10,7 @@ import { errorText, listed } from "./words.js";
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {import("./ringback/protocol.js").Presence} Presence */
 /** @typedef {import("./devices.js").Devices} Devices */
-/** @typedef {{name: string, presence: Presence, root: HTMLElement, faces: HTMLElement, said: HTMLElement, button: HTMLButtonElement, off: () => void}} Chat */
+/** @typedef {{name: string, presence: Presence, root: HTMLElement, face: HTMLElement, said: HTMLElement, button: HTMLButtonElement, off: () => void}} Chat */
 
 /** The one that is always there. */
 const FIRST = "Lounge";
@@ -19,8 +19,6 @@ const STORED = "ringback.chats";
 const LIMIT = 6;
 /** In UTF-16 units: with `chat/` before it, a room's id is within its 128 bytes in any script. */
 const NAME_LENGTH = 40;
-/** Faces in a row; the words say the rest. */
-const FACES = 3;
 
 const list = byId("chats");
 const dock = byId("dock");
@@ -110,17 +108,17 @@ export class Lounge {
     const id = roomOf(name);
     const known = this.#chats.get(id);
     if (known) return known;
-    const faces = element("div", { class: "chat-faces" });
+    const face = element("div", {});
     const said = element("span", {});
     const button = element("button", { type: "button", class: "button small", onclick: () => (this.name === name ? this.leave() : this.enter(name)) });
-    const root = element("li", { class: "row", "data-chat": name }, faces, element("div", { class: "row-text" }, element("strong", {}, name), said), button);
+    const root = element("li", { class: "row", "data-chat": name }, face, element("div", { class: "row-text" }, element("strong", {}, name), said), button);
     const presence = { count: 0, people: [] };
     const off = /** @type {Session} */ (this.#session).watch(id, (now) => {
       chat.presence = now;
       this.#show(chat);
     });
     /** @type {Chat} */
-    const chat = { name, presence, root, faces, said, button, off };
+    const chat = { name, presence, root, face, said, button, off };
     this.#chats.set(id, chat);
     list.append(root);
     this.#show(chat);
@@ -128,16 +126,14 @@ export class Lounge {
   }
 
   /** @param {Chat} chat */
-  #show({ name, presence, root, faces, said, button }) {
+  #show({ name, presence, root, face, said, button }) {
     const { count, people } = presence;
     const inside = this.name === name;
     root.toggleAttribute("data-live", count > 0);
     root.toggleAttribute("data-inside", inside);
     const names = people.map((person) => person.name || person.user);
-    faces.replaceChildren(
-      ...names.slice(0, FACES).map((who) => avatar(who)),
-      ...(count === 0 ? [element("span", { class: "avatar", "aria-hidden": "true" }, icon("lounge"))] : []),
-    );
+    const empty = element("div", { class: "faces", "aria-hidden": "true" }, element("span", { class: "avatar" }, icon("lounge")));
+    face.replaceChildren(count === 0 ? empty : faces(names));
     const who = count > names.length ? `${names.join(", ")} and others` : listed(names);
     said.textContent = count === 0 ? "Nobody is in it" : count === 1 ? `${who} is talking` : `${count} people are talking: ${who}`;
     button.textContent = inside ? "Leave" : "Join";
