@@ -99,13 +99,13 @@ async fn a_note_to_a_group_is_one_row_that_each_hears_for_themselves() {
     cleo.click("#incoming-decline", SOON).await.unwrap();
 
     // Cleo, who declined, sees that they talk, and comes in from the thread after all.
-    says(&cleo, "#thread-presence", "Ben and Ann are talking").await;
+    says(&cleo, "#thread-presence", "2 people are talking").await;
     cleo.click("#groups .button", SOON).await.unwrap();
     cleo.wait_for("ringback.room?.state === 'connected' && ringback.room.participants.size === 2", SOON).await.unwrap();
     cleo.eval("ringback.call.hangup()").await.unwrap();
     // The thread's own button, too, comes into the call that goes on, and places no other.
     cleo.click("#ringing-actions .button.quiet", SOON).await.unwrap();
-    says(&cleo, "#thread-presence", "Ben and Ann are talking").await;
+    says(&cleo, "#thread-presence", "2 people are talking").await;
     cleo.click("#thread-voice", SOON).await.unwrap();
     cleo.wait_for("ringback.room?.state === 'connected' && ringback.room.participants.size === 2", SOON).await.unwrap();
     ben.eval("ringback.call.endForAll()").await.unwrap();

@@ -95,7 +95,7 @@ export class CallView {
       }),
       room.on("participants", () => {
         const names = [...room.participants.values()].map((participant) => participant.name);
-        byId("call-name").textContent = names.length > 1 ? listed(names) : name;
+        byId("call-name").textContent = names.length > 1 || (call.group && names.length > 0) ? listed(names) : name;
       }),
       room.on("muted", () => this.#controls()),
       room.on("hushed", (source) => notice(`The host turned off your ${source === "screen" ? "shared screen" : source}.`)),

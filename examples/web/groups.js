@@ -4,12 +4,12 @@
  */
 import { byId, element, faces, icon } from "./dom.js";
 import { nameFor } from "./names.js";
-import { listed } from "./words.js";
+import { briefly } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {"voice"|"video"} CallKind */
-/** @typedef {{thread: string, users: string[], call?: Call, talking: string[], off?: () => void}} Group `call`: the last one here; `talking`: who is in it without us */
+/** @typedef {{thread: string, users: string[], call?: Call, talking: number, off?: () => void}} Group `call`: the last one here; `talking`: how many are in it without us */
 /** @typedef {{ring: (users: string[], kind: CallKind, thread: string) => void, enter: (call: Call) => void, link: (users: string[], thread: string) => string|null, changed: () => void}} GroupActions */
 
 /** A convenience of this page, not a directory. */
@@ -68,11 +68,11 @@ export class Groups {
     const known = this.#groups.find((group) => group.thread === thread);
     known?.off?.();
     /** @type {Group} */
-    const group = { thread, users, call, talking: [] };
+    const group = { thread, users, call, talking: 0 };
     if (call.isOver && room.id) {
-      group.off = this.#session.watch(room.id, ({ count, people }) => {
+      group.off = this.#session.watch(room.id, ({ count }) => {
         // One alone in it waits, and does not talk.
-        group.talking = count > 1 ? people.map(({ user, name }) => name || user) : [];
+        group.talking = count > 1 ? count : 0;
         this.#show();
       });
     }
@@ -82,7 +82,7 @@ export class Groups {
     this.#show();
   }
 
-  /** Who talks in a thread now, in words; "" where nobody does. @param {string} thread */
+  /** How many talk in a thread now, in words; "" where nobody does. @param {string} thread */
   said(thread) {
     return talkOf(this.#groups.find((group) => group.thread === thread));
   }
@@ -100,7 +100,7 @@ export class Groups {
   #row(group) {
     const { thread, users, call } = group;
     const names = users.map(nameFor);
-    const name = listed(names);
+    const name = briefly(names);
     const talk = talkOf(group);
     const text = [element("strong", {}, name), element("span", {}, talk || hereOf(users, this.#session))];
     const href = this.#actions.link(users, thread);
@@ -126,8 +126,7 @@ export class Groups {
 
 /** @param {Group|undefined} group */
 function talkOf(group) {
-  if (!group || group.talking.length === 0) return "";
-  return `${listed(group.talking)} are talking`;
+  return group?.talking ? `${group.talking} people are talking` : "";
 }
 
 /**
@@ -151,7 +150,7 @@ function stored(user) {
     if (!Array.isArray(kept)) return [];
     return kept
       .filter(({ thread, users }) => typeof thread === "string" && Array.isArray(users) && users.every((one) => typeof one === "string"))
-      .map(({ thread, users }) => ({ thread, users, talking: [] }))
+      .map(({ thread, users }) => ({ thread, users, talking: 0 }))
       .slice(0, LIMIT);
   } catch {
     return [];

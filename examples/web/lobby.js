@@ -1,7 +1,7 @@
 /** Who is here, whom to ring, and what calls there were. */
 import { avatar, byId, element, icon } from "./dom.js";
 import { nameFor } from "./names.js";
-import { ago, clock, endText, listed, nameOf } from "./words.js";
+import { ago, briefly, clock, endText, listed, nameOf } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {{user: string, name: string, state: "available"|"in_call"}} Person */
@@ -135,7 +135,7 @@ export class Lobby {
     this.#recent.unshift({
       users,
       thread: users.length > 1 ? call.thread : undefined,
-      name: users.length > 1 ? listed(users.map(nameFor)) : nameOf(call),
+      name: users.length > 1 ? briefly(users.map(nameFor)) : nameOf(call),
       kind: call.kind,
       incoming: call.direction === "incoming",
       missed: title === "Missed call",

@@ -7,13 +7,13 @@ import { hereOf } from "./groups.js";
 import { meet, nameFor } from "./names.js";
 import { NoteCard } from "./note-card.js";
 import { dayOf, entryText, timeOf } from "./note-words.js";
-import { errorText, listed } from "./words.js";
+import { briefly, errorText } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {import("./ringback/notes.js").ThreadEntry} ThreadEntry */
 /** @typedef {"voice"|"video"} CallKind */
-/** @typedef {{ring: (users: string[], kind: CallKind, thread?: string) => void, said: (thread: string) => string}} ThreadActions `said`: who talks in it now */
+/** @typedef {{ring: (users: string[], kind: CallKind, thread?: string) => void, said: (thread: string) => string}} ThreadActions `said`: how many talk in it now */
 /** @typedef {{entry: ThreadEntry, note: Note|null, root: HTMLElement, card?: NoteCard}} Row */
 
 /** A screenful or two. */
@@ -94,7 +94,7 @@ export class ThreadView {
   showHead() {
     if (!this.thread) return;
     const names = this.users.map(nameFor);
-    const name = listed(names) || "Calls";
+    const name = briefly(names) || "Calls";
     byId("thread-name").textContent = name;
     byId("thread-face").replaceChildren(names.length > 1 ? faces(names) : avatar(name));
     const group = names.length > 1;
