@@ -1,6 +1,7 @@
 /** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
 import { GroupView } from "./group.js";
+import { PictureInPicture } from "./pip.js";
 import { ReactionsView } from "./reactions.js";
 import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
@@ -29,6 +30,7 @@ export class CallView {
   #actions;
   #reactions = new ReactionsView();
   #group = new GroupView();
+  #pip = new PictureInPicture({ toggleMicrophone: () => this.toggleMicrophone(), end: () => this.end() });
   /** @type {Stage|undefined} */
   #stage;
   /** @type {(() => void)[]} */
@@ -145,6 +147,7 @@ export class CallView {
       tones.answered();
       announce(`Connected with ${nameOf(call)}`);
       this.#stage?.layout();
+      this.#pip.show(call.room);
     }
     this.#controls();
     this.#tick();
@@ -184,6 +187,7 @@ export class CallView {
     this.#stage = undefined;
     this.#reactions.hide();
     this.#group.hide();
+    this.#pip.hide();
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
@@ -207,6 +211,7 @@ export class CallView {
     this.#stage = undefined;
     this.#reactions.hide();
     this.#group.hide();
+    this.#pip.hide();
     for (const off of this.#off.splice(0)) off();
     delete root.dataset.state;
     this.call = null;
@@ -283,6 +288,8 @@ export class CallView {
         return this.call.isOver ? undefined : this.#devices.open();
       case "g":
         return this.call.isOver ? undefined : toggleSpeakerOverlay(this.call.room);
+      case "p":
+        return void this.#pip.toggle();
       case "H":
         return this.end();
       case "Escape":
