@@ -40,6 +40,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "reactions.js" "text/javascript; charset=utf-8",
     "reactions-emoji.js" "text/javascript; charset=utf-8",
     "reactions-summary.js" "text/javascript; charset=utf-8",
+    "reconnecting.js" "text/javascript; charset=utf-8",
     "speaker-overlay.js" "text/javascript; charset=utf-8",
     "stage.js" "text/javascript; charset=utf-8",
     "thread.js" "text/javascript; charset=utf-8",

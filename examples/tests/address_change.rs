@@ -7,7 +7,7 @@ mod browser;
 mod network;
 mod server;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use browser::{Browser, Colour, FakeMedia, Page, chromium_or_skip};
@@ -59,21 +59,6 @@ async fn until_back(pages: [&Page; 2], since: Instant) -> [Duration; 2] {
     tokio::join!(back(one), back(other)).into()
 }
 
-/// In the page whose media goes through the relay: the server's candidate in each answer becomes the relay's.
-fn through(relay: SocketAddr, server: SocketAddr) -> String {
-    let candidate = |address: SocketAddr| format!(" {} {} typ ", address.ip(), address.port());
-    format!(
-        "{{
-            const real = RTCPeerConnection.prototype.setRemoteDescription;
-            RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
-                return real.call(this, {{ type, sdp: sdp.replaceAll({:?}, {:?}) }});
-            }};
-        }}",
-        candidate(server),
-        candidate(relay)
-    )
-}
-
 async fn talks(page: &Page, name: &str, media: FakeMedia) {
     let participant = format!("[...ringback.room.participants.values()].find(({{ name }}) => name === '{name}')");
     page.wait_for(&format!("{participant}?.audio !== null"), SOON).await.unwrap();
@@ -93,10 +78,7 @@ async fn a_call_survives_a_new_address_and_an_ice_restart() {
     let bobs = Browser::launch(&chromium, BOB).await.unwrap();
     let bob = bobs.open(&server.page("Bob", "&auto=accept")).await.unwrap();
     let anns = Browser::launch(&chromium, ANN).await.unwrap();
-    let ann = anns
-        .open_prepared(&server.page("Ann", "&call=bob&kind=video"), &through(relay.address(), media))
-        .await
-        .unwrap();
+    let ann = anns.open_prepared(&server.page("Ann", "&call=bob&kind=video"), &relay.script(media)).await.unwrap();
     for page in [&ann, &bob] {
         page.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     }

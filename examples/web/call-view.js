@@ -3,6 +3,7 @@ import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js
 import { GroupView } from "./group.js";
 import { PictureInPicture } from "./pip.js";
 import { ReactionsView } from "./reactions.js";
+import { Reconnecting } from "./reconnecting.js";
 import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
 import * as tones from "./tones.js";
@@ -31,6 +32,7 @@ export class CallView {
   #reactions = new ReactionsView();
   #group = new GroupView();
   #pip = new PictureInPicture({ toggleMicrophone: () => this.toggleMicrophone(), end: () => this.end() });
+  #reconnecting = new Reconnecting();
   /** @type {Stage|undefined} */
   #stage;
   /** @type {(() => void)[]} */
@@ -79,22 +81,18 @@ export class CallView {
     byId("ringing-face").replaceChildren(avatar(name));
     byId("ringing-actions").replaceChildren();
     byId("play-blocked").hidden = true;
-    byId("call-link").hidden = true;
     this.#devices.inCall = true;
     const { room } = call;
     this.#stage = new Stage(byId("stage"), room, this.#media, session.name);
     this.#reactions.show(room);
     this.#group.show(call, session);
+    this.#reconnecting.show(room, session);
     this.#off = [
       this.#media.attach(room),
       call.on("state", () => this.#changed()),
       call.on("leg", () => this.#changed()),
       call.on("members", () => this.#controls()),
-      room.on("state", (state) => {
-        byId("call-link").textContent = "Reconnecting…";
-        byId("call-link").hidden = state !== "reconnecting";
-        this.#tick();
-      }),
+      room.on("state", () => this.#tick()),
       room.on("participants", () => {
         const names = [...room.participants.values()].map((participant) => participant.name);
         byId("call-name").textContent = names.length > 1 || (call.group && names.length > 0) ? listed(names) : name;
@@ -171,7 +169,8 @@ export class CallView {
       icon(call.kind === "video" ? "camera" : "call"),
       element("span", {}, "Call again"),
     );
-    const left = call.reason === "left";
+    // Of a group call one has left, or was cut off from, the others are still in it.
+    const left = call.reason === "left" || (call.group && talked && call.reason === "failed");
     const back = element(
       "button",
       { class: "button primary", type: "button", id: "come-back", onclick: () => this.#actions.back(call) },
@@ -180,7 +179,6 @@ export class CallView {
     );
     byId("ringing-actions").replaceChildren(done, left ? back : again);
     (talked && !left ? done : left ? back : again).focus();
-    byId("call-link").hidden = true;
     byId("play-blocked").hidden = true;
     clearInterval(this.#timer);
     this.#stage?.close();
@@ -188,6 +186,7 @@ export class CallView {
     this.#reactions.hide();
     this.#group.hide();
     this.#pip.hide();
+    this.#reconnecting.hide();
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
@@ -212,6 +211,7 @@ export class CallView {
     this.#reactions.hide();
     this.#group.hide();
     this.#pip.hide();
+    this.#reconnecting.hide();
     for (const off of this.#off.splice(0)) off();
     delete root.dataset.state;
     this.call = null;

@@ -13,6 +13,8 @@ export class Tile {
   /** Where the picture goes. */
   picture = element("div", { class: "tile-picture" });
   #name = element("span", { class: "tile-name" });
+  /** Whether their media was there before. */
+  #connected = false;
   #muted = element("span", { class: "tile-muted", title: "Muted" }, icon("mic-off"));
 
   /** @param {{name: string, kind: "person"|"self"|"screen", onpin?: () => void}} what */
@@ -59,9 +61,11 @@ export class Tile {
     this.root.querySelector(".tile-pin")?.setAttribute("aria-pressed", String(on));
   }
 
-  /** Whether their media has not come yet. @param {boolean} on */
+  /** Whether their media transport is not up: not yet, or not any more. @param {boolean} on */
   set connecting(on) {
-    this.root.toggleAttribute("data-connecting", on);
+    if (!on) this.#connected = true;
+    this.root.toggleAttribute("data-connecting", on && !this.#connected);
+    this.root.toggleAttribute("data-lost", on && this.#connected);
   }
 
   /** @param {Box} box @param {"plain"|"corner"|"strip"} place */

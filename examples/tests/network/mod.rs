@@ -1,11 +1,12 @@
 //! A UDP relay on loopback that stands between a client and the server, as a NAT does: each client address gets a source port of its own
-//! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another. It
-//! neither delays nor drops; the seeded link of the load tools does that.
+//! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another, while `cut` lets nothing
+//! through. It delays nothing and drops nothing now and then; the seeded link of the load tools does that.
 
 #![allow(dead_code, reason = "each test file that includes this module uses its own part of it")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
@@ -25,6 +26,7 @@ struct Mapping {
 pub(crate) struct Relay {
     address: SocketAddr,
     mappings: Mappings,
+    is_cut: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -34,13 +36,34 @@ impl Relay {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
         let address = socket.local_addr()?;
         let mappings = Mappings::default();
-        let task = tokio::spawn(carry(socket, server, mappings.clone())).abort_handle();
-        Ok(Self { address, mappings, task })
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(carry(socket, server, mappings.clone(), is_cut.clone())).abort_handle();
+        Ok(Self { address, mappings, is_cut, task })
     }
 
     /// Where clients send to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Lets nothing through from now on, or everything again.
+    pub(crate) fn cut(&self, cut: bool) {
+        self.is_cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// A script for the page whose media is to go through this: the server's candidate in each answer becomes the relay's.
+    pub(crate) fn script(&self, server: SocketAddr) -> String {
+        let candidate = |address: SocketAddr| format!(" {} {} typ ", address.ip(), address.port());
+        format!(
+            "{{
+                const real = RTCPeerConnection.prototype.setRemoteDescription;
+                RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
+                    return real.call(this, {{ type, sdp: sdp.replaceAll({:?}, {:?}) }});
+                }};
+            }}",
+            candidate(server),
+            candidate(self.address)
+        )
     }
 
     /// Forgets every mapping: the next datagram of each client leaves from a new port, and answers to the old ones are lost.
@@ -59,15 +82,19 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
+async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings, is_cut: Arc<AtomicBool>) {
     let mut datagram = vec![0; DATAGRAM];
     while let Ok((length, client)) = socket.recv_from(&mut datagram).await {
+        if is_cut.load(Ordering::Relaxed) {
+            continue;
+        }
         let known = mappings.lock().expect("no holder panics").get(&client).map(|mapping| mapping.upstream.clone());
         let upstream = match known {
             Some(upstream) => upstream,
             None => {
                 let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await.map(Arc::new) else { continue };
-                let downstream = tokio::spawn(answer(upstream.clone(), socket.clone(), client)).abort_handle();
+                let downstream =
+                    tokio::spawn(answer(upstream.clone(), socket.clone(), client, is_cut.clone())).abort_handle();
                 mappings
                     .lock()
                     .expect("no holder panics")
@@ -79,9 +106,12 @@ async fn carry(socket: Arc<UdpSocket>, server: SocketAddr, mappings: Mappings) {
     }
 }
 
-async fn answer(upstream: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+async fn answer(upstream: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr, is_cut: Arc<AtomicBool>) {
     let mut datagram = vec![0; DATAGRAM];
     while let Ok((length, _)) = upstream.recv_from(&mut datagram).await {
+        if is_cut.load(Ordering::Relaxed) {
+            continue;
+        }
         let _ = socket.send_to(&datagram[..length], client).await;
     }
 }
