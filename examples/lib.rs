@@ -43,6 +43,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "reconnecting.js" "text/javascript; charset=utf-8",
     "speaker-overlay.js" "text/javascript; charset=utf-8",
     "stage.js" "text/javascript; charset=utf-8",
+    "status.js" "text/javascript; charset=utf-8",
     "thread.js" "text/javascript; charset=utf-8",
     "tile.js" "text/javascript; charset=utf-8",
     "title.js" "text/javascript; charset=utf-8",

@@ -14,7 +14,8 @@ use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
     BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, METRICS_TYPE, MissedCall,
-    NoteDecision, OfferNotes, Outcome, RecorderConfig, Rights, TokenIssuer, TokenVerifier, TurnServer, WebhookConfig,
+    NoteDecision, OfferNotes, Outcome, Palette, RecorderConfig, Rights, RoomReactionsConfig, TokenIssuer,
+    TokenVerifier, TurnServer, WebhookConfig,
 };
 use serde_json::{Value, json};
 
@@ -111,6 +112,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let engine = builder
         .notes(notes)
+        .reactions(RoomReactionsConfig::default().palette(Palette::new([], STATUSES)?))
         .reaction_rights({
             let hosts = arguments.host.clone();
             move |_: &str, user: &str| if hosts.iter().any(|host| host == user) { Rights::HOST } else { Rights::GUEST }
@@ -154,6 +156,9 @@ async fn main() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// What people may say that they are doing meanwhile; web/status.js has their words.
+const STATUSES: [&str; 3] = ["away", "brb", "listening"];
 
 /// Offers notes as without a hook, and for those who missed a group call besides.
 struct NotesToMissed;

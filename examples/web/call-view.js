@@ -6,6 +6,7 @@ import { ReactionsView } from "./reactions.js";
 import { Reconnecting } from "./reconnecting.js";
 import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
+import { StatusView } from "./status.js";
 import * as tones from "./tones.js";
 import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
 
@@ -30,6 +31,7 @@ export class CallView {
   #devices;
   #actions;
   #reactions = new ReactionsView();
+  #status = new StatusView();
   #group = new GroupView();
   #pip = new PictureInPicture({ toggleMicrophone: () => this.toggleMicrophone(), end: () => this.end() });
   #reconnecting = new Reconnecting();
@@ -85,6 +87,7 @@ export class CallView {
     const { room } = call;
     this.#stage = new Stage(byId("stage"), room, this.#media, session.name);
     this.#reactions.show(room);
+    this.#status.show(room);
     this.#group.show(call, session);
     this.#reconnecting.show(room, session);
     this.#off = [
@@ -184,6 +187,7 @@ export class CallView {
     this.#stage?.close();
     this.#stage = undefined;
     this.#reactions.hide();
+    this.#status.hide();
     this.#group.hide();
     this.#pip.hide();
     this.#reconnecting.hide();
@@ -209,6 +213,7 @@ export class CallView {
     this.#stage?.close();
     this.#stage = undefined;
     this.#reactions.hide();
+    this.#status.hide();
     this.#group.hide();
     this.#pip.hide();
     this.#reconnecting.hide();

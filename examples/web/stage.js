@@ -43,6 +43,7 @@ export class Stage {
       room.on("focus", () => this.layout()),
       room.on("muted", () => this.#own()),
       room.on("label", () => this.layout()),
+      room.reactions.on("statuses", () => this.#statuses()),
       media.on("track", () => this.#own()),
     ];
     this.#own();
@@ -73,6 +74,7 @@ export class Stage {
       if (this.#pinned === key) this.pin(null);
     }
     this.#lights();
+    this.#statuses();
     this.layout();
   }
 
@@ -100,6 +102,12 @@ export class Stage {
     const { me, speaking, stage } = this.#room;
     this.#self.speaking = me !== undefined && speaking.has(me);
     this.#self.root.toggleAttribute("data-stage", me !== undefined && stage === me);
+  }
+
+  #statuses() {
+    const { me, reactions } = this.#room;
+    for (const [key, { tile }] of this.#others) tile.status = reactions.statuses.get(key)?.status;
+    this.#self.status = me === undefined ? undefined : reactions.statuses.get(me)?.status;
   }
 
   #own() {

@@ -1,5 +1,6 @@
 /** One person's (or screen's) place on the stage: a face made of initials, and the picture over it when there is one. */
 import { avatar, element, icon } from "./dom.js";
+import { statusOf } from "./status.js";
 
 /** @typedef {import("./layout.js").Box} Box */
 /** @typedef {import("./ringback/ringback.js").Participant} Participant */
@@ -13,6 +14,7 @@ export class Tile {
   /** Where the picture goes. */
   picture = element("div", { class: "tile-picture" });
   #name = element("span", { class: "tile-name" });
+  #status = element("p", { class: "tile-status", hidden: true });
   /** Whether their media was there before. */
   #connected = false;
   #muted = element("span", { class: "tile-muted", title: "Muted" }, icon("mic-off"));
@@ -26,6 +28,7 @@ export class Tile {
       { class: "tile", "data-kind": kind, "aria-label": label },
       kind === "screen" ? null : element("div", { class: "tile-face" }, avatar(name)),
       this.picture,
+      this.#status,
       element("footer", {}, this.#muted, this.#name),
     );
     if (onpin) {
@@ -48,6 +51,15 @@ export class Tile {
   /** @param {boolean} on */
   set muted(on) {
     this.root.toggleAttribute("data-muted", on);
+  }
+
+  /** What they are doing meanwhile, by its id. @param {string|undefined} id */
+  set status(id) {
+    if ((this.#status.dataset.status ?? "") === (id ?? "")) return;
+    this.#status.hidden = id === undefined;
+    this.#status.dataset.status = id ?? "";
+    const { sign, words } = statusOf(id ?? "");
+    this.#status.replaceChildren(sign, element("span", {}, words));
   }
 
   /** Whether the picture may be shown. @param {boolean} on */
