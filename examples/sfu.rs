@@ -13,7 +13,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
-    Claims, CodecName, CodecPreferences, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer,
+    BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, METRICS_TYPE, MissedCall,
+    NoteDecision, OfferNotes, Outcome, Palette, RecorderConfig, Rights, RoomReactionsConfig, TokenIssuer,
     TokenVerifier, TurnServer, WebhookConfig,
 };
 use serde_json::{Value, json};
@@ -66,6 +67,9 @@ struct Arguments {
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
+    /// Offer whoever rang a group a note for those who missed the call, also where others were in it
+    #[arg(long)]
+    notes_to_missed: bool,
 }
 
 #[tokio::main]
@@ -103,8 +107,12 @@ async fn main() -> anyhow::Result<()> {
     if let (Some(url), Some(secret)) = (&arguments.webhook, &arguments.webhook_secret) {
         builder = builder.webhook(WebhookConfig::new(url, secret));
     }
+    if arguments.notes_to_missed {
+        builder = builder.missed_call(NotesToMissed);
+    }
     let engine = builder
         .notes(notes)
+        .reactions(RoomReactionsConfig::default().palette(Palette::new([], STATUSES)?))
         .reaction_rights({
             let hosts = arguments.host.clone();
             move |_: &str, user: &str| if hosts.iter().any(|host| host == user) { Rights::HOST } else { Rights::GUEST }
@@ -149,6 +157,25 @@ async fn main() -> anyhow::Result<()> {
         axum_server::from_tcp(listener)?.handle(handle).serve(app.into_make_service()).await?;
     }
     Ok(())
+}
+
+/// What people may say that they are doing meanwhile; web/status.js has their words.
+const STATUSES: [&str; 3] = ["away", "brb", "listening"];
+
+/// Offers notes as without a hook, and for those who missed a group call besides.
+struct NotesToMissed;
+
+impl MissedCall for NotesToMissed {
+    fn may_offer_to_missed(&self) -> bool {
+        true
+    }
+
+    fn missed_call<'a>(&'a self, call: &'a EndedCall) -> BoxFuture<'a, Result<NoteDecision, HookError>> {
+        match call.outcome {
+            Outcome::Answered => Box::pin(async { Ok(NoteDecision::offer(call)) }),
+            _ => OfferNotes.missed_call(call),
+        }
+    }
 }
 
 /// Reads a codec's name.

@@ -11,7 +11,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use browser::{Browser, Colour, FakeMedia, Page, chromium_or_skip};
-use network::{Relay, through};
+use network::Relay;
 use server::Server;
 
 /// Generous: two browsers share two cores with a compiler, at times.
@@ -78,10 +78,7 @@ async fn a_call_survives_a_new_address_and_an_ice_restart() {
     let bobs = Browser::launch(&chromium, BOB).await.unwrap();
     let bob = bobs.open(&server.page("Bob", "&auto=accept")).await.unwrap();
     let anns = Browser::launch(&chromium, ANN).await.unwrap();
-    let ann = anns
-        .open_prepared(&server.page("Ann", "&call=bob&kind=video"), &through(relay.address(), media))
-        .await
-        .unwrap();
+    let ann = anns.open_prepared(&server.page("Ann", "&call=bob&kind=video"), &relay.script(media)).await.unwrap();
     for page in [&ann, &bob] {
         page.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     }

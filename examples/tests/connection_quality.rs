@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use browser::{Browser, FakeMedia, chromium_or_skip};
-use network::{Relay, through};
+use network::Relay;
 use server::Server;
 
 /// Generous: two browsers share two cores with a compiler, at times.
@@ -30,7 +30,7 @@ async fn a_bad_network_is_measured_shown_to_both_sides_and_forgotten_when_it_is_
     let (bobs, anns) = (Browser::launch(&chromium, BOB).await.unwrap(), Browser::launch(&chromium, ANN).await.unwrap());
     let bob = bobs.open(&server.page("Bob", "&auto=accept")).await.unwrap();
     let page = server.page("Ann", "&call=bob&kind=voice");
-    let ann = anns.open_prepared(&page, &through(relay.address(), media)).await.unwrap();
+    let ann = anns.open_prepared(&page, &relay.script(media)).await.unwrap();
     for page in [&ann, &bob] {
         page.wait_for("ringback.call?.state === 'active' && ringback.room.state === 'connected'", SOON).await.unwrap();
     }

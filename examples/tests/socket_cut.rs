@@ -17,6 +17,9 @@ use tokio::sync::watch;
 /// Generous: two browsers share two cores with a compiler, at times.
 const SOON: Duration = Duration::from_secs(60);
 
+/// Where a call says what it has lost.
+const PILL: &str = "document.querySelector('#call-link')";
+
 const ANN: FakeMedia = FakeMedia { tone: Some(440), colour: None };
 const BOB: FakeMedia = FakeMedia { tone: Some(1_000), colour: None };
 
@@ -94,9 +97,16 @@ async fn a_call_outlives_its_socket_and_knows_afterwards_what_happened_meanwhile
     ann.wait_for_tone(voice, 1_000, SOON).await.unwrap();
     assert_eq!(ann.eval("ringback.call.state + ringback.session.state").await.unwrap(), "activereconnecting");
 
+    // The page says so, since it lasts, and that they hear each other still; once it is back it says that and is silent.
+    let says = |text: &str| format!("!{PILL}.hidden && {PILL}.textContent === {text:?}");
+    ann.wait_for(&says("Reaching the server again…"), SOON).await.unwrap();
+    assert_eq!(ann.eval("document.querySelector('#call').hasAttribute('data-lost-media')").await.unwrap(), false);
+
     let before = *proxy.passed.lock().unwrap();
     proxy.mend();
     ann.wait_for("ringback.session.state === 'open'", SOON).await.unwrap();
+    ann.wait_for(&says("Connected again"), SOON).await.unwrap();
+    ann.wait_for(&format!("{PILL}.hidden"), SOON).await.unwrap();
     ann.wait_for("window.rosters.length >= 2", SOON).await.unwrap();
     assert!(*proxy.passed.lock().unwrap() > before, "it came back through the proxy");
     let rosters = ann.eval("JSON.stringify(window.rosters.slice(0, 2))").await.unwrap();

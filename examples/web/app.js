@@ -12,9 +12,11 @@ import { CallView } from "./call-view.js";
 import { Devices } from "./devices.js";
 import { byId, notice } from "./dom.js";
 import { Drafts } from "./drafts.js";
+import { Groups, groupThread } from "./groups.js";
 import { Inbox } from "./inbox.js";
 import { isRinging, setUpIncoming, showIncoming } from "./incoming.js";
 import { Lobby } from "./lobby.js";
+import { Lounge } from "./lounge.js";
 import { meet } from "./names.js";
 import { NoteView } from "./note-view.js";
 import { kindName } from "./note-words.js";
@@ -37,20 +39,26 @@ const WRITTEN_MS = 500;
 
 const parameters = new URLSearchParams(location.search);
 const media = new LocalMedia();
-const devices = new Devices(media, (deviceId) => view.call?.room.setSpeaker(deviceId));
+const devices = new Devices(media, (deviceId) => (view.call?.room ?? lounge.room)?.setSpeaker(deviceId));
 const lobby = new Lobby({ ring, threadLink });
-const thread = new ThreadView(ring);
-const inbox = new Inbox({ ring, threadLink: (note) => pages.threadLink(note.thread, [note.from.user]) });
+const groups = new Groups({ ring, enter: (call) => void enterCall(call.id ?? "", call.kind), link: threadLink, changed: () => thread.showHead() });
+const thread = new ThreadView({ ring, said: (id) => groups.said(id) });
+const inbox = new Inbox({ ring, threadLink: (note) => pages.threadLink(note.thread, without(session?.user, [note.from, ...note.to])) });
 const pages = new Pages({
   openThread: (id, users) => thread.open(id, users),
   closeThread: () => thread.close(),
   enterCall: (id) => void enterCall(id),
+  openChat: (name) => lounge.open(name),
   openInbox: () => void inbox.open(),
+});
+const lounge = new Lounge(media, devices, () => {
+  tones.enable();
+  silence();
 });
 const view = new CallView(media, devices, {
   done: showLobby,
   back: (call) => void enterCall(call.id ?? "", call.kind),
-  again: (call) => ring((call.direction === "incoming" ? [call.from] : call.to).map(({ user }) => user), call.kind),
+  again: (call) => ring(othersIn(call), call.kind, call.group ? call.thread : undefined),
 });
 const noteView = new NoteView(media, devices, { done: noteDone, again: callAgain });
 const drafts = new Drafts(() => noteView.note);
@@ -66,7 +74,7 @@ Object.defineProperty(window, "ringback", {
       return view.call;
     },
     get room() {
-      return view.call?.room ?? null;
+      return view.call?.room ?? lounge.room;
     },
     get note() {
       return noteView.note;
@@ -178,6 +186,8 @@ function welcome(opened) {
   lobby.setMe(opened.name);
   meet(opened.people);
   lobby.setPeople(opened.people);
+  lounge.follow(opened);
+  groups.follow(opened);
   if (opened.notes.available) followNotes(opened);
   else pages.apply();
   opened.on("people", (people) => {
@@ -196,6 +206,8 @@ function welcome(opened) {
   });
   opened.on("fatal", (error) => {
     session = null;
+    lounge.close();
+    groups.close();
     noteView.close();
     drafts.clear();
     inbox.clear();
@@ -227,11 +239,25 @@ async function refresh() {
   if (location.hash === "#notes") await inbox.open();
 }
 
-/** @param {string[]} users @returns {string|null} where this server keeps no calls, there is nothing to see */
-function threadLink(users) {
+/** @param {string|undefined} me @param {{user: string}[]} people @returns {string[]} */
+const without = (me, people) => people.map(({ user }) => user).filter((user) => user !== me);
+
+/** The others in a call, whoever rang: all of a group's. @param {Call} call @returns {string[]} */
+function othersIn(call) {
+  if (call.group || call.to.length > 1) return without(session?.user, [call.from, ...call.to]);
+  return (call.direction === "incoming" ? [call.from] : call.to).map(({ user }) => user);
+}
+
+/**
+ * @param {string[]} users
+ * @param {string} [of] the thread, where it is not that of a pair
+ * @returns {string|null} where this server keeps no calls, there is nothing to see
+ */
+function threadLink(users, of) {
   const [user] = users;
-  if (!session?.notes.available || user === undefined || users.length > 1) return null;
-  return pages.threadLink(session.notes.threadWith(user), users);
+  if (!session?.notes.available || user === undefined) return null;
+  const its = of ?? (users.length === 1 ? session.notes.threadWith(user) : groupThread([session.user, ...users]));
+  return its === undefined ? null : pages.threadLink(its, users);
 }
 
 function showLobby() {
@@ -251,7 +277,7 @@ function noteDone(note) {
 function callAgain(note) {
   if (note.state === "offered") note.discard().catch(() => {});
   noteView.close({ keepMedia: true });
-  ring(note.to.map(({ user }) => user), note.kind);
+  ring(note.to.map(({ user }) => user), note.kind, note.to.length > 1 ? note.thread : undefined);
 }
 
 /** Asks for the microphone once, so that no permission prompt stands between a ring and its answer. */
@@ -259,7 +285,7 @@ async function warm() {
   try {
     await media.open("microphone");
     setTimeout(() => {
-      if (!view.call && !noteView.note && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
+      if (!view.call && !lounge.room && !noteView.note && !isRinging() && !document.querySelector("dialog[open]")) media.close("microphone");
     }, WARM_MS);
   } catch (error) {
     notice(errorText(error), { stay: true });
@@ -279,11 +305,14 @@ function autoCall(opened) {
 /**
  * @param {string[]} users
  * @param {CallKind} kind
+ * @param {string} [of] their thread, where they are several and have one already
  */
-function ring(users, kind) {
+function ring(users, kind, of) {
   if (!session || users.length === 0 || (view.call && !view.call.isOver)) return;
   silence();
-  const call = session.call(users, { kind });
+  lounge.leave({ keepMedia: true });
+  const its = users.length > 1 ? (of ?? groupThread([session.user, ...users])) : undefined;
+  const call = session.call(users, { kind, ...(its && { thread: its }) });
   follow(call);
   view.show(call, session, { camera: kind === "video" });
 }
@@ -303,6 +332,7 @@ async function enterCall(id, kind = "video") {
     });
   });
   if (!stranger && !call.isOver) {
+    lounge.leave({ keepMedia: true });
     follow(call);
     return view.show(call, session, { camera: call.kind === "video" });
   }
@@ -330,7 +360,8 @@ function incoming(call) {
   // One ring at a time; the second waits in the list of missed calls unless the first is answered.
   if (isRinging()) return void call.decline({ reason: "busy" }).catch(() => {});
   const note = noteView.note?.hasTake || noteView.note?.state === "recording" ? "your note is kept as a draft" : "";
-  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : note);
+  const chat = lounge.room ? `takes you out of ${lounge.name}` : note;
+  showIncoming(call, current ? `ends your call with ${nameOf(current)}` : chat);
   void openIfGranted();
 }
 
@@ -353,6 +384,7 @@ function accept(call, options) {
   const current = view.call;
   if (current && !current.isOver) void current.end().catch(() => {});
   noteView.close({ keepMedia: true });
+  lounge.leave({ keepMedia: true });
   call.accept().then(
     (answered) => {
       if (answered === call || !session) return;
@@ -373,11 +405,15 @@ function follow(call) {
     if (view.call === call && call.isOver && !call.note) media.closeAll();
   });
   call.on("state", (state) => {
+    if (state === "active" || state === "ended") {
+      meet([call.from, ...call.to]);
+      groups.met(call, othersIn(call));
+    }
     if (state !== "ended" || call.reason === "superseded" || call.reason === "called_back") return;
-    lobby.remember(call);
+    lobby.remember(call, othersIn(call));
     setTimeout(() => void thread.reload(), WRITTEN_MS);
     if (view.call === call) return;
-    if ((!view.call || view.call.isOver) && !noteView.note) media.closeAll();
+    if ((!view.call || view.call.isOver) && !noteView.note && !lounge.room) media.closeAll();
     if (call.reason !== "ignored" && call.reason !== "declined") {
       const { title, detail } = endText(call);
       notice(`${title}. ${detail}`);

@@ -1,10 +1,13 @@
 /** The screen of a call from the first ring to how it ended: the stage, the controls, the timer. */
 import { announce, avatar, byId, element, icon, notice, setIcon } from "./dom.js";
 import { GroupView } from "./group.js";
+import { PictureInPicture } from "./pip.js";
 import { troubleOf } from "./quality.js";
 import { ReactionsView } from "./reactions.js";
+import { Reconnecting } from "./reconnecting.js";
 import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
+import { StatusView } from "./status.js";
 import * as tones from "./tones.js";
 import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
 
@@ -29,7 +32,10 @@ export class CallView {
   #devices;
   #actions;
   #reactions = new ReactionsView();
+  #status = new StatusView();
   #group = new GroupView();
+  #pip = new PictureInPicture({ toggleMicrophone: () => this.toggleMicrophone(), end: () => this.end() });
+  #reconnecting = new Reconnecting();
   /** @type {Stage|undefined} */
   #stage;
   /** @type {(() => void)[]} */
@@ -78,26 +84,23 @@ export class CallView {
     byId("ringing-face").replaceChildren(avatar(name));
     byId("ringing-actions").replaceChildren();
     byId("play-blocked").hidden = true;
-    byId("call-link").hidden = true;
     byId("call-trouble").textContent = "";
     this.#devices.inCall = true;
     const { room } = call;
     this.#stage = new Stage(byId("stage"), room, this.#media, session.name);
     this.#reactions.show(room);
+    this.#status.show(room);
     this.#group.show(call, session);
+    this.#reconnecting.show(room, session);
     this.#off = [
       this.#media.attach(room),
       call.on("state", () => this.#changed()),
       call.on("leg", () => this.#changed()),
       call.on("members", () => this.#controls()),
-      room.on("state", (state) => {
-        byId("call-link").textContent = "Reconnecting…";
-        byId("call-link").hidden = state !== "reconnecting";
-        this.#tick();
-      }),
+      room.on("state", () => this.#tick()),
       room.on("participants", () => {
         const names = [...room.participants.values()].map((participant) => participant.name);
-        byId("call-name").textContent = names.length > 1 ? listed(names) : name;
+        byId("call-name").textContent = names.length > 1 || (call.group && names.length > 0) ? listed(names) : name;
       }),
       room.on("muted", () => this.#controls()),
       room.on("hushed", (source) => notice(`The host turned off your ${source === "screen" ? "shared screen" : source}.`)),
@@ -150,6 +153,7 @@ export class CallView {
       tones.answered();
       announce(`Connected with ${nameOf(call)}`);
       this.#stage?.layout();
+      this.#pip.show(call.room);
     }
     this.#controls();
     this.#tick();
@@ -173,7 +177,8 @@ export class CallView {
       icon(call.kind === "video" ? "camera" : "call"),
       element("span", {}, "Call again"),
     );
-    const left = call.reason === "left";
+    // Of a group call one has left, or was cut off from, the others are still in it.
+    const left = call.reason === "left" || (call.group && talked && call.reason === "failed");
     const back = element(
       "button",
       { class: "button primary", type: "button", id: "come-back", onclick: () => this.#actions.back(call) },
@@ -182,18 +187,20 @@ export class CallView {
     );
     byId("ringing-actions").replaceChildren(done, left ? back : again);
     (talked && !left ? done : left ? back : again).focus();
-    byId("call-link").hidden = true;
     byId("play-blocked").hidden = true;
     clearInterval(this.#timer);
     this.#stage?.close();
     this.#stage = undefined;
     this.#reactions.hide();
+    this.#status.hide();
     this.#group.hide();
+    this.#pip.hide();
+    this.#reconnecting.hide();
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
     if (!call.roomKept) this.#media.closeAll();
-    if (talked && call.reason === "answered") this.#farewell = setTimeout(() => this.#finish(), FAREWELL_MS);
+    if (talked && call.reason === "answered" && !call.roomKept) this.#farewell = setTimeout(() => this.#finish(), FAREWELL_MS);
   }
 
   #finish() {
@@ -211,7 +218,10 @@ export class CallView {
     this.#stage?.close();
     this.#stage = undefined;
     this.#reactions.hide();
+    this.#status.hide();
     this.#group.hide();
+    this.#pip.hide();
+    this.#reconnecting.hide();
     for (const off of this.#off.splice(0)) off();
     delete root.dataset.state;
     this.call = null;
@@ -288,6 +298,8 @@ export class CallView {
         return this.call.isOver ? undefined : this.#devices.open();
       case "g":
         return this.call.isOver ? undefined : toggleSpeakerOverlay(this.call.room);
+      case "p":
+        return void this.#pip.toggle();
       case "H":
         return this.end();
       case "Escape":

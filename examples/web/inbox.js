@@ -1,10 +1,10 @@
 /** The notes that wait for this user, unheard first, each with its player, the call it stands for, and a call back. */
 import { avatar, byId, element, icon, notice } from "./dom.js";
-import { meet } from "./names.js";
+import { meet, nameFor } from "./names.js";
 import { NoteCard } from "./note-card.js";
 import { dayAndTime } from "./note-words.js";
 import { showUnheard } from "./title.js";
-import { errorText } from "./words.js";
+import { errorText, listed } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
@@ -137,7 +137,7 @@ export class Inbox {
           "a",
           { class: "row-text", href: this.#actions.threadLink(note), title: `All calls with ${name}` },
           element("strong", {}, name),
-          element("span", {}, `${kind === "video" ? "Video" : "Voice"} note · ${dayAndTime(note.sentAt ?? note.createdAt)}`),
+          element("span", {}, `${kind === "video" ? "Video" : "Voice"} note${andWho(note, this.#session?.user)} · ${dayAndTime(note.sentAt ?? note.createdAt)}`),
         ),
         back,
       ),
@@ -179,4 +179,10 @@ export class Inbox {
     this.#loaded = false;
     showUnheard(0);
   }
+}
+
+/** Whom a note to several is for besides. @param {Note} note @param {string|undefined} me */
+function andWho({ to }, me) {
+  const others = to.filter(({ user }) => user !== me).map(({ user }) => nameFor(user));
+  return others.length === 0 ? "" : ` to you and ${others.length > 2 ? `${others.length} others` : listed(others)}`;
 }

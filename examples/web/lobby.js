@@ -1,12 +1,13 @@
 /** Who is here, whom to ring, and what calls there were. */
 import { avatar, byId, element, icon } from "./dom.js";
-import { ago, clock, endText, listed, nameOf } from "./words.js";
+import { nameFor } from "./names.js";
+import { ago, briefly, clock, endText, listed, nameOf } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {{user: string, name: string, state: "available"|"in_call"}} Person */
 /** @typedef {"voice"|"video"} CallKind */
-/** @typedef {{ring: (users: string[], kind: CallKind) => void, threadLink: (users: string[]) => string|null}} LobbyActions */
-/** @typedef {{users: string[], name: string, kind: CallKind, incoming: boolean, missed: boolean, title: string, talkMs: number, at: number}} Recent */
+/** @typedef {{ring: (users: string[], kind: CallKind, thread?: string) => void, threadLink: (users: string[], thread?: string) => string|null}} LobbyActions */
+/** @typedef {{users: string[], thread: string|undefined, name: string, kind: CallKind, incoming: boolean, missed: boolean, title: string, talkMs: number, at: number}} Recent */
 
 /** A screenful; this is a convenience, not a call log. */
 const RECENT_LIMIT = 6;
@@ -101,9 +102,10 @@ export class Lobby {
    * @param {string} name
    * @param {Node} below
    * @param {string} key
+   * @param {string} [thread] of a group
    */
-  #text(users, name, below, key) {
-    const href = this.#actions.threadLink(users);
+  #text(users, name, below, key, thread) {
+    const href = this.#actions.threadLink(users, thread);
     const inner = [element("strong", {}, name), below];
     if (href === null) return element("div", { class: "row-text" }, ...inner);
     return element("a", { class: "row-text", href, title: `All calls with ${name}`, "data-key": key }, ...inner);
@@ -123,13 +125,17 @@ export class Lobby {
     if (users.length > 0) this.#actions.ring(users, kind);
   }
 
-  /** Keeps what became of a call. @param {Call} call */
-  remember(call) {
-    const others = call.direction === "incoming" ? [call.from] : call.to;
+  /**
+   * Keeps what became of a call.
+   * @param {Call} call
+   * @param {string[]} users the others
+   */
+  remember(call, users) {
     const { title } = endText(call);
     this.#recent.unshift({
-      users: others.map(({ user }) => user),
-      name: nameOf(call),
+      users,
+      thread: users.length > 1 ? call.thread : undefined,
+      name: users.length > 1 ? briefly(users.map(nameFor)) : nameOf(call),
       kind: call.kind,
       incoming: call.direction === "incoming",
       missed: title === "Missed call",
@@ -147,13 +153,13 @@ export class Lobby {
   }
 
   /** @param {Recent} recent */
-  #recentRow({ users, name, kind, incoming, missed, title, talkMs, at }) {
+  #recentRow({ users, thread, name, kind, incoming, missed, title, talkMs, at }) {
     const what = talkMs > 0 ? `${incoming ? "Incoming" : "Outgoing"}, ${clock(talkMs)}` : title;
     return element(
       "li",
       { class: "row", ...(missed && { "data-missed": "" }) },
       avatar(name),
-      this.#text(users, name, element("span", {}, `${what} · ${ago(at)}`), `recent ${at}`),
+      this.#text(users, name, element("span", {}, `${what} · ${ago(at)}`), `recent ${at}`, thread),
       element(
         "button",
         {
@@ -161,7 +167,7 @@ export class Lobby {
           type: "button",
           "aria-label": `Ring ${name} again`,
           title: "Ring again",
-          onclick: () => this.#actions.ring(users, kind),
+          onclick: () => this.#actions.ring(users, kind, thread),
         },
         icon(kind === "video" ? "camera" : "call"),
       ),

@@ -59,8 +59,7 @@ export class NoteCard {
       return [icon(heard ? "heard" : "check"), heardText(note)];
     }
     if (!note.isHeard) return [element("strong", { class: "new" }, note.kind === "video" ? "Not seen yet" : "Not heard yet")];
-    const mine = note.to.find(({ heardAt }) => heardAt !== null);
-    return mine?.heardAt ? [`${note.kind === "video" ? "Seen" : "Heard"} ${dayAndTime(mine.heardAt)}`] : [];
+    return note.heardAt === null ? [] : [`${note.kind === "video" ? "Seen" : "Heard"} ${dayAndTime(note.heardAt)}`];
   }
 
   #buttons() {

@@ -145,7 +145,7 @@ export class NoteView {
     switch (note.state) {
       case "offered":
         return {
-          title: promptTitle(name, this.#outcome),
+          title: promptTitle(name, this.#outcome, note.to.length > 1),
           status: `Leave a ${kind}?`,
           hint: reason || (note.canRecord ? "" : "The connection is gone, so nothing can be recorded any more."),
         };

@@ -9,6 +9,9 @@ import { clock, errorText, listed } from "./words.js";
 const OFFER_WARNING_MS = 45_000;
 const OFFER_STEP_S = 15;
 
+/** Up to so many recipients are told apart by name. */
+const NAMED = 4;
+
 /** @param {Note} note */
 export const kindName = (note) => (note.kind === "video" ? "video note" : "voice note");
 
@@ -19,15 +22,18 @@ export const recipients = (note) => listed(note.to.map(({ user }) => nameFor(use
  * Why a note may be left.
  * @param {string} name of whoever did not answer
  * @param {string|undefined} outcome
+ * @param {boolean} [several] whether that is more than one
  */
-export function promptTitle(name, outcome) {
+export function promptTitle(name, outcome, several = false) {
   switch (outcome) {
     case "declined":
       return `${name} can’t talk right now`;
     case "busy":
-      return `${name} is on another call`;
+      return several ? `${name} are on other calls` : `${name} is on another call`;
     case "unreachable":
       return `${name} can’t be reached`;
+    case "answered":
+      return `${name} missed it`;
     default:
       return `${name} didn’t answer`;
   }
@@ -125,7 +131,11 @@ export function heardText(note) {
   const heard = note.to.flatMap(({ heardAt }) => heardAt ?? []);
   const word = note.kind === "video" ? "Seen" : "Heard";
   if (heard.length === 0) return `Sent, not ${word.toLowerCase()} yet`;
-  if (note.to.length > 1) return `${word} by ${heard.length} of ${note.to.length}`;
+  if (note.to.length > NAMED) return `${word} by ${heard.length} of ${note.to.length}`;
+  if (note.to.length > 1) {
+    const [by, notBy] = [true, false].map((has) => listed(note.to.filter(({ heardAt }) => (heardAt !== null) === has).map(({ user }) => nameFor(user))));
+    return notBy ? `${word} by ${by}, not yet by ${notBy}` : `${word} by ${by}`;
+  }
   return `${word} ${dayAndTime(Math.max(...heard))}`;
 }
 

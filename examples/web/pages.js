@@ -1,10 +1,11 @@
 /**
  * Which page of the lobby is open: who is here or the notes, and the calls with somebody beside or over them. It stands in
- * the address, so that the browser's "back" works: `#people`, `#notes`, `#thread/<id>`.
+ * the address, so that the browser's "back" works: `#people`, `#notes`, `#thread/<id>`; links may invite to a
+ * call, `#call/<id>`, or to a voice chat, `#chat/<name>`.
  */
 import { byId } from "./dom.js";
 
-/** @typedef {{enterCall: (call: string) => void, openThread: (thread: string, users: string[]) => void, closeThread: () => void, openInbox: () => void}} PageActions */
+/** @typedef {{enterCall: (call: string) => void, openChat: (name: string) => void, openThread: (thread: string, users: string[]) => void, closeThread: () => void, openInbox: () => void}} PageActions */
 
 const root = byId("lobby");
 
@@ -33,11 +34,12 @@ export class Pages {
   /** Shows what the address says. @returns {void} */
   apply() {
     const [page = "", id = ""] = location.hash.slice(1).split("/");
-    // A link that invites to a call: once, and then the page is the lobby's again.
-    if (page === "call" && id) {
+    // A link that invites: once, and then the page is the lobby's again.
+    if ((page === "call" || page === "chat") && id) {
       history.replaceState(null, "", "#people");
-      this.#actions.enterCall(decoded(id));
       this.apply();
+      if (page === "call") this.#actions.enterCall(decoded(id));
+      else this.#actions.openChat(decoded(id));
       return;
     }
     const thread = page === "thread" ? decoded(id) : "";

@@ -45,6 +45,7 @@ export class Stage {
       room.on("muted", () => this.#own()),
       room.on("quality", () => this.#qualities()),
       room.on("label", () => this.layout()),
+      room.reactions.on("statuses", () => this.#statuses()),
       media.on("track", () => this.#own()),
     ];
     this.#own();
@@ -76,6 +77,7 @@ export class Stage {
     }
     this.#lights();
     this.#qualities();
+    this.#statuses();
     this.layout();
   }
 
@@ -108,6 +110,12 @@ export class Stage {
     const { me, speaking, stage } = this.#room;
     this.#self.speaking = me !== undefined && speaking.has(me);
     this.#self.root.toggleAttribute("data-stage", me !== undefined && stage === me);
+  }
+
+  #statuses() {
+    const { me, reactions } = this.#room;
+    for (const [key, { tile }] of this.#others) tile.status = reactions.statuses.get(key)?.status;
+    this.#self.status = me === undefined ? undefined : reactions.statuses.get(me)?.status;
   }
 
   #own() {

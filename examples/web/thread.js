@@ -2,16 +2,18 @@
  * The calls with somebody, oldest first as in a chat: one row for each call, however many devices rang, with the note that
  * was left in it.
  */
-import { avatar, byId, element, icon, notice } from "./dom.js";
+import { avatar, byId, element, faces, icon, notice } from "./dom.js";
+import { hereOf } from "./groups.js";
 import { meet, nameFor } from "./names.js";
 import { NoteCard } from "./note-card.js";
 import { dayOf, entryText, timeOf } from "./note-words.js";
-import { errorText, listed } from "./words.js";
+import { briefly, errorText } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {import("./ringback/notes.js").ThreadEntry} ThreadEntry */
 /** @typedef {"voice"|"video"} CallKind */
+/** @typedef {{ring: (users: string[], kind: CallKind, thread?: string) => void, said: (thread: string) => string}} ThreadActions `said`: how many talk in it now */
 /** @typedef {{entry: ThreadEntry, note: Note|null, root: HTMLElement, card?: NoteCard}} Row */
 
 /** A screenful or two. */
@@ -33,14 +35,19 @@ export class ThreadView {
   #rows = new Map();
   /** @type {string|null} */
   #next = null;
-  #ring;
+  #actions;
 
-  /** @param {(users: string[], kind: CallKind) => void} ring */
-  constructor(ring) {
-    this.#ring = ring;
-    byId("thread-voice").addEventListener("click", () => this.#ring(this.users, "voice"));
-    byId("thread-video").addEventListener("click", () => this.#ring(this.users, "video"));
+  /** @param {ThreadActions} actions */
+  constructor(actions) {
+    this.#actions = actions;
+    byId("thread-voice").addEventListener("click", () => this.#ring("voice"));
+    byId("thread-video").addEventListener("click", () => this.#ring("video"));
     earlier.addEventListener("click", () => void this.#load(this.#next));
+  }
+
+  /** Everybody in it; where their call goes on, that is coming in. @param {CallKind} kind */
+  #ring(kind) {
+    this.#actions.ring(this.users, kind, this.users.length > 1 ? this.thread : undefined);
   }
 
   /** @param {Session} session */
@@ -51,7 +58,7 @@ export class ThreadView {
         if (note.thread === this.thread) void this.reload();
       });
     }
-    session.on("people", () => this.#showHead());
+    session.on("people", () => this.showHead());
   }
 
   /**
@@ -64,7 +71,7 @@ export class ThreadView {
     this.thread = thread;
     this.users = users;
     root.hidden = false;
-    this.#showHead();
+    this.showHead();
     root.setAttribute("aria-busy", "true");
     void this.#load(null);
     byId("thread-name").focus();
@@ -84,17 +91,20 @@ export class ThreadView {
     if (this.thread && this.#session?.state === "open") await this.#load(null);
   }
 
-  #showHead() {
+  showHead() {
     if (!this.thread) return;
     const names = this.users.map(nameFor);
-    const name = listed(names) || "Calls";
+    const name = briefly(names) || "Calls";
     byId("thread-name").textContent = name;
-    byId("thread-face").replaceChildren(avatar(name));
-    const there = this.#session?.people.find(({ user }) => user === this.users[0]);
-    const state = this.users.length !== 1 ? "" : there ? (there.state === "in_call" ? "On a call" : "Available") : "Not here now";
+    byId("thread-face").replaceChildren(names.length > 1 ? faces(names) : avatar(name));
+    const group = names.length > 1;
+    const there = this.#session?.people.find(({ user }) => (group ? this.users.includes(user) : user === this.users[0]));
+    const talk = this.#actions.said(this.thread);
     const presence = byId("thread-presence");
-    presence.textContent = state;
-    presence.dataset.state = there?.state ?? "away";
+    if (group) presence.textContent = talk || hereOf(this.users, this.#session);
+    else presence.textContent = names.length === 0 ? "" : there ? (there.state === "in_call" ? "On a call" : "Available") : "Not here now";
+    presence.dataset.state = group && there ? "available" : (there?.state ?? "away");
+    root.toggleAttribute("data-group", group);
     for (const id of ["thread-voice", "thread-video"]) /** @type {HTMLButtonElement} */ (byId(id)).disabled = this.users.length === 0;
   }
 
@@ -112,7 +122,10 @@ export class ThreadView {
       const [latest] = entries;
       if (this.users.length === 0 && latest) {
         const { from, to } = latest.call;
-        this.users = [from, ...to].map(({ user }) => user).filter((user) => user !== session.user);
+        const all = [from, ...to].map(({ user }) => user).filter((user) => user !== session.user);
+        // A pair's, whoever was invited into the last call.
+        const pair = all.find((user) => session.notes.threadWith(user) === thread);
+        this.users = pair === undefined ? all : [pair];
       }
       // A reload reaches back as far as the first page; what is older stays as it is.
       if (before !== null || first) this.#next = next;
@@ -121,7 +134,7 @@ export class ThreadView {
       this.#merge(entries);
       if (before !== null) scroller.scrollTop += scroller.scrollHeight - height;
       else if (atEnd || first) scroller.scrollTop = scroller.scrollHeight;
-      this.#showHead();
+      this.showHead();
     } catch (error) {
       if (this.thread === thread) notice(errorText(error));
     } finally {
@@ -161,12 +174,13 @@ export class ThreadView {
   /** @param {ThreadEntry} entry @returns {Row} */
   #row(entry) {
     const { title, missed, outgoing } = entryText(entry, this.#session?.user ?? "");
-    const { kind } = entry.call;
+    const { kind, from } = entry.call;
+    const by = !outgoing && this.users.length > 1 ? nameFor(from.user) : "";
     const note = shownNote(entry);
     const card = note ? new NoteCard(note) : undefined;
     const back = element(
       "button",
-      { class: "icon-button", type: "button", "aria-label": `${outgoing ? "Call again" : "Call back"}, ${kind} call`, title: outgoing ? "Call again" : "Call back", onclick: () => this.#ring(this.users, kind) },
+      { class: "icon-button", type: "button", "aria-label": `${outgoing ? "Call again" : "Call back"}, ${kind} call`, title: outgoing ? "Call again" : "Call back", onclick: () => this.#ring(kind) },
       icon(kind === "video" ? "camera" : "call"),
     );
     const made = element(
@@ -176,7 +190,7 @@ export class ThreadView {
         "div",
         { class: "entry-head" },
         element("span", { class: "entry-icon", "aria-hidden": "true" }, icon(kind === "video" ? "camera" : missed ? "missed" : "call")),
-        element("p", {}, element("strong", {}, title), element("span", { class: "entry-time" }, timeOf(entry.placedAt))),
+        element("p", {}, by && element("span", { class: "entry-by" }, by), element("strong", {}, title), element("span", { class: "entry-time" }, timeOf(entry.placedAt))),
         back,
       ),
       card?.root,

@@ -1,6 +1,7 @@
 /** One person's (or screen's) place on the stage: a face made of initials, and the picture over it when there is one. */
 import { avatar, element, icon } from "./dom.js";
 import { QualityBars } from "./quality.js";
+import { statusOf } from "./status.js";
 
 /** @typedef {import("./layout.js").Box} Box */
 /** @typedef {import("./ringback/ringback.js").Participant} Participant */
@@ -14,6 +15,9 @@ export class Tile {
   /** Where the picture goes. */
   picture = element("div", { class: "tile-picture" });
   #name = element("span", { class: "tile-name" });
+  #status = element("p", { class: "tile-status", hidden: true });
+  /** Whether their media was there before. */
+  #connected = false;
   #muted = element("span", { class: "tile-muted", title: "Muted" }, icon("mic-off"));
   /** Where it is not good. */
   quality = new QualityBars();
@@ -27,6 +31,7 @@ export class Tile {
       { class: "tile", "data-kind": kind, "aria-label": label },
       kind === "screen" ? null : element("div", { class: "tile-face" }, avatar(name)),
       this.picture,
+      this.#status,
       element("footer", {}, this.#muted, this.#name, this.quality.root),
     );
     if (onpin) {
@@ -51,6 +56,15 @@ export class Tile {
     this.root.toggleAttribute("data-muted", on);
   }
 
+  /** What they are doing meanwhile, by its id. @param {string|undefined} id */
+  set status(id) {
+    if ((this.#status.dataset.status ?? "") === (id ?? "")) return;
+    this.#status.hidden = id === undefined;
+    this.#status.dataset.status = id ?? "";
+    const { sign, words } = statusOf(id ?? "");
+    this.#status.replaceChildren(sign, element("span", {}, words));
+  }
+
   /** Whether the picture may be shown. @param {boolean} on */
   set camera(on) {
     this.root.toggleAttribute("data-camera", on);
@@ -62,9 +76,11 @@ export class Tile {
     this.root.querySelector(".tile-pin")?.setAttribute("aria-pressed", String(on));
   }
 
-  /** Whether their media has not come yet. @param {boolean} on */
+  /** Whether their media transport is not up: not yet, or not any more. @param {boolean} on */
   set connecting(on) {
-    this.root.toggleAttribute("data-connecting", on);
+    if (!on) this.#connected = true;
+    this.root.toggleAttribute("data-connecting", on && !this.#connected);
+    this.root.toggleAttribute("data-lost", on && this.#connected);
   }
 
   /** @param {Box} box @param {"plain"|"corner"|"strip"} place */

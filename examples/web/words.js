@@ -16,6 +16,12 @@ export function listed(names) {
   return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
+/** Several people in few words: by their first names, where these tell them apart. @param {string[]} names */
+export function briefly(names) {
+  const first = names.map((name) => name.trim().split(/\s+/u)[0] ?? name);
+  return listed(names.length > 1 && new Set(first).size === names.length ? first : names);
+}
+
 /** @param {number} ms @returns {string} as `m:ss` or `h:mm:ss` */
 export function clock(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));

@@ -112,10 +112,14 @@ export class Note extends Emitter {
     return this.deleted || this.state === "sent" || this.state === "discarded" || this.state === "expired";
   }
 
+  /** When this user has heard it, Unix milliseconds; the others to whom it went hear it for themselves. */
+  get heardAt() {
+    return this.to.find(({ user }) => user === this.#host.user())?.heardAt ?? null;
+  }
+
   /** Whether this user has heard it; one's own counts as heard. */
   get isHeard() {
-    const mine = this.to.find(({ user }) => user === this.#host.user());
-    return !mine || mine.heardAt !== null;
+    return this.heardAt !== null || !this.to.some(({ user }) => user === this.#host.user());
   }
 
   /** Whether there is a take to fall back on. */

@@ -40,6 +40,8 @@ const JOIN_TIMEOUT_MS = 15_000;
  * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, hushed: Source, quality: string, blocked: undefined, closed: string}>}
  */
 export class Room extends Emitter {
+  /** What went wrong, where joining failed. @type {RingbackError|undefined} */
+  error;
   /** The room's id, once known. @type {string|undefined} */
   id;
   /** Our own participant id, once joined. @type {string|undefined} */

@@ -52,7 +52,7 @@ export class Session extends Emitter {
   #rooms = new Set();
   /** Rooms of which we are told who is in them. @type {Map<string, Set<(presence: import("./protocol.js").Presence) => void>>} */
   #watchers = new Map();
-  /** Our own call that ended unanswered last: a note may be offered for it. @type {Call|undefined} */
+  /** Our own call that was missed last: a note may be offered for it. @type {Call|undefined} */
   #unanswered;
 
   /** Use `Ringback.connect`. @param {SessionOptions} options */
@@ -173,11 +173,14 @@ export class Session extends Emitter {
   /**
    * Joins a room that nobody rang.
    * @param {string} id
-   * @returns {Room} joining; a failure closes it
+   * @returns {Room} joining; a failure closes it, with `room.error`
    */
   join(id) {
     const room = this.#own(new Room(this.#socket, this.#roomOptions()));
-    room.join(id).catch(() => room.leave());
+    room.join(id).catch((thrown) => {
+      room.error = asRingbackError(thrown);
+      room.leave();
+    });
     return room;
   }
 
@@ -197,7 +200,8 @@ export class Session extends Emitter {
     this.calls.add(call);
     call.on("state", () => {
       if (call.isOver) this.calls.delete(call);
-      if (call.isOver && call.direction === "outgoing" && call.activeAt === undefined) this.#unanswered = call;
+      // Answered or not: some of a group may have missed it.
+      if (call.isOver && call.direction === "outgoing" && (call.activeAt === undefined || call.roomKept)) this.#unanswered = call;
       if (call.roomKept) this.#own(call.room);
       // Both rang each other at once: the server made one call of it, and ours is the one that goes on.
       if (call.direction === "outgoing" && call.id) {

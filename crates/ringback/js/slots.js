@@ -31,6 +31,9 @@ const UNTIMED_BLANK_MS = 1_000;
 /** How long a video track waits for the sound of its element to have started; it starts at once where it works at all. */
 const SOUND_FIRST_MS = 500;
 
+/** How often a page in the background looks what its receivers play: nobody sees a picture there come a moment later. */
+const HIDDEN_FRAME_MS = 200;
+
 /** @param {Flow|null} a @param {Flow|null} b */
 function sameFlow(a, b) {
   return a?.participant === b?.participant && a?.source === b?.source;
@@ -174,8 +177,12 @@ class Player {
     const slot = this.video;
     if (this.#watching || !slot?.pending || !slot.track) return;
     this.#watching = true;
+    let seen = false;
     /** @param {number|undefined} rtpTimestamp */
     const frame = (rtpTimestamp) => {
+      if (seen) return;
+      seen = true;
+      clearInterval(hidden);
       this.#watching = false;
       const set = slot.frame(rtpTimestamp ?? latestTimestamp(slot.receiver), performance.now());
       if (set) {
@@ -184,6 +191,8 @@ class Player {
       }
       this.#watch();
     };
+    // A page in the background draws nothing and is told of no frame, but its pictures may be seen: in picture-in-picture.
+    const hidden = setInterval(() => document.hidden && frame(undefined), HIDDEN_FRAME_MS);
     if ("requestVideoFrameCallback" in this.element) {
       this.element.requestVideoFrameCallback((_now, metadata) => frame(metadata.rtpTimestamp));
     } else {

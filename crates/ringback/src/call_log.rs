@@ -98,6 +98,11 @@ impl Log {
             notes.recorder().hook_done(id).await?;
             return Ok(AfterCall::CloseRoom);
         }
+        if !call.room_kept {
+            // The caller was not there any more.
+            notes.recorder().hook_done(id).await?;
+            return Ok(AfterCall::CloseRoom);
+        }
         let from = &call.call.from;
         let mut to = Vec::new();
         // Of a group call that was answered those who missed it, otherwise all.

@@ -50,6 +50,7 @@ fn ended(id: &str, thread: &str) -> EndedCall {
         caller_participant: None,
         quality: Vec::new(),
         by: None,
+        room_kept: false,
     }
 }
 

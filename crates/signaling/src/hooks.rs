@@ -102,6 +102,10 @@ pub struct EndedCall {
     /// How good the connections of those in it were; nobody's before it was measured.
     #[serde(default)]
     pub quality: Vec<UserQuality>,
+    /// Whether its room waits, for the caller alone, for what [`CallLog::ended`] says; otherwise it is closed, as where the caller had left a group
+    /// call before its end.
+    #[serde(default)]
+    pub room_kept: bool,
 }
 
 impl EndedCall {

@@ -1,5 +1,5 @@
 //! A UDP relay on loopback that stands between a client and the server, as a NAT does: each client address gets a source port of its own
-//! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another. It
+//! toward the server, and `rebind` changes all of these at once, as happens when a phone goes from one network to another; `cut` lets nothing through. It
 //! delays nothing, and drops every so many-th datagram where it is told to; what a real network does is the seeded link's part.
 
 #![allow(dead_code, reason = "each test file that includes this module uses its own part of it")]
@@ -44,21 +44,6 @@ impl Losses {
     }
 }
 
-/// For a page whose media goes through a relay: the server's candidate in each answer becomes the relay's.
-pub(crate) fn through(relay: SocketAddr, server: SocketAddr) -> String {
-    let candidate = |address: SocketAddr| format!(" {} {} typ ", address.ip(), address.port());
-    format!(
-        "{{
-            const real = RTCPeerConnection.prototype.setRemoteDescription;
-            RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
-                return real.call(this, {{ type, sdp: sdp.replaceAll({:?}, {:?}) }});
-            }};
-        }}",
-        candidate(server),
-        candidate(relay)
-    )
-}
-
 impl Relay {
     /// Starts a relay to `server` on a loopback port of its own.
     pub(crate) async fn start(server: SocketAddr) -> anyhow::Result<Self> {
@@ -78,6 +63,26 @@ impl Relay {
     /// From now on every so many-th datagram is lost; 0: none.
     pub(crate) fn lose_one_in(&self, count: u32) {
         self.losses.one_in.store(count, Ordering::Relaxed);
+    }
+
+    /// Lets nothing through from now on, or everything again.
+    pub(crate) fn cut(&self, cut: bool) {
+        self.lose_one_in(u32::from(cut));
+    }
+
+    /// A script for the page whose media is to go through this: the server's candidate in each answer becomes the relay's.
+    pub(crate) fn script(&self, server: SocketAddr) -> String {
+        let candidate = |address: SocketAddr| format!(" {} {} typ ", address.ip(), address.port());
+        format!(
+            "{{
+                const real = RTCPeerConnection.prototype.setRemoteDescription;
+                RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
+                    return real.call(this, {{ type, sdp: sdp.replaceAll({:?}, {:?}) }});
+                }};
+            }}",
+            candidate(server),
+            candidate(self.address)
+        )
     }
 
     /// Forgets every mapping: the next datagram of each client leaves from a new port, and answers to the old ones are lost.

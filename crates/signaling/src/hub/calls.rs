@@ -234,6 +234,7 @@ impl Hub {
                     caller_participant,
                     by,
                     quality,
+                    room_kept: keep,
                 };
                 self.ended(ended);
                 self.hooks.call_over(id);
