@@ -77,8 +77,10 @@ pub struct Allocator {
     pub budget: Budget,
     bids: Vec<Bid>,
     order: Vec<usize>,
-    /// What was granted last, at its peak, in bit/s.
+    /// What was granted last, in bit/s …
     spent: u64,
+    /// … and at its peak.
+    spent_at_peak: u64,
 }
 
 impl Allocator {
@@ -107,7 +109,7 @@ impl Allocator {
         bid.demand.ladder.steps().get(bid.granted?).copied()
     }
 
-    /// What was granted takes so much at its peak, sound included, in bit/s.
+    /// What was granted takes so much, sound included, in bit/s.
     #[must_use]
     pub fn spent(&self) -> u64 {
         self.spent
@@ -149,7 +151,8 @@ impl Allocator {
                 }
             }
         }
-        let before = std::mem::replace(&mut self.spent, purse.spent_at_peak);
+        self.spent = purse.spent;
+        let before = std::mem::replace(&mut self.spent_at_peak, purse.spent_at_peak);
         self.take_note(now, before);
     }
 

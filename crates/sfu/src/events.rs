@@ -148,6 +148,8 @@ pub enum SlotReason {
     Waiting,
     /// This subscriber said that the slot is hidden.
     Hidden,
+    /// This subscriber's network cannot take it beside what matters more.
+    Bandwidth,
 }
 
 /// Why a participant is gone.

@@ -3,6 +3,7 @@
 //! for somebody else. Reports back to the sender are in `publisher/reports.rs`.
 
 mod layer;
+mod meter;
 mod reports;
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use ringback_transport::sdp::{Codec, CodecName, Extension, Line, MediaKind};
 
 use crate::error::SfuError;
 use crate::feedback::TransportFeedbackRecorder;
-use crate::forward::{Descriptor, LayerKey, Packet, Target, codec};
+use crate::av1::TemplateLayers;
+use crate::forward::{Descriptor, LayerKey, Packet, Target, Temporal, codec};
 use crate::ids::Source as TrackSource;
 use crate::picture_size;
 use crate::retransmission::restore_rtx;
@@ -28,7 +30,7 @@ const MAX_SSRCS: usize = 32;
 const MAX_TRACKS: usize = 8;
 
 /// Simulcast layers of one track.
-const MAX_LAYERS: usize = 4;
+pub(crate) const MAX_LAYERS: usize = 4;
 
 /// How often a layer may start over under a new SSRC before its packet store's number could be another's.
 const RESTARTS_TOLD_APART: u32 = 256;
@@ -374,6 +376,11 @@ impl Publisher {
         if starts && let Some((width, height)) = picture_size::of(name, payload, &descriptor) {
             self.changed |= layer.set_size(width, height);
         }
+        if matches!(descriptor, Descriptor::Av1(frame) if frame.has_structure) {
+            layer.templates = TemplateLayers::parse(dependency).unwrap_or(layer.templates);
+        }
+        let temporal = Temporal::of(&descriptor, &layer.templates);
+        layer.measure(now, temporal.layer, payload.len());
         self.changed |= layer.arrived(now, sequence, &header, (dependency, payload), starts);
         if !payload.is_empty() {
             let main = usize::from(codec_at);
@@ -398,6 +405,7 @@ impl Publisher {
                 level,
                 starts,
                 descriptor,
+                temporal,
                 dependency,
                 payload,
             },

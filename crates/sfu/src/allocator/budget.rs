@@ -42,6 +42,12 @@ impl Budget {
         }
     }
 
+    /// Whether there is an estimate, and so a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// What there is at this moment; `u64::MAX` without a limit.
     #[must_use]
     pub fn live(&self) -> u64 {

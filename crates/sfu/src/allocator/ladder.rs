@@ -35,6 +35,8 @@ pub struct Step {
     pub layer: u8,
     /// The highest temporal layer that is sent.
     pub temporal: u8,
+    /// Whether that is all there are.
+    pub whole: bool,
     /// What it takes lately, in bit/s.
     pub bitrate: u64,
     /// What it has taken in the worst of the last few seconds, in bit/s.
@@ -78,7 +80,8 @@ impl Ladder {
             let Some(step) = self.steps.get_mut(self.len) else { return };
             let bitrate = rate.bitrate.min(MAX_RATE);
             let peak = rate.peak.clamp(bitrate, MAX_RATE);
-            *step = Step { layer, temporal: temporal as u8, bitrate, peak };
+            let whole = temporal + 1 == rates.len();
+            *step = Step { layer, temporal: temporal as u8, whole, bitrate, peak };
             self.len += 1;
         }
     }

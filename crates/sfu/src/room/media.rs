@@ -81,8 +81,9 @@ impl Room {
                         self.on_keyframe_request(now, key, entry.ssrc, sink);
                     }
                 }
-                // What a subscriber's network can take is the business of congestion control, which is to come: `layers.rs`.
-                RtcpPacket::Remb(_) | RtcpPacket::TransportFeedback(_) => {}
+                RtcpPacket::Remb(remb) => self.set_budget(now, key, Some(remb.bitrate)),
+                // What a subscriber's network can take follows from this by congestion control, which is to come.
+                RtcpPacket::TransportFeedback(_) => {}
                 _ => {}
             }
         }
