@@ -12,9 +12,9 @@ use ringback_transport::rtcp::SenderInfo;
 use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::{Codec, CodecName, Extension, Line, MediaKind};
 
+use crate::av1::TemplateLayers;
 use crate::error::SfuError;
 use crate::feedback::TransportFeedbackRecorder;
-use crate::av1::TemplateLayers;
 use crate::forward::{Descriptor, LayerKey, Packet, Target, Temporal, codec};
 use crate::ids::Source as TrackSource;
 use crate::picture_size;

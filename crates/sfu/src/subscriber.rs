@@ -69,8 +69,8 @@ pub(crate) struct Subscriber {
     expectation: Expectation,
     /// Divides what its network can take among its slots.
     pub(crate) allocator: Allocator,
-    /// When it last did.
-    pub(crate) allocated: Option<Instant>,
+    /// When it last did, and how much that was, in bit/s.
+    pub(crate) allocated: Option<(Instant, u64)>,
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
     /// The transport-wide sequence number of the next packet.

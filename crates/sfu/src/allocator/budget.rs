@@ -63,7 +63,8 @@ impl Budget {
 
     /// Something dearer flows from now on.
     pub(super) fn on_raised(&mut self, now: Instant) {
-        self.raised = Some(now);
+        // Without a limit it was no venture.
+        self.raised = self.live.map(|_| now);
     }
 
     /// Something had to give way, of what took so much at its peak.

@@ -31,7 +31,9 @@ impl Temporal {
                 Self { layer, starts_frame: vp8.starts_frame(), opens }
             }
             Descriptor::Vp9(vp9) => {
-                let Some(in_layer) = vp9.layer else { return Self { starts_frame: vp9.starts_frame, ..Self::default() } };
+                let Some(in_layer) = vp9.layer else {
+                    return Self { starts_frame: vp9.starts_frame, ..Self::default() };
+                };
                 let layer = in_layer.temporal;
                 // No picture behind it refers to one before it of a higher layer.
                 let opens = in_layer.switching_up.then_some((layer, ALL));

@@ -48,9 +48,18 @@ impl Room {
     pub(crate) fn set_budget(&mut self, now: Instant, key: usize, bits_per_second: Option<u64>) {
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
         subscriber.allocator.budget.set(now, bits_per_second);
-        let lately = subscriber.allocated.is_some_and(|at| now.saturating_duration_since(at) < LEAST_BETWEEN);
-        // A rise has time until the next regular look.
-        self.changed |= subscriber.allocator.budget.live() < subscriber.allocator.spent() && !lately;
+    }
+
+    /// Whether somebody's budget has fallen below what flows to them. A rise has time until the next regular look.
+    pub(super) fn is_overspent(&self, now: Instant) -> bool {
+        let overspent = |subscriber: &Subscriber| {
+            let (live, spent) = (subscriber.allocator.budget.live(), subscriber.allocator.spent());
+            let is_news = subscriber
+                .allocated
+                .is_none_or(|(at, divided)| live < divided && now.saturating_duration_since(at) >= LEAST_BETWEEN);
+            live < spent && is_news
+        };
+        self.subscribers.iter().any(|(_, subscriber)| overspent(subscriber))
     }
 
     pub(super) fn plan_slots(&mut self, now: Instant) {
@@ -109,7 +118,7 @@ impl Directory {
             plans.push(plan);
         }
         allocator.allocate(now, sound);
-        *allocated = Some(now);
+        *allocated = Some((now, allocator.budget.live()));
         for (slot, plan) in slots.iter_mut().zip(plans) {
             let granted = plan.demand.and_then(|place| allocator.granted(place));
             let is_paused = plan.demand.is_some() && granted.is_none();

@@ -3,6 +3,7 @@
 mod focus;
 mod scene;
 mod stills;
+mod thin_links;
 
 use std::time::Duration;
 

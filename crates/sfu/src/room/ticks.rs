@@ -45,6 +45,7 @@ impl Room {
         if self.ticks.is_multiple_of(READING_TICKS) {
             self.tell_readings(now);
         }
+        self.changed |= self.is_overspent(now);
         self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && (self.has_simulcast() || self.has_limits());
         self.settle(now, sink);
         let feedback =
