@@ -157,6 +157,12 @@ impl Workers {
                     Some(Focus { participant, source: source(focus.source), reason: wire_name(&focus.reason) })
                 }),
             },
+            SfuEvent::Layers { room, participant, source: of, wanted } => MediaEvent::Layers {
+                room: self.room_name(room)?,
+                participant: self.participant_name(participant)?,
+                source: source(of),
+                wanted,
+            },
             SfuEvent::RoomClosed { room, reason } => {
                 let name = self.room_name(room)?;
                 self.forget_room(&name);

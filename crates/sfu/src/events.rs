@@ -82,6 +82,18 @@ pub enum SfuEvent {
         /// What to look at; `None`: nothing more than anything else.
         focus: Option<Focus>,
     },
+    /// Other simulcast layers of a participant's track are wanted than before: all that are not named may be left out, until they are named
+    /// again.
+    Layers {
+        /// In which room.
+        room: RoomId,
+        /// Whose track.
+        participant: ParticipantId,
+        /// Which track.
+        source: Source,
+        /// The RIDs of the layers that somebody wants.
+        wanted: Vec<String>,
+    },
     /// What the stage detector makes of everybody, for participants who have a data channel open that is labelled `stage`: each 100 ms,
     /// and only while there are such.
     StageReadings {
@@ -233,6 +245,10 @@ impl EventQueue {
             (
                 SfuEvent::TrackLive { participant: a, source: s, .. },
                 SfuEvent::TrackLive { participant: b, source: t, .. },
+            )
+            | (
+                SfuEvent::Layers { participant: a, source: s, .. },
+                SfuEvent::Layers { participant: b, source: t, .. },
             ) => a == b && s == t,
             (SfuEvent::Slots { participant: a, .. }, SfuEvent::Slots { participant: b, .. })
             | (SfuEvent::Focus { participant: a, .. }, SfuEvent::Focus { participant: b, .. }) => a == b,

@@ -2,6 +2,7 @@
 //! connection that sent it under that connection's keys, and only what an m-line of this offer claims is latched: nobody can speak
 //! for somebody else. Reports back to the sender are in `publisher/reports.rs`.
 
+mod interest;
 mod layer;
 mod meter;
 mod reports;

@@ -7,6 +7,7 @@
 //! what is due after some time.
 
 mod flows;
+mod interest;
 mod listening;
 mod media;
 mod plan;

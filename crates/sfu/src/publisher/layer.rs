@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::MediaKind;
 
+use super::interest::Interest;
 use super::meter::Meter;
 use crate::allocator::{Rate, TEMPORAL_LAYERS};
 use crate::av1::TemplateLayers;
@@ -66,6 +67,8 @@ pub(crate) struct Layer {
     /// So much was lost that only a keyframe helps.
     wants_keyframe: bool,
     meter: Meter,
+    /// Whether anybody wants it.
+    pub(crate) interest: Interest,
     /// What the templates of AV1's dependency descriptors stand for.
     pub(crate) templates: TemplateLayers,
     fir_sequence: u8,
@@ -95,6 +98,7 @@ impl Layer {
             restarted: None,
             wants_keyframe: false,
             meter: Meter::new(),
+            interest: Interest::default(),
             templates: TemplateLayers::default(),
             fir_sequence: 0,
         }
@@ -189,6 +193,11 @@ impl Layer {
     /// The layer as the choice between layers sees it.
     pub(crate) fn state(&self) -> LayerState {
         LayerState { width: self.size.0, height: self.size.1, bitrate: self.meter.bitrate(), live: self.live }
+    }
+
+    /// The same; live also while it is silent because nobody wanted it.
+    pub(crate) fn state_on_demand(&self, now: Instant) -> LayerState {
+        LayerState { live: self.live || self.interest.may_come(now), ..self.state() }
     }
 
     /// What the layer takes, by temporal layer, and how many of these there are.

@@ -37,7 +37,9 @@ impl Room {
                 .collect();
             subscriber.assign(now, &others);
         }
+        self.forget_interest();
         self.plan_slots(now);
+        self.tell_interest(now);
         self.rebuild_targets();
         self.tell_slots();
         self.tell_focus();

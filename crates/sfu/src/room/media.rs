@@ -142,7 +142,8 @@ pub(super) fn request_keyframe<S: PacketSink>(
     let Some(track) = publisher.tracks.get(usize::from(key.track)).filter(|track| !track.muted) else { return };
     let feedback = track.codecs.get(track.codec).map(|codec| codec.feedback).unwrap_or_default();
     let Some(layer) = layer_mut(publishers, key) else { return };
-    let Some(ssrc) = layer.ssrc else { return };
+    // One that nobody wanted begins with a keyframe when it comes.
+    let Some(ssrc) = layer.ssrc.filter(|_| layer.live || !layer.interest.may_come(now)) else { return };
     if !layer.keyframes.request(now) {
         return;
     }

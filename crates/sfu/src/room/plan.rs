@@ -127,9 +127,20 @@ impl Directory {
                 continue;
             };
             let key = |layer| LayerKey { member: feed.member, track: feed.track, layer };
-            let wanted = granted.map(|step| key(step.layer)).or(plan.free);
-            let flowing = slot.flowing().filter(|flowing| *flowing == key(flowing.layer) && Some(*flowing) != wanted);
             let Some(track) = track_mut(publishers, feed) else { continue };
+            let flowing = slot.flowing().filter(|flowing| *flowing == key(flowing.layer));
+            let wanted = match granted {
+                Some(step) => {
+                    for layer in [Some(step.layer), flowing.map(|flowing| flowing.layer)].into_iter().flatten() {
+                        want(track, layer);
+                    }
+                    // What is silent yet is waited for only where something flows meanwhile.
+                    let meanwhile = live_instead(track, step.layer).filter(|_| flowing.is_none());
+                    Some(key(meanwhile.unwrap_or(step.layer)))
+                }
+                None => plan.free,
+            };
+            let flowing = flowing.filter(|flowing| Some(*flowing) != wanted);
             let dearer = |flowing: LayerKey| {
                 let bitrate = track.layers.get(usize::from(flowing.layer)).map(|layer| layer.state().bitrate);
                 bitrate > granted.map(|step| step.bitrate)
@@ -183,7 +194,7 @@ impl Directory {
         let of_track = |key: &LayerKey| key.member == feed.member && key.track == feed.track;
         let mut states = [LayerState::default(); MAX_LAYERS];
         for (state, layer) in states.iter_mut().zip(&track.layers) {
-            *state = layer.state();
+            *state = layer.state_on_demand(now);
         }
         let states = states.get(..track.layers.len())?;
         let target = if states.len() > 1 {
@@ -209,6 +220,26 @@ impl Directory {
 
 fn track_mut(publishers: &mut Slab<Publisher>, feed: Feed) -> Option<&mut Track> {
     publishers.get_mut(feed.member as usize)?.tracks.get_mut(usize::from(feed.track))
+}
+
+/// Somebody wants this layer.
+fn want(track: &mut Track, layer: u8) {
+    if let Some(layer) = track.layers.get_mut(usize::from(layer)) {
+        layer.interest.want();
+    }
+}
+
+/// What to begin with in place of a layer that is silent: the largest that is not. `None` where that layer is live, or none is.
+fn live_instead(track: &Track, layer: u8) -> Option<u8> {
+    if track.layers.get(usize::from(layer)).is_none_or(|layer| layer.live) {
+        return None;
+    }
+    let pixels = |layer: &crate::publisher::Layer| {
+        let state = layer.state();
+        u64::from(state.width) * u64::from(state.height)
+    };
+    let live = (0..).zip(&track.layers).filter(|(_, layer)| layer.live);
+    live.max_by_key(|(_, layer)| pixels(layer)).map(|(at, _)| at)
 }
 
 /// What a voice takes at its loudest, in bit/s.

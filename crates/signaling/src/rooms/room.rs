@@ -25,6 +25,8 @@ pub(super) struct Member {
     slots: BTreeMap<String, SlotMapping>,
     /// What they are meant to look at.
     focus: Option<Focus>,
+    /// The layers of their tracks that somebody wants, as far as they were told.
+    layers: Vec<(Source, Vec<String>)>,
 }
 
 impl Member {
@@ -39,7 +41,17 @@ impl Member {
             connected: false,
             slots: BTreeMap::new(),
             focus: None,
+            layers: Vec::new(),
         }
+    }
+
+    fn wanted_layers(&self, room: &str) -> Vec<Event> {
+        let event = |(source, wanted): &(Source, Vec<String>)| Event::RoomLayers {
+            room: room.to_owned(),
+            source: *source,
+            wanted: wanted.clone(),
+        };
+        self.layers.iter().map(event).collect()
     }
 
     fn info(&self) -> Participant {
@@ -138,14 +150,16 @@ impl Room {
         member.joined = true;
         let slots: Vec<_> = member.slots.values().cloned().collect();
         let (party, info, focus) = (member.party.clone(), member.info(), member.focus.clone());
+        let layers = member.wanted_layers(&room);
         let device = party.device.clone();
         if !slots.is_empty() {
             let event = Event::RoomSlots { room: room.clone(), slots };
             outputs.push_back(RoomOutput::Tell(vec![party.clone()], event));
         }
         if focus.is_some() {
-            outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomFocus { room: room.clone(), focus }));
+            outputs.push_back(RoomOutput::Tell(vec![party.clone()], Event::RoomFocus { room: room.clone(), focus }));
         }
+        outputs.extend(layers.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
         outputs.push_back(RoomOutput::Joined { room, participant: info, device });
         self.joined.insert(participant.to_owned());
         Ok(self.view())
@@ -228,9 +242,10 @@ impl Room {
             Event::RoomSlots { room: room.clone(), slots },
             Event::RoomSpeaking { room: room.clone(), speaking },
             Event::RoomStage { room: room.clone(), participant: stage, reason: "reconnected".to_owned() },
-            Event::RoomFocus { room, focus },
+            Event::RoomFocus { room: room.clone(), focus },
         ];
-        outputs.extend(events.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
+        let events = events.into_iter().chain(member.wanted_layers(&room));
+        outputs.extend(events.map(|event| RoomOutput::Tell(vec![party.clone()], event)));
         Ok(membership)
     }
 
@@ -279,6 +294,15 @@ impl Room {
                 if member.joined {
                     let party = member.party.clone();
                     outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomFocus { room, focus }));
+                }
+            }
+            MediaEvent::Layers { room, participant, source, wanted } => {
+                let Some(member) = self.member_mut(&participant) else { return };
+                member.layers.retain(|(other, _)| *other != source);
+                member.layers.push((source, wanted.clone()));
+                if member.joined {
+                    let party = member.party.clone();
+                    outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomLayers { room, source, wanted }));
                 }
             }
             MediaEvent::RoomClosed { .. } => {}
