@@ -74,6 +74,22 @@ pub fn choose(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option
         .map(|(index, _)| index)
 }
 
+/// The layers that would be of use in a view, did they come: the one that would be chosen if all were live, and where even the largest known
+/// one is too small, those of unknown size. One bit each.
+pub(crate) fn worthwhile(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option<usize>) -> u8 {
+    let mut live = [LayerState::default(); 8];
+    for (live, layer) in live.iter_mut().zip(layers) {
+        *live = LayerState { live: layer.area() > 0, ..*layer };
+    }
+    let known = live.get(..layers.len()).unwrap_or(&live);
+    let Some(best) = choose(known, view, cap, current) else { return u8::MAX };
+    let is_enough = known[best].enlarged(view).is_some_and(|enlarged| enlarged <= KEEP_ENLARGED);
+    let largest = known.iter().all(|layer| layer.area() <= known[best].area());
+    let wants_unknown = largest && !is_enough;
+    let is_wanted = |at: usize| at == best || (wants_unknown && known[at].area() == 0);
+    (0..known.len()).filter(|at| is_wanted(*at)).fold(0, |bits, at| bits | 1 << at)
+}
+
 /// The layers that a slot can have of those up to `target`, the smallest first: all that are live, or the target alone while its
 /// size is unknown. Of more than eight layers the others are left out.
 pub(crate) fn up_to(layers: &[LayerState], target: usize) -> impl Iterator<Item = usize> + use<> {
@@ -147,6 +163,20 @@ mod tests {
         layers[0].live = false;
         layers[1].live = false;
         assert_eq!(choose(&layers, (1280, 720), PLENTY, None), None);
+    }
+
+    #[test]
+    fn what_has_not_come_is_worthwhile_where_what_comes_is_too_small() {
+        let mut layers = simulcast();
+        layers[2] = LayerState::default();
+        assert_eq!(worthwhile(&layers, (1280, 720), PLENTY, Some(1)), 0b110);
+        assert_eq!(worthwhile(&layers, (640, 360), PLENTY, Some(1)), 0b010);
+        assert_eq!(worthwhile(&layers, (200, 112), PLENTY, Some(0)), 0b001);
+        layers = simulcast();
+        layers[2].live = false;
+        assert_eq!(worthwhile(&layers, (1280, 720), PLENTY, Some(1)), 0b100, "its publisher may send it again");
+        assert_eq!(worthwhile(&layers, (1280, 720), 600_000, Some(1)), 0b010);
+        assert_eq!(worthwhile(&[LayerState::default(); 3], (640, 360), PLENTY, None), u8::MAX, "nothing is known yet");
     }
 
     #[test]

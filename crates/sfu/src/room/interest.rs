@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Room;
 use crate::events::SfuEvent;
-use crate::publisher::Publisher;
+use crate::publisher::{Layer, Publisher, Track};
 
 impl Room {
     /// Forgets who wanted what, before everything is planned anew.
@@ -23,7 +23,9 @@ impl Room {
             let Some(member) = self.members.get(key).filter(|member| member.connected) else { continue };
             let is_tapped = self.taps.iter().any(|tap| tap.member == key);
             let is_alone = looks <= usize::from(member.admitted);
-            for track in publisher.tracks.iter_mut().filter(|track| track.layers.len() > 1) {
+            // What is muted costs little, and is wanted again when it is not.
+            let sent = |track: &&mut Track| track.layers.len() > 1 && track.live && !track.muted;
+            for track in publisher.tracks.iter_mut().filter(sent) {
                 let smallest = smallest(track);
                 let mut is_news = false;
                 for (at, layer) in track.layers.iter_mut().enumerate() {
@@ -52,7 +54,7 @@ impl Room {
 }
 
 /// The place of a track's smallest layer; the first, while no sizes are known.
-fn smallest(track: &crate::publisher::Track) -> usize {
+fn smallest(track: &Track) -> usize {
     let pixels = |at: &usize| {
         let state = track.layers[*at].state();
         u64::from(state.width) * u64::from(state.height)
@@ -60,6 +62,6 @@ fn smallest(track: &crate::publisher::Track) -> usize {
     (0..track.layers.len()).filter(|at| pixels(at) > 0).min_by_key(pixels).unwrap_or(0)
 }
 
-fn layers_mut(publisher: &mut Publisher) -> impl Iterator<Item = &mut crate::publisher::Layer> {
+fn layers_mut(publisher: &mut Publisher) -> impl Iterator<Item = &mut Layer> {
     publisher.tracks.iter_mut().flat_map(|track| &mut track.layers)
 }

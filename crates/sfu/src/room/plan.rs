@@ -35,12 +35,15 @@ pub(super) struct Plan {
     stop: bool,
     /// Its place among the demands.
     demand: Option<usize>,
+    /// The best layer that it could get now, and those that would serve it better, did they come: one bit each.
+    best: u8,
+    worthwhile: u8,
     /// What flows without asking the budget.
     free: Option<LayerKey>,
 }
 
 impl Plan {
-    const NOTHING: Self = Self { feed: None, held: None, stop: true, demand: None, free: None };
+    const NOTHING: Self = Self { feed: None, held: None, stop: true, demand: None, best: 0, worthwhile: 0, free: None };
 }
 
 impl Room {
@@ -111,7 +114,9 @@ impl Directory {
                     }
                     MediaKind::Video => {
                         let demand = self.demand(now, slot, feed, rank, publishers);
-                        plan.demand = demand.map(|demand| allocator.add(demand));
+                        if let Some((demand, best, worthwhile)) = demand {
+                            plan = Plan { demand: Some(allocator.add(demand)), best, worthwhile, ..plan };
+                        }
                     }
                 }
             }
@@ -131,9 +136,10 @@ impl Directory {
             let flowing = slot.flowing().filter(|flowing| *flowing == key(flowing.layer));
             let wanted = match granted {
                 Some(step) => {
-                    for layer in [Some(step.layer), flowing.map(|flowing| flowing.layer)].into_iter().flatten() {
-                        want(track, layer);
-                    }
+                    // Better ones are wanted where it is not for lack of budget that they do not flow.
+                    let better = if step.layer == plan.best { plan.worthwhile } else { 0 };
+                    let flows = flowing.map_or(0, |flowing| 1 << flowing.layer);
+                    want(track, 1 << step.layer | flows | better);
                     // What is silent yet is waited for only where something flows meanwhile.
                     let meanwhile = live_instead(track, step.layer).filter(|_| flowing.is_none());
                     Some(key(meanwhile.unwrap_or(step.layer)))
@@ -178,10 +184,11 @@ impl Directory {
             old.is_none_or(|old| old.muted)
         });
         let feed = Feed { member: member as u32, track: at as u8, participant, source };
-        Some(Plan { feed: Some(feed), held, stop: held.is_some() || old_is_muted, demand: None, free: None })
+        Some(Plan { feed: Some(feed), held, stop: held.is_some() || old_is_muted, ..Plan::NOTHING })
     }
 
-    /// What a video slot could be sent of its track; `None` while nothing of it comes.
+    /// What a video slot could be sent of its track, with the best layer of that and those that would be better; `None` while nothing
+    /// of it comes.
     fn demand(
         &self,
         now: Instant,
@@ -189,7 +196,7 @@ impl Directory {
         feed: Feed,
         rank: Rank,
         publishers: &mut Slab<Publisher>,
-    ) -> Option<Demand> {
+    ) -> Option<(Demand, u8, u8)> {
         let track = track_mut(publishers, feed)?;
         let of_track = |key: &LayerKey| key.member == feed.member && key.track == feed.track;
         let mut states = [LayerState::default(); MAX_LAYERS];
@@ -197,24 +204,22 @@ impl Directory {
             *state = layer.state_on_demand(now);
         }
         let states = states.get(..track.layers.len())?;
-        let target = if states.len() > 1 {
-            let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
-            let view = (pixels(slot.size().0), pixels(slot.size().1));
-            let flowing = slot.flowing().filter(of_track).map(|key| usize::from(key.layer));
-            layers::choose(states, view, self.cap, flowing)?
-        } else {
-            0
-        };
+        let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
+        let view = (pixels(slot.size().0), pixels(slot.size().1));
+        let flowing = slot.flowing().filter(of_track).map(|key| usize::from(key.layer));
+        let best = if states.len() > 1 { layers::choose(states, view, self.cap, flowing)? } else { 0 };
+        let worthwhile = layers::worthwhile(states, view, self.cap, flowing);
         let taste = if feed.source == Source::Screen { Taste::Detail } else { Taste::Motion };
         let mut ladder = Ladder::new();
-        for layer in layers::up_to(states, target) {
+        for layer in layers::up_to(states, best) {
             let Some(arriving) = track.layers.get_mut(layer) else { continue };
             let (rates, temporal_layers) = arriving.rates(now);
             ladder.push_layer(layer as u8, &rates[..temporal_layers], taste);
         }
         let current = slot.wanted().filter(of_track).map(|key| (key.layer, slot.temporal()));
         let was_paused = slot.held() == Some(SlotReason::Bandwidth) && slot.feed() == Some(feed);
-        Some(Demand { rank, area: area(slot.size()), ladder, current, was_paused })
+        let demand = Demand { rank, area: area(slot.size()), ladder, current, was_paused };
+        Some((demand, best as u8, worthwhile))
     }
 }
 
@@ -222,11 +227,10 @@ fn track_mut(publishers: &mut Slab<Publisher>, feed: Feed) -> Option<&mut Track>
     publishers.get_mut(feed.member as usize)?.tracks.get_mut(usize::from(feed.track))
 }
 
-/// Somebody wants this layer.
-fn want(track: &mut Track, layer: u8) {
-    if let Some(layer) = track.layers.get_mut(usize::from(layer)) {
-        layer.interest.want();
-    }
+/// Somebody wants these layers, one bit each.
+fn want(track: &mut Track, layers: u8) {
+    let wanted = (0..).zip(&mut track.layers).filter(|(at, _)| layers >> at & 1 == 1);
+    wanted.for_each(|(_, layer)| layer.interest.want());
 }
 
 /// What to begin with in place of a layer that is silent: the largest that is not. `None` where that layer is live, or none is.

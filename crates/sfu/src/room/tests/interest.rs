@@ -79,6 +79,20 @@ fn a_layer_that_does_not_come_when_it_is_wanted_is_done_without() {
 }
 
 #[test]
+fn a_layer_that_its_publisher_cannot_send_yet_stays_wanted() {
+    let mut meeting = Meeting::silent_of(1, &[1]);
+    meeting.go_on(20 * SECOND);
+    assert!(meeting.told_layers().is_empty());
+    meeting.silent.clear();
+    meeting.go_on(SECOND);
+    assert_eq!(meeting.second(), [(1001, 900)]);
+    meeting.silent = vec![1];
+    meeting.go_on(20 * SECOND);
+    assert_eq!(meeting.second(), [(1001, 150)]);
+    assert!(meeting.told_layers().is_empty(), "its uplink may be thin for a while");
+}
+
+#[test]
 fn what_nobody_could_look_at_yet_is_ready_for_whoever_comes() {
     let mut meeting = Meeting::of(1);
     let looker = meeting.looker();

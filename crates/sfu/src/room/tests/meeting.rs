@@ -22,6 +22,11 @@ pub(super) struct Meeting {
 impl Meeting {
     /// People with cameras, and a last one who sends nothing and looks at them.
     pub(super) fn of(cameras: u64) -> Self {
+        Self::silent_of(cameras, &[])
+    }
+
+    /// The same, of whose layers some do not come yet.
+    pub(super) fn silent_of(cameras: u64, silent: &[usize]) -> Self {
         let mut scene = Scene::new(0, 0);
         let mut sender = lines(0);
         let rids = LAYERS.map(|(_, rid, ..)| rid.to_owned()).to_vec();
@@ -30,7 +35,7 @@ impl Meeting {
             scene.join(id, &sender);
         }
         scene.join(cameras + 1, &lines(cameras as usize));
-        let mut meeting = Self { scene, picture: 0, silent: Vec::new() };
+        let mut meeting = Self { scene, picture: 0, silent: silent.to_vec() };
         meeting.go_on(2_000);
         meeting
     }
