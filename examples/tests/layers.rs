@@ -103,6 +103,38 @@ fn thin() -> Network {
     }
 }
 
+fn pictures() -> String {
+    streams("inbound-rtp", "video")
+}
+
+/// What a page has received of the other.
+#[derive(Debug)]
+struct Received {
+    /// Pictures decoded.
+    decoded: f64,
+    /// Requests for keyframes.
+    asked: f64,
+    /// Samples of the voice that were made up, and all of them.
+    concealed: f64,
+    samples: f64,
+}
+
+impl Received {
+    async fn at(page: &Page) -> Self {
+        let sum = |kind: &str, field: &str| {
+            let streams = streams("inbound-rtp", kind);
+            format!("{streams}.reduce((all, stream) => all + (stream.{field} ?? 0), 0)")
+        };
+        let count = async |kind, field| page.eval(&sum(kind, field)).await.unwrap().as_f64().unwrap();
+        Self {
+            decoded: count("video", "framesDecoded").await,
+            asked: count("video", "pliCount").await,
+            concealed: count("audio", "concealedSamples").await,
+            samples: count("audio", "totalSamplesReceived").await,
+        }
+    }
+}
+
 /// How many bytes of the larger layer Ann has sent.
 async fn sent_of_larger(ann: &Page) -> f64 {
     let sent = format!(
@@ -113,7 +145,7 @@ async fn sent_of_larger(ann: &Page) -> f64 {
 }
 
 async fn receives(bob: &Page, condition: &str) {
-    let streams = streams("inbound-rtp", "video");
+    let streams = pictures();
     let holds = format!(
         "{streams}.some(({{ frameHeight, framesPerSecond }}) => framesPerSecond > 0 && frameHeight {condition})"
     );
@@ -160,7 +192,18 @@ async fn over_a_thin_link_comes_what_it_carries_and_that_is_decoded() {
     let call = Call::place(&chromium, &media.to_string(), &over_link(media.port(), relay.address().port())).await;
     call.show(1_280, 960).await;
     receives(&call.bob, "< 240").await;
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    let seen = call.bob.eval(&streams("inbound-rtp", "video")).await.unwrap();
-    println!("{seen:#}");
+    // The first seconds flood it, until the page has found out.
+    call.bob
+        .wait_for(&format!("{}.some(({{ framesDecoded }}) => framesDecoded > 10)", pictures()), SOON)
+        .await
+        .unwrap();
+    let before = Received::at(&call.bob).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let after = Received::at(&call.bob).await;
+    println!("{before:?} {after:?}");
+    assert!(after.decoded >= before.decoded + 10.0, "pictures go on");
+    assert!(after.asked <= before.asked + 1.0, "none is missed that another needs");
+    let (concealed, samples) = (after.concealed - before.concealed, after.samples - before.samples);
+    assert!(concealed <= samples / 20.0, "the voice goes on: {concealed} of {samples} samples were made up");
+    receives(&call.bob, "< 240").await;
 }
