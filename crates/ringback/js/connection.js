@@ -45,6 +45,8 @@ export class MediaConnection extends Emitter {
   peer;
   /** @type {Record<Source, RTCRtpTransceiver>} */
   #lines;
+  /** The last change of what is sent. @type {Promise<void>} */
+  #layers = Promise.resolve();
 
   /** @param {{iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}} [options] */
   constructor({ iceServers = [], iceTransportPolicy = "all", slots = DEFAULT_SLOTS } = {}) {
@@ -125,6 +127,17 @@ export class MediaConnection extends Emitter {
     await this.#lines[source].sender.replaceTrack(track);
   }
 
+  /**
+   * Sends only these simulcast layers on the line of `source` from now on. A line without layers is left alone.
+   * @param {Source} source
+   * @param {string[]} wanted their RIDs
+   */
+  sendLayers(source, wanted) {
+    // Parameters are read and written back as a whole: one change after the other.
+    this.#layers = this.#layers.then(() => setLayers(this.#lines[source].sender, wanted)).catch(() => {});
+    return this.#layers;
+  }
+
   /** @returns {Promise<RTCStatsReport>} */
   stats() {
     return this.peer.getStats();
@@ -134,6 +147,21 @@ export class MediaConnection extends Emitter {
     this.peer.close();
     this.emit("state", "closed");
   }
+}
+
+/**
+ * @param {Pick<RTCRtpSender, "getParameters"|"setParameters">} sender
+ * @param {string[]} wanted
+ */
+export async function setLayers(sender, wanted) {
+  const parameters = sender.getParameters();
+  let changed = false;
+  for (const encoding of parameters.encodings) {
+    const active = encoding.rid === undefined || wanted.includes(encoding.rid);
+    changed ||= encoding.active !== active;
+    encoding.active = active;
+  }
+  if (changed) await sender.setParameters(parameters);
 }
 
 /**

@@ -326,6 +326,8 @@ export class Room extends Emitter {
       case "room.focus":
         this.focus = event.focus;
         return this.emit("focus", this.focus);
+      case "room.layers":
+        return void this.connection?.sendLayers(event.source, event.wanted);
       case "room.muted":
         // The host has muted us; the server knows already.
         this.#claimed.set(event.source, true);

@@ -164,6 +164,12 @@ impl Workers {
                 participant: self.participant_name(participant)?,
                 quality: wire_quality(quality),
             },
+            SfuEvent::Layers { room, participant, source: of, wanted } => MediaEvent::Layers {
+                room: self.room_name(room)?,
+                participant: self.participant_name(participant)?,
+                source: source(of),
+                wanted,
+            },
             SfuEvent::RoomClosed { room, reason } => {
                 let name = self.room_name(room)?;
                 self.forget_room(&name);

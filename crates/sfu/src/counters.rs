@@ -56,6 +56,20 @@ impl CounterRewriter {
         self.frames.switch();
     }
 
+    /// Whether a packet of the same frame was forwarded before, where that shows.
+    #[inline]
+    pub(crate) fn has_begun(&self, descriptor: &Descriptor) -> bool {
+        matches!(descriptor, Descriptor::Vp8(descriptor) if self.vp8.has_begun(descriptor))
+    }
+
+    /// Leaves out the frame of a packet. VP8's picture ids close up; VP9's and AV1's numbers must not, since references count by them.
+    #[inline]
+    pub(crate) fn leave_out(&mut self, descriptor: &Descriptor) {
+        if let Descriptor::Vp8(descriptor) = descriptor {
+            self.vp8.skip(descriptor);
+        }
+    }
+
     /// The counters of a packet that is forwarded; `None` if it belongs to a frame that is not.
     #[inline]
     pub(crate) fn rewrite(&mut self, descriptor: &Descriptor) -> Option<Counters> {

@@ -92,6 +92,18 @@ pub enum SfuEvent {
         /// As it was measured.
         quality: Quality,
     },
+    /// Other simulcast layers of a participant's track are wanted than before: all that are not named may be left out, until they are named
+    /// again.
+    Layers {
+        /// In which room.
+        room: RoomId,
+        /// Whose track.
+        participant: ParticipantId,
+        /// Which track.
+        source: Source,
+        /// The RIDs of the layers that somebody wants.
+        wanted: Vec<String>,
+    },
     /// What the stage detector makes of everybody, for participants who have a data channel open that is labelled `stage`: each 100 ms,
     /// and only while there are such.
     StageReadings {
@@ -158,6 +170,8 @@ pub enum SlotReason {
     Waiting,
     /// This subscriber said that the slot is hidden.
     Hidden,
+    /// This subscriber's network cannot take it beside what matters more.
+    Bandwidth,
 }
 
 /// Why a participant is gone.
@@ -241,6 +255,10 @@ impl EventQueue {
             (
                 SfuEvent::TrackLive { participant: a, source: s, .. },
                 SfuEvent::TrackLive { participant: b, source: t, .. },
+            )
+            | (
+                SfuEvent::Layers { participant: a, source: s, .. },
+                SfuEvent::Layers { participant: b, source: t, .. },
             ) => a == b && s == t,
             (SfuEvent::Slots { participant: a, .. }, SfuEvent::Slots { participant: b, .. })
             | (SfuEvent::Quality { participant: a, .. }, SfuEvent::Quality { participant: b, .. })

@@ -5,6 +5,7 @@
 
 pub(crate) mod codec;
 pub(crate) mod header;
+pub(crate) mod temporal;
 
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::publisher::Source as PacketSource;
 use crate::subscriber::Subscriber;
 use crate::vp8::Vp8Descriptor;
 use crate::vp9::Vp9Descriptor;
+pub(crate) use temporal::Temporal;
 
 /// Where packets go: seals them for a member's connection and queues them. Tests collect them instead.
 pub(crate) trait PacketSink {
@@ -67,6 +69,8 @@ pub(crate) struct Packet<'a> {
     /// Whether a decoder can begin here.
     pub(crate) starts: bool,
     pub(crate) descriptor: Descriptor,
+    /// Where its frame stands among the temporal layers.
+    pub(crate) temporal: Temporal,
     /// AV1's dependency descriptor extension as it came; empty without one.
     pub(crate) dependency: &'a [u8],
     /// Without padding; empty for a packet of padding only.

@@ -86,7 +86,7 @@ impl LastKeyframe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::Descriptor;
+    use crate::forward::{Descriptor, Temporal};
 
     fn packet(sequence: u16, timestamp: u32, starts: bool, marker: bool, payload: &[u8]) -> Packet<'_> {
         Packet {
@@ -98,6 +98,7 @@ mod tests {
             level: None,
             starts,
             descriptor: Descriptor::None,
+            temporal: Temporal::default(),
             dependency: &[],
             payload,
         }

@@ -1,8 +1,8 @@
-//! Which simulcast layer of a track a slot gets: the smallest that fills the view, under a cap on the bitrate.
+//! Which simulcast layer of a track a slot should get: the smallest that fills the view, under a cap on the bitrate.
 //!
 //! [`choose`] is a pure function; its only memory is the layer that flows now, which is kept while it is good enough,
-//! so that a view or a bitrate near a limit does not flap. The cap is the seam of congestion control: today it is a
-//! fixed number, tomorrow an estimate. Temporal layers are not chosen here.
+//! so that a view or a bitrate near a limit does not flap. The cap is a fixed number for all; what of this and the layers
+//! below it a subscriber's network can take is the [`allocator`](crate::allocator)'s choice, and so are temporal layers.
 
 /// A layer flows on while it has to be enlarged no more than this (in 1/100) to fill the view; a larger one then is
 /// not worth its bitrate.
@@ -13,7 +13,7 @@ const STEP_DOWN_ENLARGED: u64 = 100;
 const STEP_UP_SHARE: u64 = 90;
 
 /// One simulcast layer as it arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LayerState {
     /// Pixels across, from its latest keyframe; 0 while unknown.
     pub width: u16,
@@ -74,6 +74,39 @@ pub fn choose(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option
         .map(|(index, _)| index)
 }
 
+/// The layers that would be of use in a view, did they come: the one that would be chosen if all were live, and where even the largest known
+/// one is too small, those of unknown size. One bit each.
+pub(crate) fn worthwhile(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option<usize>) -> u8 {
+    let mut live = [LayerState::default(); 8];
+    for (live, layer) in live.iter_mut().zip(layers) {
+        *live = LayerState { live: layer.area() > 0, ..*layer };
+    }
+    let known = live.get(..layers.len()).unwrap_or(&live);
+    let Some(best) = choose(known, view, cap, current) else { return u8::MAX };
+    let is_enough = known[best].enlarged(view).is_some_and(|enlarged| enlarged <= KEEP_ENLARGED);
+    let largest = known.iter().all(|layer| layer.area() <= known[best].area());
+    let wants_unknown = largest && !is_enough;
+    let is_wanted = |at: usize| at == best || (wants_unknown && known[at].area() == 0);
+    (0..known.len()).filter(|at| is_wanted(*at)).fold(0, |bits, at| bits | 1 << at)
+}
+
+/// The layers that a slot can have of those up to `target`, the smallest first: all that are live, or the target alone while its
+/// size is unknown. Of more than eight layers the others are left out.
+pub(crate) fn up_to(layers: &[LayerState], target: usize) -> impl Iterator<Item = usize> + use<> {
+    let rank = |index: usize| layers.get(index).map(|layer| (layer.area(), layer.bitrate, index));
+    let mut order = [usize::MAX; 8];
+    let mut count = 0;
+    for (index, layer) in (0..).zip(layers) {
+        let is_below = layer.live && layer.area() > 0 && rank(index) < rank(target);
+        if (is_below || index == target) && count < order.len() {
+            order[count] = index;
+            count += 1;
+        }
+    }
+    order[..count].sort_unstable_by_key(|index| rank(*index));
+    order.into_iter().take(count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +163,32 @@ mod tests {
         layers[0].live = false;
         layers[1].live = false;
         assert_eq!(choose(&layers, (1280, 720), PLENTY, None), None);
+    }
+
+    #[test]
+    fn what_has_not_come_is_worthwhile_where_what_comes_is_too_small() {
+        let mut layers = simulcast();
+        layers[2] = LayerState::default();
+        assert_eq!(worthwhile(&layers, (1280, 720), PLENTY, Some(1)), 0b110);
+        assert_eq!(worthwhile(&layers, (640, 360), PLENTY, Some(1)), 0b010);
+        assert_eq!(worthwhile(&layers, (200, 112), PLENTY, Some(0)), 0b001);
+        layers = simulcast();
+        layers[2].live = false;
+        assert_eq!(worthwhile(&layers, (1280, 720), PLENTY, Some(1)), 0b100, "its publisher may send it again");
+        assert_eq!(worthwhile(&layers, (1280, 720), 600_000, Some(1)), 0b010);
+        assert_eq!(worthwhile(&[LayerState::default(); 3], (640, 360), PLENTY, None), u8::MAX, "nothing is known yet");
+    }
+
+    #[test]
+    fn below_the_chosen_layer_are_those_that_are_smaller_and_live() {
+        let mut layers = simulcast();
+        layers.reverse();
+        assert_eq!(up_to(&layers, 0).collect::<Vec<_>>(), [2, 1, 0]);
+        assert_eq!(up_to(&layers, 1).collect::<Vec<_>>(), [2, 1]);
+        layers[1].live = false;
+        assert_eq!(up_to(&layers, 0).collect::<Vec<_>>(), [2, 0]);
+        layers[0].width = 0;
+        assert_eq!(up_to(&layers, 0).collect::<Vec<_>>(), [0]);
     }
 
     #[test]

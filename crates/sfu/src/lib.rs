@@ -13,6 +13,7 @@
 #[cfg(test)]
 extern crate self as ringback_sfu;
 
+pub mod allocator;
 pub mod av1;
 pub mod counters;
 mod decoding;

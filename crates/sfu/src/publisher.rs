@@ -2,7 +2,9 @@
 //! connection that sent it under that connection's keys, and only what an m-line of this offer claims is latched: nobody can speak
 //! for somebody else. Reports back to the sender are in `publisher/reports.rs`.
 
+mod interest;
 mod layer;
+mod meter;
 mod reports;
 
 use std::time::{Duration, Instant};
@@ -11,9 +13,10 @@ use ringback_transport::rtcp::SenderInfo;
 use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::{Codec, CodecName, Extension, Line, MediaKind};
 
+use crate::av1::TemplateLayers;
 use crate::error::SfuError;
 use crate::feedback::TransportFeedbackRecorder;
-use crate::forward::{Descriptor, LayerKey, Packet, Target, codec};
+use crate::forward::{Descriptor, LayerKey, Packet, Target, Temporal, codec};
 use crate::ids::Source as TrackSource;
 use crate::picture_size;
 use crate::retransmission::restore_rtx;
@@ -28,7 +31,7 @@ const MAX_SSRCS: usize = 32;
 const MAX_TRACKS: usize = 8;
 
 /// Simulcast layers of one track.
-const MAX_LAYERS: usize = 4;
+pub(crate) const MAX_LAYERS: usize = 4;
 
 /// How often a layer may start over under a new SSRC before its packet store's number could be another's.
 const RESTARTS_TOLD_APART: u32 = 256;
@@ -374,6 +377,11 @@ impl Publisher {
         if starts && let Some((width, height)) = picture_size::of(name, payload, &descriptor) {
             self.changed |= layer.set_size(width, height);
         }
+        if matches!(descriptor, Descriptor::Av1(frame) if frame.has_structure) {
+            layer.templates = TemplateLayers::parse(dependency).unwrap_or(layer.templates);
+        }
+        let temporal = Temporal::of(&descriptor, &layer.templates);
+        layer.measure(now, temporal.layer, payload.len());
         self.changed |= layer.arrived(now, sequence, &header, (dependency, payload), starts);
         if !payload.is_empty() {
             let main = usize::from(codec_at);
@@ -398,6 +406,7 @@ impl Publisher {
                 level,
                 starts,
                 descriptor,
+                temporal,
                 dependency,
                 payload,
             },

@@ -111,15 +111,26 @@ impl<const WINDOW: usize> Renumbering<WINDOW> {
         }
     }
 
+    /// Whether a number has been forwarded before. Changes nothing.
+    pub(crate) fn is_forwarded(&self, number: u16, bits: u32) -> bool {
+        let number = self.unwrap(number, bits);
+        let is_known = number >= self.first && number <= self.highest && number + (WINDOW as u64) > self.highest;
+        is_known && self.ring.get(number as usize & (WINDOW - 1)).is_some_and(|entry| entry.fate == Fate::Forwarded)
+    }
+
+    fn unwrap(&self, number: u16, bits: u32) -> u64 {
+        let unused = u16::BITS - bits;
+        let distance = (number.wrapping_sub(self.highest as u16) << unused) as i16 >> unused;
+        self.highest.wrapping_add_signed(i64::from(distance))
+    }
+
     fn entry(&mut self, number: u64) -> Option<&mut Entry> {
         self.ring.get_mut(number as usize & (WINDOW - 1))
     }
 
     /// Unwraps a number next to the highest one and makes sure that the ring covers it.
     fn locate(&mut self, number: u16, bits: u32) -> Result<u64, Numbered> {
-        let unused = u16::BITS - bits;
-        let distance = (number.wrapping_sub(self.highest as u16) << unused) as i16 >> unused;
-        let number = self.highest.wrapping_add_signed(i64::from(distance));
+        let number = self.unwrap(number, bits);
         if number < self.first {
             return Err(Numbered::BeforeStart);
         }

@@ -7,8 +7,10 @@
 //! what is due after some time.
 
 mod flows;
+mod interest;
 mod listening;
 mod media;
+mod plan;
 mod quality;
 mod stills;
 mod taps;
@@ -66,7 +68,7 @@ impl Default for RoomConfig {
 
 impl RoomConfig {
     /// The highest bitrate of a simulcast layer that a slot may carry, in bit/s; 2,500,000 unless told, what a browser
-    /// sends of 720p. It stands in for an estimate of each subscriber's bandwidth.
+    /// sends of 720p. What a subscriber's network can take limits all its slots together beside that.
     #[must_use]
     pub fn with_video_cap(mut self, bits_per_second: u64) -> Self {
         self.video_cap = bits_per_second;
@@ -132,6 +134,8 @@ pub(crate) struct Room {
     next_tick: Instant,
     /// Kept between ticks to spare an allocation for each.
     wishes: Vec<Wish>,
+    /// Likewise.
+    plans: Vec<plan::Plan>,
     ticks: u64,
     /// When the meters of connections were read last.
     quality_read: Instant,
@@ -161,6 +165,7 @@ impl Room {
             last_media: None,
             next_tick: now + IDLE_TICK,
             wishes: Vec::new(),
+            plans: Vec::new(),
             ticks: 0,
             quality_read: now,
         }

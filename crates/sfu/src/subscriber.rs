@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringback_transport::sdp::{Line, MediaKind};
 
+use crate::allocator::Allocator;
 use crate::focus::Focus;
 use crate::forward::header::SendClock;
 use crate::forward::{Packet, PacketSink, Target};
@@ -19,7 +20,7 @@ use crate::retransmission::{SentPacket, StoredPacket};
 use crate::slots::SlotAssignment;
 
 use sizes::Expectation;
-pub(crate) use slot::{Feed, Slot};
+pub(crate) use slot::{Assignment, Feed, Slot, area};
 
 /// Slots that one participant may have. A page shows fewer faces than this; each costs a few kilobytes once it carries video.
 const MAX_SLOTS: usize = 64;
@@ -66,6 +67,10 @@ pub(crate) struct Subscriber {
     /// What the client was told to look at.
     pub(crate) told_focus: Option<Focus>,
     expectation: Expectation,
+    /// Divides what its network can take among its slots.
+    pub(crate) allocator: Allocator,
+    /// When it last did, and how much that was, in bit/s.
+    pub(crate) allocated: Option<(Instant, u64)>,
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
     /// The transport-wide sequence number of the next packet.
@@ -83,6 +88,8 @@ impl Subscriber {
             only: None,
             told_focus: None,
             expectation: Expectation::default(),
+            allocator: Allocator::new(),
+            allocated: None,
             round_trip: DEFAULT_ROUND_TRIP,
             transport_sequence: 1,
             clock: SendClock::new(origin),
@@ -110,7 +117,7 @@ impl Subscriber {
             self.slots.push(slot);
         }
         for mut slot in before.into_iter().take(MAX_SLOTS) {
-            slot.assign(None, None, None, true);
+            slot.assign(Assignment { stop: true, ..Assignment::default() });
             self.retired.push(slot);
         }
         let pairs = |kind| self.slots.iter().filter(|s| s.kind == kind).map(|s| s.pair).collect::<Vec<_>>();

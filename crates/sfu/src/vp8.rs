@@ -251,6 +251,13 @@ impl Vp8Rewriter {
         })
     }
 
+    /// Whether a packet of the same frame was forwarded before.
+    #[must_use]
+    pub fn has_begun(&self, descriptor: &Vp8Descriptor) -> bool {
+        let id = descriptor.picture_id.filter(|_| self.pictures_started);
+        id.is_some_and(|id| self.pictures.is_forwarded(id.value, id.bits()))
+    }
+
     /// Leaves out the frame of a packet (a temporal layer the receiver does not get): later picture ids close up.
     /// Every packet of that frame may be told; the first one counts.
     pub fn skip(&mut self, descriptor: &Vp8Descriptor) {
@@ -362,7 +369,9 @@ mod tests {
         assert_eq!(picture(pass(&mut rewriter, payload(10, 1, 0, 0))), 0);
         rewriter.skip(&enhancement);
         rewriter.skip(&enhancement);
+        assert!(!rewriter.has_begun(&enhancement));
         assert_eq!(picture(pass(&mut rewriter, payload(12, 2, 0, 0))), 1);
+        assert!(rewriter.has_begun(&Vp8Descriptor::parse(&payload(12, 2, 0, 0)).unwrap()));
         assert_eq!(rewriter.rewrite(&enhancement), None);
     }
 

@@ -1,6 +1,6 @@
 //! The VP9 payload descriptor (RFC 9628): reading it, recognising where a decoder can begin, and keeping picture id and TL0PICIDX continuous in
-//! a slot whose source changes. All spatial and temporal layers of a source pass through, so that no id is ever left out: references
-//! point back by differences of picture ids (P_DIFF), which closing a gap would bend.
+//! a slot whose source changes. All spatial layers of a source pass through; where temporal layers are left out, the ids of their pictures stay
+//! gaps: references point back by differences of picture ids (P_DIFF), which closing a gap would bend.
 //!
 //! Values are rewritten in place and keep their width, so a payload never changes its length. The bitstream is not looked at.
 

@@ -177,6 +177,17 @@ pub enum MediaEvent {
         /// As it was measured.
         quality: Quality,
     },
+    /// Other simulcast layers of a participant's track are wanted than before.
+    Layers {
+        /// The room.
+        room: String,
+        /// Whose track.
+        participant: String,
+        /// Which track.
+        source: Source,
+        /// The RIDs of the layers that somebody wants.
+        wanted: Vec<String>,
+    },
     /// The room broke on the media side; who was in it is told.
     RoomClosed {
         /// The room.

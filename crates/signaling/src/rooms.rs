@@ -350,8 +350,10 @@ impl Rooms {
         let name = match &event {
             MediaEvent::Connected { room, .. } | MediaEvent::Disconnected { room, .. } => room.clone(),
             MediaEvent::Slots { room, .. } | MediaEvent::Speaking { room, .. } => room.clone(),
-            MediaEvent::Stage { room, .. } | MediaEvent::Focus { room, .. } => room.clone(),
             MediaEvent::Quality { room, .. } => room.clone(),
+            MediaEvent::Stage { room, .. } | MediaEvent::Focus { room, .. } | MediaEvent::Layers { room, .. } => {
+                room.clone()
+            }
             MediaEvent::RoomClosed { room, .. } => room.clone(),
         };
         self.change(now, &name, |room, outputs| {

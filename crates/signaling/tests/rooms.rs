@@ -169,6 +169,11 @@ async fn what_the_media_side_reports_reaches_whom_it_concerns() {
     signaling.media_event(focus).await;
     let looks_at = json!({"participant": ben_id, "source": "camera", "reason": "stage"});
     assert_eq!(ann.event("room.focus").await["focus"], looks_at);
+    let wanted = vec!["q".to_owned()];
+    let layers = MediaEvent::Layers { room: room(), participant: ann_id.clone(), source: Source::Camera, wanted };
+    signaling.media_event(layers).await;
+    let told = ann.event("room.layers").await;
+    assert_eq!((&told["source"], &told["wanted"]), (&json!("camera"), &json!(["q"])));
     let disconnected =
         MediaEvent::Disconnected { room: room(), participant: ben_id.clone(), reason: "consent lost".into() };
     signaling.media_event(disconnected).await;

@@ -102,7 +102,13 @@ mod tests {
     #[test]
     fn av1_begins_where_its_structure_is_and_without_a_descriptor_at_the_n_bit() {
         let frame = |starts_frame, has_structure| {
-            Descriptor::Av1(DependencyDescriptor { starts_frame, ends_frame: true, frame_number: 0, has_structure })
+            Descriptor::Av1(DependencyDescriptor {
+                starts_frame,
+                ends_frame: true,
+                template: 0,
+                frame_number: 0,
+                has_structure,
+            })
         };
         assert!(starts(CodecName::Av1, &[0x10], &frame(true, true)));
         assert!(!starts(CodecName::Av1, &[0x18], &frame(true, false)));

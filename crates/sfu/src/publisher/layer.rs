@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::MediaKind;
 
+use super::interest::Interest;
+use super::meter::Meter;
+use crate::allocator::{Rate, TEMPORAL_LAYERS};
+use crate::av1::TemplateLayers;
 use crate::feedback::ReceptionStatistics;
 use crate::forward::Target;
 use crate::keyframe::KeyframeLimiter;
@@ -20,9 +24,6 @@ const LAYER_DEAD: Duration = Duration::from_millis(1500);
 
 /// A stream may change its SSRC this often: browsers do after `replaceTrack` at most, attackers with each packet.
 const RESTART_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The span over which a layer's bitrate is measured.
-const RATE_SPAN: Duration = Duration::from_millis(1000);
 
 /// Whether a publisher sends a keyframe when it is asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +66,11 @@ pub(crate) struct Layer {
     restarted: Option<Instant>,
     /// So much was lost that only a keyframe helps.
     wants_keyframe: bool,
-    counted: u64,
-    counted_since: Option<Instant>,
-    bitrate: u64,
+    meter: Meter,
+    /// Whether anybody wants it.
+    pub(crate) interest: Interest,
+    /// What the templates of AV1's dependency descriptors stand for.
+    pub(crate) templates: TemplateLayers,
     fir_sequence: u8,
 }
 
@@ -94,9 +97,9 @@ impl Layer {
             size: (0, 0),
             restarted: None,
             wants_keyframe: false,
-            counted: 0,
-            counted_since: None,
-            bitrate: 0,
+            meter: Meter::new(),
+            interest: Interest::default(),
+            templates: TemplateLayers::default(),
             fir_sequence: 0,
         }
     }
@@ -133,14 +136,11 @@ impl Layer {
     pub(crate) fn count(&mut self, now: Instant, header: &RtpHeader, repair: bool) {
         let statistics = if repair { &mut self.repair_reception } else { &mut self.reception };
         statistics.on_packet(now, header.sequence, header.timestamp);
-        self.counted += header.payload_len as u64;
-        let since = *self.counted_since.get_or_insert(now);
-        let span = now.saturating_duration_since(since);
-        if span >= RATE_SPAN {
-            self.bitrate = self.counted * 8 * 1_000_000 / (span.as_micros() as u64).max(1);
-            self.counted = 0;
-            self.counted_since = Some(now);
-        }
+    }
+
+    /// Measures a packet that is on its way to whoever receives it.
+    pub(crate) fn measure(&mut self, now: Instant, temporal: u8, payload: usize) {
+        self.meter.count(now, temporal, payload);
     }
 
     /// Takes note of a packet of the stream itself, as it came or out of a retransmission, and keeps its payload if somebody could ask
@@ -180,7 +180,7 @@ impl Layer {
     pub(crate) fn check_live(&mut self, now: Instant) -> bool {
         let silent = self.last_packet.is_none_or(|at| now.saturating_duration_since(at) > LAYER_DEAD);
         if silent {
-            self.bitrate = 0;
+            self.meter.pause();
         }
         silent && std::mem::replace(&mut self.live, false)
     }
@@ -192,7 +192,18 @@ impl Layer {
 
     /// The layer as the choice between layers sees it.
     pub(crate) fn state(&self) -> LayerState {
-        LayerState { width: self.size.0, height: self.size.1, bitrate: self.bitrate, live: self.live }
+        LayerState { width: self.size.0, height: self.size.1, bitrate: self.meter.bitrate(), live: self.live }
+    }
+
+    /// The same; live also while it is silent because nobody wanted it.
+    pub(crate) fn state_on_demand(&self, now: Instant) -> LayerState {
+        LayerState { live: self.live || self.interest.may_come(now), ..self.state() }
+    }
+
+    /// What the layer takes, by temporal layer, and how many of these there are.
+    pub(crate) fn rates(&mut self, now: Instant) -> ([Rate; TEMPORAL_LAYERS], usize) {
+        let pixels = u64::from(self.size.0) * u64::from(self.size.1);
+        self.meter.rates(now, pixels)
     }
 
     /// Whether the publisher is to be asked for a keyframe now: after a loss, or because the last request was not answered.

@@ -1,4 +1,4 @@
-//! What flows where: after any change, who sits in which slot is decided anew, each slot is told its layer, and the layers'
+//! What flows where: after any change, who sits in which slot is decided anew, each slot is told its layer (`room/plan.rs`), and the layers'
 //! lists of targets are rebuilt. Nothing here runs per packet.
 
 use std::time::Instant;
@@ -6,27 +6,12 @@ use std::time::Instant;
 use ringback_transport::sdp::MediaKind;
 
 use super::Room;
-use crate::events::{SfuEvent, SlotMapping, SlotReason};
+use crate::events::{SfuEvent, SlotMapping};
 use crate::forward::{LayerKey, PacketSink, Target};
 use crate::ids::{ParticipantId, Source};
-use crate::layers;
-use crate::publisher::{Publisher, Track};
+use crate::publisher::Publisher;
 use crate::shortlist::Shortlist;
 use crate::slots::{Candidate, Published};
-use crate::subscriber::{Feed, Slot};
-
-/// A screen gets the layer for a view so many times its own: a text that is scaled down once by its sender and up again here cannot be read. Costs the full size wherever it is more than a
-/// thumbnail.
-const SCREEN_DETAIL: u32 = 2;
-
-/// What a slot should do.
-struct Plan<'a> {
-    feed: Option<(Feed, &'a Track)>,
-    wanted: Option<LayerKey>,
-    held: Option<SlotReason>,
-    /// What flows must end at once.
-    stop: bool,
-}
 
 impl Room {
     /// Brings slots and forwarding tables up to date, if something changed.
@@ -58,7 +43,9 @@ impl Room {
             others.extend(candidates);
             subscriber.assign(now, &others);
         }
-        self.plan_slots();
+        self.forget_interest();
+        self.plan_slots(now);
+        self.tell_interest(now);
         self.rebuild_targets();
         self.tell_slots();
         self.tell_focus();
@@ -103,34 +90,6 @@ impl Room {
         let others = self.members.iter().filter(|(_, member)| self.stage.on_stage() != Some(member.id));
         let staged = others.filter(|(_, member)| member.admitted && member.voice.staged > 0);
         staged.max_by_key(|(_, member)| member.voice.staged).map(|(_, member)| member.id)
-    }
-
-    fn plan_slots(&mut self) {
-        let mut keys: Vec<(ParticipantId, usize)> = self.members.iter().map(|(key, member)| (member.id, key)).collect();
-        keys.sort_unstable();
-        let find = |id: ParticipantId| {
-            let found = keys.binary_search_by_key(&id, |(other, _)| *other).ok();
-            found.and_then(|at| keys.get(at)).map(|(_, key)| *key)
-        };
-        for (_, subscriber) in &mut self.subscribers {
-            let (mut audio, mut video) = (0, 0);
-            for slot in &mut subscriber.slots {
-                let slots = &subscriber.assignment;
-                let shown = match slot.kind {
-                    MediaKind::Audio => {
-                        audio += 1;
-                        slots.heard(audio - 1).map(|who| (who, Source::Microphone))
-                    }
-                    MediaKind::Video => {
-                        video += 1;
-                        slots.shown(video - 1)
-                    }
-                };
-                let plan = plan(slot, shown, &find, &self.publishers, self.config.video_cap);
-                let feed = plan.feed.map(|(feed, track)| (feed, track.codecs.as_slice()));
-                slot.assign(feed, plan.wanted, plan.held, plan.stop);
-            }
-        }
     }
 
     /// Every layer gets the list of slots that it flows or should flow in.
@@ -233,49 +192,4 @@ impl Room {
 pub(super) fn layer_mut(publishers: &mut slab::Slab<Publisher>, key: LayerKey) -> Option<&mut crate::publisher::Layer> {
     let publisher = publishers.get_mut(key.member as usize)?;
     publisher.tracks.get_mut(usize::from(key.track))?.layers.get_mut(usize::from(key.layer))
-}
-
-fn plan<'a>(
-    slot: &Slot,
-    shown: Option<(ParticipantId, Source)>,
-    find: &impl Fn(ParticipantId) -> Option<usize>,
-    publishers: &'a slab::Slab<Publisher>,
-    video_cap: u64,
-) -> Plan<'a> {
-    let nothing = Plan { feed: None, wanted: None, held: None, stop: true };
-    let Some((participant, source)) = shown else { return nothing };
-    let found = find(participant).and_then(|member| Some((member, publishers.get(member)?)));
-    let Some((member, publisher)) = found else { return nothing };
-    let Some(at) = publisher.tracks.iter().position(|track| track.source == source) else { return nothing };
-    let track = &publisher.tracks[at];
-    let feed = Feed { member: member as u32, track: at as u8, participant, source };
-    let held = if track.muted {
-        Some(SlotReason::Muted)
-    } else if !track.codecs.get(track.codec).is_some_and(|codec| slot.carries(codec)) {
-        Some(SlotReason::Codec)
-    } else if slot.kind == MediaKind::Video && (slot.size().0 == 0 || slot.size().1 == 0) {
-        Some(SlotReason::Hidden)
-    } else {
-        None
-    };
-    let flowing = slot.flowing();
-    let current = flowing.filter(|key| key.member == feed.member && key.track == feed.track);
-    let wanted = match held {
-        Some(_) => None,
-        None if track.layers.len() <= 1 => (!track.layers.is_empty()).then(|| publisher.key(at, 0)),
-        None => {
-            let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
-            let detail = if source == Source::Screen { SCREEN_DETAIL } else { 1 };
-            let view = (pixels(slot.size().0 * detail), pixels(slot.size().1 * detail));
-            let states: Vec<layers::LayerState> = track.layers.iter().map(|layer| layer.state()).collect();
-            let current = current.map(|key| usize::from(key.layer));
-            layers::choose(&states, view, video_cap, current).map(|layer| publisher.key(at, layer))
-        }
-    };
-    // The old track flows on until the new one begins, unless it may not flow at all any more.
-    let old_is_muted = flowing.is_some_and(|key| {
-        let old = publishers.get(key.member as usize).and_then(|p| p.tracks.get(usize::from(key.track)));
-        old.is_none_or(|old| old.muted)
-    });
-    Plan { feed: Some((feed, track)), wanted, held, stop: held.is_some() || old_is_muted }
 }

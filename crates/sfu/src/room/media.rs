@@ -81,8 +81,9 @@ impl Room {
                         self.on_keyframe_request(now, key, entry.ssrc, sink);
                     }
                 }
-                // What a subscriber's network can take is the business of congestion control, which is to come: `layers.rs`.
-                RtcpPacket::Remb(_) | RtcpPacket::TransportFeedback(_) => {}
+                RtcpPacket::Remb(remb) => self.set_budget(now, key, Some(remb.bitrate)),
+                // What a subscriber's network can take follows from this by congestion control, which is to come.
+                RtcpPacket::TransportFeedback(_) => {}
                 _ => {}
             }
         }
@@ -145,7 +146,8 @@ pub(super) fn request_keyframe<S: PacketSink>(
     let Some(track) = publisher.tracks.get(usize::from(key.track)).filter(|track| !track.muted) else { return };
     let feedback = track.codecs.get(track.codec).map(|codec| codec.feedback).unwrap_or_default();
     let Some(layer) = layer_mut(publishers, key) else { return };
-    let Some(ssrc) = layer.ssrc else { return };
+    // One that nobody wanted begins with a keyframe when it comes.
+    let Some(ssrc) = layer.ssrc.filter(|_| layer.live || !layer.interest.may_come(now)) else { return };
     if !layer.keyframes.request(now) {
         return;
     }

@@ -1,8 +1,11 @@
 //! Rooms on virtual time, with packets collected instead of sealed.
 
 mod focus;
+mod interest;
+mod meeting;
 mod scene;
 mod stills;
+mod thin_links;
 
 use std::time::Duration;
 

@@ -46,7 +46,8 @@ impl Room {
             self.tell_readings(now);
         }
         self.tell_quality(now);
-        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && self.has_simulcast();
+        self.changed |= self.is_overspent(now);
+        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && (self.has_simulcast() || self.has_limits());
         self.settle(now, sink);
         let feedback =
             self.publishers.iter().filter_map(|(_, publisher)| publisher.transport.as_ref()?.poll_timeout()).min();
@@ -57,6 +58,10 @@ impl Room {
 
     fn has_simulcast(&self) -> bool {
         self.publishers.iter().any(|(_, publisher)| publisher.tracks.iter().any(|track| track.layers.len() > 1))
+    }
+
+    fn has_limits(&self) -> bool {
+        self.subscribers.iter().any(|(_, subscriber)| subscriber.allocator.budget.is_limited())
     }
 
     /// Sender reports for what flows, translated to the slot's stream: at once after a switch, then each second.

@@ -8,6 +8,7 @@ use ringback_transport::sdp::{Codec, CodecName, Line, MediaKind, SlotLine};
 use crate::counters::{CounterRewriter, Counters};
 use crate::events::{SlotMapping, SlotReason};
 use crate::forward::header::{Fields, HeaderTemplate};
+use crate::forward::temporal::{ALL, TemporalGate};
 use crate::forward::{Descriptor, LayerKey, Packet, PacketSink, codec};
 use crate::ids::{ParticipantId, Source};
 use crate::retransmission::{RtxSequencer, SentLog, SentPacket, StoredPacket};
@@ -28,6 +29,23 @@ pub(crate) struct Feed {
     pub(crate) track: u8,
     pub(crate) participant: ParticipantId,
     pub(crate) source: Source,
+}
+
+/// What a slot should do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Assignment<'a> {
+    /// The track, and its codecs.
+    pub(crate) feed: Option<(Feed, &'a [Codec])>,
+    /// The layer to go over to.
+    pub(crate) wanted: Option<LayerKey>,
+    /// The highest temporal layer of it that is sent.
+    pub(crate) temporal: u8,
+    /// What flows is too much already: of it only the base until the switch.
+    pub(crate) hurry: bool,
+    /// Why nothing of the track may flow.
+    pub(crate) held: Option<SlotReason>,
+    /// What flows now must end at once.
+    pub(crate) stop: bool,
 }
 
 /// How a publisher's codec is sent to this subscriber.
@@ -81,6 +99,9 @@ pub(crate) struct Slot {
     flowing_as: Carriages,
     /// Of what flows only a keyframe went out; the next one is waited for.
     still: bool,
+    /// The highest temporal layer of what is wanted.
+    temporal: u8,
+    gate: TemporalGate,
     rewriter: Rewriter,
     counters: CounterRewriter,
     sent: SentLog,
@@ -120,6 +141,8 @@ impl Slot {
             flowing: None,
             flowing_as: Carriages::default(),
             still: false,
+            temporal: ALL,
+            gate: TemporalGate::default(),
             rewriter: Rewriter::new(clock, first_sequence, random.random()),
             counters: CounterRewriter::default(),
             sent: SentLog::new(SentLog::VIDEO_CAPACITY),
@@ -214,15 +237,8 @@ impl Slot {
         }
     }
 
-    /// Sets what should flow: a track and the layer of it, or why none of it may. What flows now goes on until the switch, unless
-    /// `stop` says that it must end at once.
-    pub(crate) fn assign(
-        &mut self,
-        feed: Option<(Feed, &[Codec])>,
-        wanted: Option<LayerKey>,
-        held: Option<SlotReason>,
-        stop: bool,
-    ) {
+    /// Sets what should flow. What flows now goes on until the switch, unless it must stop.
+    pub(crate) fn assign(&mut self, Assignment { feed, wanted, temporal, hurry, held, stop }: Assignment<'_>) {
         self.wanted_as = Carriages::default();
         if let Some((_, codecs)) = feed {
             for (at, codec) in codecs.iter().enumerate().take(MAX_CODECS) {
@@ -231,14 +247,33 @@ impl Slot {
         }
         self.feed = feed.map(|(feed, _)| feed);
         self.wanted = wanted;
+        self.temporal = temporal;
         self.held = held;
         if self.flowing.is_some() && self.flowing == wanted {
             self.flowing_as = self.wanted_as;
+            self.gate.set(temporal);
+        } else if hurry {
+            self.gate.set(0);
         }
         if stop {
             self.flowing = None;
             self.rewriter.stop();
         }
+    }
+
+    /// The track that should flow.
+    pub(crate) fn feed(&self) -> Option<Feed> {
+        self.feed
+    }
+
+    /// Why nothing of it may.
+    pub(crate) fn held(&self) -> Option<SlotReason> {
+        self.held
+    }
+
+    /// The highest temporal layer of what is wanted.
+    pub(crate) fn temporal(&self) -> u8 {
+        self.temporal
     }
 
     /// Whether what flows belongs to the track that should flow.
@@ -303,6 +338,7 @@ impl Slot {
         self.flowing = Some(from);
         self.still = false;
         self.flowing_as = self.wanted_as;
+        self.gate.set(self.temporal);
         self.counters.switch();
         self.reported = None;
         self.rewriter.switch(now, packet.ssrc, packet.sequence, packet.timestamp)
@@ -331,9 +367,15 @@ impl Slot {
             self.rewriter.skip(packet.ssrc, packet.sequence);
             return false;
         };
-        let Some(counters) = self.counters.rewrite(&packet.descriptor) else {
-            self.rewriter.skip(packet.ssrc, packet.sequence);
-            return false;
+        let passes = self.gate.passes(packet.temporal, packet.starts) || self.counters.has_begun(&packet.descriptor);
+        if !passes {
+            self.counters.leave_out(&packet.descriptor);
+        }
+        let counters = if passes { self.counters.rewrite(&packet.descriptor) } else { None };
+        let Some(counters) = counters else {
+            let hole = self.rewriter.skip(packet.ssrc, packet.sequence);
+            let stamp = (transport_sequence, send_time);
+            return hole.is_some_and(|hole| self.fill(hole, payload_type, packet.timestamp, stamp, to, sink));
         };
         let rewritten = self.rewriter.rewrite(now, packet.ssrc, packet.sequence, packet.timestamp);
         let Rewritten::Forward { sequence, timestamp } = rewritten else { return false };
@@ -380,6 +422,31 @@ impl Slot {
             self.sent.record(now, record);
         }
         true
+    }
+
+    /// Sends an empty packet under a number that nothing else will have, since what had it was left out after later ones had gone out:
+    /// the receiver would ask for it again and again. Returns whether it went out.
+    fn fill<S: PacketSink>(
+        &self,
+        sequence: u16,
+        payload_type: u8,
+        timestamp: u32,
+        (transport_sequence, send_time): (u16, u32),
+        to: usize,
+        sink: &mut S,
+    ) -> bool {
+        let fields = Fields {
+            marker: false,
+            payload_type,
+            sequence,
+            timestamp: timestamp.wrapping_add(self.rewriter.timestamp_offset()),
+            ssrc: self.ssrc,
+            transport_sequence,
+            send_time,
+            level: None,
+            dependency: &[],
+        };
+        sink.send_rtp(to, self.header.len(&[]), |buf| self.header.write(buf, &fields))
     }
 
     /// What was sent under this number, if it may be sent again.

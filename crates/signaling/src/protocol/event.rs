@@ -154,6 +154,17 @@ pub enum Event {
         /// Nothing more than anything else: null.
         focus: Option<Focus>,
     },
+    /// To a participant: the simulcast layers of one of their own tracks that somebody wants. They may leave the others out until they
+    /// are told again; until they are told anything, all are wanted.
+    #[serde(rename = "room.layers")]
+    RoomLayers {
+        /// The room.
+        room: String,
+        /// Which of their tracks.
+        source: Source,
+        /// The RIDs of the wanted layers.
+        wanted: Vec<String>,
+    },
     /// A participant's media transport is up.
     #[serde(rename = "room.connected")]
     RoomConnected {

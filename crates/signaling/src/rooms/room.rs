@@ -32,6 +32,8 @@ pub(super) struct Member {
     /// How good their connection is, and since when that was told.
     quality: Option<(QualityLevel, Instant)>,
     pub(super) quality_times: QualityTimes,
+    /// The layers of their tracks that somebody wants, as far as they were told.
+    layers: Vec<(Source, Vec<String>)>,
 }
 
 impl Member {
@@ -49,7 +51,17 @@ impl Member {
             focus: None,
             quality: None,
             quality_times: QualityTimes::default(),
+            layers: Vec::new(),
         }
+    }
+
+    fn wanted_layers(&self, room: &str) -> Vec<Event> {
+        let event = |(source, wanted): &(Source, Vec<String>)| Event::RoomLayers {
+            room: room.to_owned(),
+            source: *source,
+            wanted: wanted.clone(),
+        };
+        self.layers.iter().map(event).collect()
     }
 
     fn info(&self) -> Participant {
@@ -182,14 +194,16 @@ impl Room {
         member.joined = true;
         let slots: Vec<_> = member.slots.values().cloned().collect();
         let (party, info, focus) = (member.party.clone(), member.info(), member.focus.clone());
+        let layers = member.wanted_layers(&room);
         let device = party.device.clone();
         if !slots.is_empty() {
             let event = Event::RoomSlots { room: room.clone(), slots };
             outputs.push_back(RoomOutput::Tell(vec![party.clone()], event));
         }
         if focus.is_some() {
-            outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomFocus { room: room.clone(), focus }));
+            outputs.push_back(RoomOutput::Tell(vec![party.clone()], Event::RoomFocus { room: room.clone(), focus }));
         }
+        outputs.extend(layers.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
         outputs.push_back(RoomOutput::Joined { room, participant: info, device });
         self.joined.insert(participant.to_owned());
         Ok(self.view())
@@ -276,9 +290,10 @@ impl Room {
             Event::RoomSlots { room: room.clone(), slots },
             Event::RoomSpeaking { room: room.clone(), speaking },
             Event::RoomStage { room: room.clone(), participant: stage, reason: "reconnected".to_owned() },
-            Event::RoomFocus { room, focus },
+            Event::RoomFocus { room: room.clone(), focus },
         ];
-        outputs.extend(events.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
+        let events = events.into_iter().chain(member.wanted_layers(&room));
+        outputs.extend(events.map(|event| RoomOutput::Tell(vec![party.clone()], event)));
         Ok(membership)
     }
 
@@ -333,7 +348,16 @@ impl Room {
                 }
             }
             MediaEvent::Quality { room, participant, quality } => {
-                self.quality(now, room, participant, quality, outputs)
+                self.quality(now, room, participant, quality, outputs);
+            }
+            MediaEvent::Layers { room, participant, source, wanted } => {
+                let Some(member) = self.member_mut(&participant) else { return };
+                member.layers.retain(|(other, _)| *other != source);
+                member.layers.push((source, wanted.clone()));
+                if member.joined {
+                    let party = member.party.clone();
+                    outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomLayers { room, source, wanted }));
+                }
             }
             MediaEvent::RoomClosed { .. } => {}
         }

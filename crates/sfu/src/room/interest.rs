@@ -1,0 +1,67 @@
+//! Which layers anybody wants: those that slots were granted or still carry, all that are tapped, and always the smallest of a track, so that
+//! whoever comes sees something at once. A publisher is told in [`SfuEvent::Layers`] when that changes; in a room where nobody else is, nothing is
+//! decided, so that the first who comes finds all layers.
+
+use std::time::Instant;
+
+use super::Room;
+use crate::events::SfuEvent;
+use crate::publisher::{Layer, Publisher, Track};
+
+impl Room {
+    /// Forgets who wanted what, before everything is planned anew.
+    pub(super) fn forget_interest(&mut self) {
+        for layer in self.publishers.iter_mut().flat_map(|(_, publisher)| layers_mut(publisher)) {
+            layer.interest.forget();
+        }
+    }
+
+    /// Tells publishers whose layers are wanted no more, or again.
+    pub(super) fn tell_interest(&mut self, now: Instant) {
+        let looks = self.members.iter().filter(|(_, member)| member.connected && member.admitted).count();
+        for (key, publisher) in &mut self.publishers {
+            let Some(member) = self.members.get(key).filter(|member| member.connected) else { continue };
+            let is_tapped = self.taps.iter().any(|tap| tap.member == key);
+            let is_alone = looks <= usize::from(member.admitted);
+            // What is muted costs little, and is wanted again when it is not.
+            let sent = |track: &&mut Track| track.layers.len() > 1 && track.live && !track.muted;
+            for track in publisher.tracks.iter_mut().filter(sent) {
+                let smallest = smallest(track);
+                let mut is_news = false;
+                for (at, layer) in track.layers.iter_mut().enumerate() {
+                    if is_tapped || at == smallest {
+                        layer.interest.want();
+                    }
+                    if is_tapped || !is_alone {
+                        is_news |= layer.interest.settle(now);
+                    }
+                    if layer.interest.is_told_off() {
+                        layer.keyframes.cancel();
+                    }
+                }
+                if is_news {
+                    let wanted = track.layers.iter().filter(|layer| !layer.interest.is_told_off());
+                    self.events.push_back(SfuEvent::Layers {
+                        room: self.id,
+                        participant: member.id,
+                        source: track.source,
+                        wanted: wanted.filter_map(|layer| layer.rid.clone()).collect(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The place of a track's smallest layer; the first, while no sizes are known.
+fn smallest(track: &Track) -> usize {
+    let pixels = |at: &usize| {
+        let state = track.layers[*at].state();
+        u64::from(state.width) * u64::from(state.height)
+    };
+    (0..track.layers.len()).filter(|at| pixels(at) > 0).min_by_key(pixels).unwrap_or(0)
+}
+
+fn layers_mut(publisher: &mut Publisher) -> impl Iterator<Item = &mut Layer> {
+    publisher.tracks.iter_mut().flat_map(|track| &mut track.layers)
+}

@@ -1,0 +1,115 @@
+//! What subscribers get whose network cannot take everything.
+
+use ringback_transport::rtcp::RtcpWriter;
+
+use super::meeting::{LAYERS, Meeting};
+use super::scene::*;
+use crate::events::SlotReason;
+use crate::vp8::Vp8Descriptor;
+
+#[test]
+fn a_thin_link_gets_fewer_pictures_of_the_small_layer_without_a_gap_in_their_numbers() {
+    let mut meeting = Meeting::of(1);
+    assert_eq!(meeting.second(), [(1001, 900)]);
+    meeting.limit(120_000);
+    meeting.go_on(1_000);
+    let looker = meeting.looker();
+    meeting.scene.sink.take(looker);
+    meeting.go_on(1_000);
+    let came = meeting.scene.sink.take(looker);
+    assert_eq!(came.len(), 25, "of fifty pictures the upper temporal layer is left out");
+    assert!(came.iter().all(|(_, payload)| payload.len() == LAYERS[0].4));
+    let sequences: Vec<u16> = came.iter().map(|(header, _)| header.sequence).collect();
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{sequences:?}");
+    let pictures = came.iter().map(|(_, payload)| Vp8Descriptor::parse(payload).unwrap().picture_id.unwrap().value);
+    assert!(pictures.collect::<Vec<_>>().windows(2).all(|pair| pair[1] == pair[0] + 1));
+    let temporal = came.iter().map(|(_, payload)| Vp8Descriptor::parse(payload).unwrap().temporal_layer);
+    assert!(temporal.eq([Some(0), Some(1)].into_iter().cycle().take(25)));
+}
+
+#[test]
+fn what_fits_comes_back_within_seconds_when_the_link_is_wide_again() {
+    let mut meeting = Meeting::of(1);
+    meeting.limit(120_000);
+    meeting.go_on(20_000);
+    meeting.limit(2_000_000);
+    meeting.go_on(1_000);
+    assert_eq!(meeting.second(), [(1001, 75)], "it may be a spike");
+    meeting.go_on(4_000);
+    assert_eq!(meeting.second(), [(1001, 900)]);
+}
+
+#[test]
+fn a_layer_that_is_too_much_sends_its_base_only_until_the_smaller_one_has_a_keyframe() {
+    let mut meeting = Meeting::of(1);
+    meeting.picture = 200; // A keyframe has just gone by, the next is 400 ms away.
+    meeting.go_on(20);
+    let looker = meeting.looker();
+    meeting.limit(300_000);
+    meeting.scene.sink.take(looker);
+    meeting.go_on(360);
+    let came = meeting.scene.sink.take(looker);
+    assert!(came.iter().all(|(_, payload)| payload.len() == LAYERS[1].4), "the larger one goes on");
+    assert!(came.len() <= 9, "within a tenth of a second it sends its base only, of {} pictures", came.len());
+    meeting.go_on(100);
+    assert_eq!(meeting.second(), [(1001, 150)]);
+}
+
+#[test]
+fn who_does_not_fit_is_left_out_last_ones_first_and_told_why() {
+    let mut meeting = Meeting::of(3);
+    meeting.scene.events();
+    meeting.limit(100_000);
+    meeting.go_on(200);
+    assert_eq!(meeting.told(), [("v2".to_owned(), Some(SlotReason::Bandwidth))]);
+    assert_eq!(meeting.second().len(), 2);
+    meeting.limit(1_000_000);
+    meeting.go_on(6_000);
+    assert_eq!(meeting.second().len(), 3);
+    assert_eq!(meeting.told(), [("v2".to_owned(), None)]);
+}
+
+#[test]
+fn somebody_is_always_seen() {
+    let mut meeting = Meeting::of(2);
+    meeting.limit(0);
+    meeting.go_on(1_000);
+    assert!(matches!(meeting.second()[..], [(1001, 36..=38)]), "the base of the first one");
+}
+
+#[test]
+fn a_receiver_that_can_estimate_itself_is_taken_at_its_word() {
+    let mut meeting = Meeting::of(1);
+    let looker = meeting.looker();
+    meeting.scene.control(looker, |writer: &mut RtcpWriter<'_>| {
+        writer.remb(5, 200_000, &[1001]).unwrap();
+    });
+    meeting.go_on(1_000);
+    assert_eq!(meeting.second(), [(1001, 150)]);
+}
+
+#[test]
+fn a_picture_left_out_after_later_ones_went_out_leaves_no_number_to_ask_for() {
+    let mut meeting = Meeting::of(1);
+    meeting.limit(60_000);
+    meeting.go_on(1_000);
+    while meeting.picture % 4 != 0 {
+        meeting.go_on(20);
+    }
+    let looker = meeting.looker();
+    meeting.scene.sink.take(looker);
+    let mut packets = Vec::new();
+    for _ in 0..5 {
+        let timestamp = u32::from(meeting.picture) * 1_800;
+        packets.push(rtp(31, VP8, meeting.picture, timestamp, &[], &meeting.payload(0, false)));
+        meeting.picture += 1;
+    }
+    for at in [0, 1, 3, 4, 2] {
+        meeting.scene.send(0, &packets[at]);
+    }
+    let came = meeting.scene.sink.take(looker);
+    let lens: Vec<usize> = came.iter().map(|(_, payload)| payload.len()).collect();
+    assert_eq!(lens, [309, 309, 0], "the base twice, and nothing in place of what came late");
+    let sequences: Vec<u16> = came.iter().map(|(header, _)| header.sequence.wrapping_sub(came[0].0.sequence)).collect();
+    assert_eq!(sequences, [0, 2, 1]);
+}
