@@ -27,9 +27,9 @@ pub enum ImagineError {
     #[error("the image was refused: {0}")]
     Refused(String),
     /// The user or the thread has had as many as it may have.
-    #[error("{whose} has had {limit} images in {hours} h, and may not have more for now")]
+    #[error("{limit} images in {hours} h are the most for one {whose}: try again later")]
     Quota {
-        /// `you` or `this thread`, as to be read.
+        /// `person` or `thread`.
         whose: &'static str,
         /// How many are allowed.
         limit: u32,

@@ -127,7 +127,8 @@ pub(crate) fn new(key: &str, prompt: &str) -> NewImage {
 
 /// A picture in colours that no compression can hide.
 pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
-    let picture = image::RgbImage::from_fn(width, height, |x, _| image::Rgb([if x < width / 2 { 250 } else { 5 }, 120, 40]));
+    let picture =
+        image::RgbImage::from_fn(width, height, |x, _| image::Rgb([if x < width / 2 { 250 } else { 5 }, 120, 40]));
     let mut file = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut file, image::ImageFormat::Png).unwrap();
     file.into_inner()
