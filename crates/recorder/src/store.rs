@@ -24,9 +24,6 @@ pub use rows::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, ThreadEntry};
 
 use crate::error::RecorderError;
 
-/// The tables, for both databases.
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
-
 /// How many connections are held. SQLite writes one at a time anyway.
 const CONNECTIONS: u32 = 8;
 
@@ -72,7 +69,10 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(failed("connecting"))?;
-        MIGRATIONS.run(&pool).await?;
+        let mut migrations = sqlx::migrate!();
+        // Images on request have tables of their own in this database, under numbers of theirs.
+        migrations.set_ignore_missing(true);
+        migrations.run(&pool).await?;
         // A SQLite transaction that reads before it writes fails where somebody else writes in between, however long it would wait, unless it asks for the right to
         // write at its beginning.
         let begin = if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };

@@ -1,0 +1,477 @@
+//! Images as a service: takes what users ask, within quotas and the spend cap, and carries each job on, over restarts too, until it is in its thread or over. It holds no routes
+//! and no users; what it has to tell comes as events.
+
+mod drive;
+mod recovery;
+mod steps;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use reqwest::header::HeaderMap;
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::config::{ImagineConfig, Period, ProviderConfig, Quota, Size};
+use crate::error::ImagineError;
+use crate::guard::{Fetcher, Lookup, SystemLookup};
+use crate::info::ImageInfo;
+use crate::job::{Job, JobInput, JobRules, JobState};
+use crate::moderate::ModerateImages;
+use crate::provider::{self, BoxFuture, ImageProvider, ImageRequest, Webhook};
+use crate::store::{Bounds, Window};
+use crate::store::{JobRow, Spending, Store};
+
+/// How many pictures are decoded at once; each keeps a core busy and up to 384 MiB.
+const CLEANERS: usize = 2;
+
+/// The longest idempotency key.
+const KEY: usize = 128;
+
+/// Where the bytes of pictures lie: where those of notes do. Whoever holds both provides it.
+pub trait PictureBytes: Send + Sync + 'static {
+    /// Keeps an object; it is there as a whole or not at all, and on the medium when this returns.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    fn put<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Reads an object of this size.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    fn get<'a>(&'a self, key: &'a str, size: u64) -> BoxFuture<'a, Result<Bytes, String>>;
+
+    /// Deletes an object. One that is not there is no error.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
+    /// All keys under a folder, with when each was written, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    fn keys<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<(String, u64)>, String>>;
+}
+
+/// What the service is put together from, beside its configuration.
+pub struct ImagineParts {
+    /// The database, `sqlite://path` or `postgres://…`.
+    pub database: String,
+    /// Where pictures lie.
+    pub bytes: Arc<dyn PictureBytes>,
+    /// Who sees prompts and pictures first.
+    pub moderate: Arc<dyn ModerateImages>,
+    /// A name that this process keeps over restarts, and no other that shares the database has: whose jobs it carries on.
+    pub owner: String,
+}
+
+/// An image to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImage {
+    /// Where it is to appear.
+    pub thread: String,
+    /// Who asks.
+    pub user: String,
+    /// Their name.
+    pub user_name: String,
+    /// Who else sees it there.
+    pub viewers: Vec<String>,
+    /// What the client calls this request, 1 to 128 bytes: the same again is the same image, however often it is sent.
+    pub key: String,
+    /// In the user's words.
+    pub prompt: String,
+    /// Which provider, if not the first.
+    pub provider: Option<String>,
+    /// Which of its sizes, if not the first.
+    pub size: Option<Size>,
+}
+
+/// What a user may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    /// The provider's name.
+    pub provider: String,
+    /// Its sizes, the usual one first; none: 1024x1024.
+    pub sizes: Vec<Size>,
+}
+
+/// What whoever holds the service is to tell.
+#[derive(Debug)]
+pub struct ImagineEvent {
+    /// Whom.
+    pub users: Vec<String>,
+    /// The image, without a link.
+    pub image: Box<ImageInfo>,
+    /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done.
+    pub revision: Option<u64>,
+}
+
+/// Images on request. Cheap to clone; work stops when the last one is dropped, to be gone on with by the next process.
+#[derive(Clone)]
+pub struct Imagine {
+    inner: Arc<Inner>,
+    _running: Arc<watch::Sender<()>>,
+}
+
+/// A provider at work.
+pub(crate) struct Provider {
+    config: ProviderConfig,
+    client: Arc<dyn ImageProvider>,
+    places: Arc<Semaphore>,
+}
+
+pub(crate) struct Inner {
+    config: ImagineConfig,
+    owner: String,
+    store: Store,
+    bytes: Arc<dyn PictureBytes>,
+    moderate: Arc<dyn ModerateImages>,
+    fetcher: Fetcher,
+    providers: Vec<Provider>,
+    cleaners: Semaphore,
+    /// Jobs under way by id: what they are told.
+    active: Mutex<HashMap<String, mpsc::UnboundedSender<JobInput>>>,
+    events: mpsc::UnboundedSender<ImagineEvent>,
+    received: Mutex<Option<mpsc::UnboundedReceiver<ImagineEvent>>>,
+    running: watch::Receiver<()>,
+}
+
+impl fmt::Debug for Imagine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imagine").field("providers", &self.offers()).finish_non_exhaustive()
+    }
+}
+
+impl Imagine {
+    /// Opens the database, and goes on with the jobs that a former process left.
+    ///
+    /// # Errors
+    /// Where the configuration could not work, or the database cannot be opened.
+    pub async fn open(config: ImagineConfig, parts: ImagineParts) -> Result<Self, ImagineError> {
+        let mut providers = Vec::new();
+        for config in &config.providers {
+            let client = provider::client(config)?;
+            providers.push((config.clone(), client));
+        }
+        Self::open_with(config, providers, Arc::new(SystemLookup), parts).await
+    }
+
+    /// Opens it with clients and a resolver of the embedder's own.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        config: ImagineConfig,
+        clients: Vec<(ProviderConfig, Arc<dyn ImageProvider>)>,
+        lookup: Arc<dyn Lookup>,
+        parts: ImagineParts,
+    ) -> Result<Self, ImagineError> {
+        let mut providers: Vec<Provider> = Vec::new();
+        for (config, client) in clients {
+            if providers.iter().any(|known| known.config.name == config.name) {
+                return Err(config.refused("there are two of this name"));
+            }
+            if config.name.is_empty() || !config.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+                return Err(config
+                    .refused("a name is made of letters, digits and hyphens: it is part of its webhook's address"));
+            }
+            let places = Arc::new(Semaphore::new(config.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
+            providers.push(Provider { config, client, places });
+        }
+        let fetcher = Fetcher::new(config.max_bytes, &config.allow_hosts, lookup)?;
+        let store = Store::open(&parts.database).await?;
+        let (events, received) = mpsc::unbounded_channel();
+        let (stop, running) = watch::channel(());
+        let inner = Arc::new(Inner {
+            config,
+            owner: parts.owner,
+            store,
+            bytes: parts.bytes,
+            moderate: parts.moderate,
+            fetcher,
+            providers,
+            cleaners: Semaphore::new(CLEANERS),
+            active: Mutex::new(HashMap::new()),
+            events,
+            received: Mutex::new(Some(received)),
+            running,
+        });
+        inner.recover().await?;
+        tokio::spawn(recovery::sweep(Arc::downgrade(&inner)));
+        Ok(Self { inner, _running: Arc::new(stop) })
+    }
+
+    /// What there is to tell, in order for each image. The first call gets it, later ones `None`. Not bounded: it is a handful for each image.
+    pub fn events(&self) -> Option<mpsc::UnboundedReceiver<ImagineEvent>> {
+        self.inner.received.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What was told will not be told again after a restart.
+    ///
+    /// # Errors
+    /// Where the database fails; then it is.
+    pub async fn told(&self, image: &str, revision: u64) -> Result<(), ImagineError> {
+        self.inner.store.told(image, revision).await
+    }
+
+    /// What users may ask for; empty where no provider is configured.
+    pub fn offers(&self) -> Vec<Offer> {
+        let offer = |provider: &Provider| Offer {
+            provider: provider.config.name.clone(),
+            sizes: provider.config.sizes.clone(),
+        };
+        self.inner.providers.iter().map(offer).collect()
+    }
+
+    /// Asks for an image. It is made from now on, whether or not whoever asked stays; the same user's key again returns the image that there is.
+    ///
+    /// # Errors
+    /// Where there is no such provider or size, the prompt is empty or too long, or a quota or the spend cap is reached.
+    pub async fn ask(&self, new: NewImage) -> Result<ImageInfo, ImagineError> {
+        self.make(new, None).await
+    }
+
+    /// Asks for another picture of the same prompt, with other dice.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask), and where the image is not there for this user.
+    pub async fn again(&self, image: &str, user: &str, user_name: &str, key: &str) -> Result<ImageInfo, ImagineError> {
+        let former = self.inner.seen(image, user).await?;
+        let size = Size { width: former.request.width, height: former.request.height };
+        let provider = self.inner.provider(&former.provider).map(|provider| provider.config.name.clone());
+        // A size or a provider that is not configured any more is no reason to refuse.
+        let size = provider.as_ref().map(|_| size).filter(|size| {
+            self.inner.provider(&former.provider).is_some_and(|provider| provider.config.size(Some(*size)).is_ok())
+        });
+        let viewers = former.viewers.iter().chain([&former.user]).filter(|viewer| *viewer != user).cloned().collect();
+        let new = NewImage {
+            thread: former.thread.clone(),
+            user: user.to_owned(),
+            user_name: user_name.to_owned(),
+            viewers,
+            key: key.to_owned(),
+            prompt: former.request.prompt.clone(),
+            provider,
+            size,
+        };
+        self.make(new, Some(former.id)).await
+    }
+
+    async fn make(&self, new: NewImage, again_of: Option<String>) -> Result<ImageInfo, ImagineError> {
+        let inner = &self.inner;
+        let provider = match &new.provider {
+            None => inner.providers.first().ok_or(ImagineError::NoProvider)?,
+            Some(_) if inner.providers.is_empty() => return Err(ImagineError::NoProvider),
+            Some(name) => inner.provider(name).ok_or_else(|| ImagineError::UnknownProvider(name.clone()))?,
+        };
+        let prompt = new.prompt.trim();
+        if prompt.is_empty() {
+            return Err(ImagineError::Request("say what the picture shall show".to_owned()));
+        }
+        if prompt.chars().count() > inner.config.prompt_chars {
+            return Err(ImagineError::Request(format!("at most {} characters", inner.config.prompt_chars)));
+        }
+        if new.key.is_empty() || new.key.len() > KEY {
+            return Err(ImagineError::Request(format!("the key of a request has 1 to {KEY} bytes")));
+        }
+        let Size { width, height } = provider.config.size(new.size)?;
+        // Some providers take no more than 32 bits with a sign.
+        let seed = rand::rng().random_range(1..=i32::MAX as u32);
+        let request = ImageRequest { prompt: prompt.to_owned(), width, height, seed };
+        let letters = rand::rng().sample_iter(Alphanumeric).take(22).map(char::from);
+        let now = unix_ms();
+        let row = JobRow {
+            id: "i_".chars().chain(letters).collect(),
+            owner: inner.owner.clone(),
+            revision: 1,
+            thread: new.thread,
+            user: new.user,
+            user_name: new.user_name,
+            viewers: new.viewers,
+            key: new.key,
+            provider: provider.config.name.clone(),
+            cost: provider.client.cost(&request),
+            request,
+            again_of,
+            state: JobState::Queued,
+            reason: None,
+            detail: None,
+            created_at: now,
+            ended_at: None,
+            handle: None,
+            link: None,
+            charged: crate::money::Money::ZERO,
+            picture: None,
+        };
+        let kept = {
+            let (inner, row) = (inner.clone(), row.clone());
+            // To its end, even if whoever asked is gone meanwhile: a job that is kept is carried on.
+            let work = async move {
+                let kept = inner.store.put_job(&row, &inner.bounds(now)).await?;
+                if kept.id == row.id {
+                    inner.tell(&kept);
+                    inner.begin(kept.clone(), None);
+                }
+                Ok::<_, ImagineError>(kept)
+            };
+            tokio::spawn(work).await.map_err(|_| ImagineError::Request("the server is stopping".to_owned()))??
+        };
+        Ok(ImageInfo::of(&kept))
+    }
+
+    /// Gives an image up. What has left the server already may have to be paid nevertheless.
+    ///
+    /// # Errors
+    /// Where it is not this user's, or over.
+    pub async fn cancel(&self, image: &str, user: &str) -> Result<ImageInfo, ImagineError> {
+        let row = self.inner.seen(image, user).await?;
+        if row.user != user {
+            return Err(ImagineError::NotFound(image.to_owned()));
+        }
+        let told = self.inner.active().get(image).is_some_and(|job| job.send(JobInput::Cancel).is_ok());
+        if row.state.is_final() || !told {
+            return Err(ImagineError::Conflict { state: row.state.as_str(), wanted: "cancelled" });
+        }
+        Ok(ImageInfo::of(&row))
+    }
+
+    /// An image as this user sees it.
+    ///
+    /// # Errors
+    /// Where there is none for them.
+    pub async fn image(&self, image: &str, user: &str) -> Result<ImageInfo, ImagineError> {
+        Ok(ImageInfo::of(&self.inner.seen(image, user).await?))
+    }
+
+    /// Images of a thread as one user sees it, newest first: those before the time and id of the last entry of a former page.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn thread(
+        &self,
+        user: &str,
+        thread: &str,
+        before: Option<(u64, &str)>,
+        limit: u32,
+    ) -> Result<Vec<ImageInfo>, ImagineError> {
+        let rows = self.inner.store.thread(user, thread, before, limit).await?;
+        Ok(rows.iter().map(ImageInfo::of).collect())
+    }
+
+    /// A posted picture, with its media type.
+    ///
+    /// # Errors
+    /// Where there is none for this user, or its bytes cannot be read.
+    pub async fn picture(&self, image: &str, user: &str) -> Result<(Bytes, String), ImagineError> {
+        let row = self.inner.seen(image, user).await?;
+        let picture = row.picture.filter(|_| row.state == JobState::Posted);
+        let picture = picture.ok_or_else(|| ImagineError::NotFound(image.to_owned()))?;
+        let bytes = self.inner.bytes.get(&picture.key, picture.size).await.map_err(ImagineError::Bytes)?;
+        Ok((bytes, picture.content_type))
+    }
+
+    /// Takes what came to a provider's webhook route. A job that it tells of asks at once; one that is not known, or over, is no error.
+    ///
+    /// # Errors
+    /// Where there is no such provider, or the webhook is not signed by it.
+    pub async fn webhook(&self, provider: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), ImagineError> {
+        let unknown = || ImagineError::UnknownProvider(provider.to_owned());
+        let client = &self.inner.provider(provider).ok_or_else(unknown)?.client;
+        let remote = client.verify_webhook(Webhook { headers, body, now: unix_ms() / 1_000 }).await?;
+        if let Some(row) = self.inner.store.job_of(provider, &remote).await?
+            && let Some(job) = self.inner.active().get(&row.id)
+        {
+            // It may just have ended.
+            let _ = job.send(JobInput::Look);
+        }
+        Ok(())
+    }
+
+    /// What is spent.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn spending(&self) -> Result<Spending, ImagineError> {
+        self.inner.store.spending().await
+    }
+}
+
+impl Inner {
+    fn active(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<JobInput>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.config.name == name)
+    }
+
+    async fn seen(&self, image: &str, user: &str) -> Result<JobRow, ImagineError> {
+        let row = self.store.job(image).await?.filter(|row| row.is_for(user));
+        row.ok_or_else(|| ImagineError::NotFound(image.to_owned()))
+    }
+
+    fn rules(&self, client: &dyn ImageProvider) -> JobRules {
+        let capabilities = client.capabilities();
+        JobRules {
+            repeatable: capabilities.repeatable,
+            resumable: capabilities.resumable,
+            expires: Duration::from_secs(self.config.expires_s),
+        }
+    }
+
+    fn bounds(&self, now: u64) -> Bounds {
+        let date = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(now)).to_string();
+        let (digits, period_word) = match self.config.spend_cap.map(|cap| cap.per) {
+            Some(Period::Day) => (10, "day"),
+            Some(Period::Month) | None => (7, "month"),
+        };
+        let window = |quota: Quota| Window {
+            images: quota.images,
+            since: now.saturating_sub(quota.seconds.saturating_mul(1_000)),
+            hours: quota.seconds.div_ceil(3_600),
+        };
+        Bounds {
+            period: date.chars().take(digits).collect(),
+            period_word,
+            cap: self.config.spend_cap.map(|cap| cap.amount),
+            under_way: self.config.under_way,
+            user: self.config.per_user.map(window),
+            thread: self.config.per_thread.map(window),
+        }
+    }
+
+    /// Carries a job on from now on; `job`: where it stands if a former process left it.
+    fn begin(self: &Arc<Self>, row: JobRow, job: Option<Job>) {
+        let Some(provider) = self.provider(&row.provider) else { return };
+        let job =
+            job.unwrap_or_else(|| Job::new(Instant::now(), self.rules(provider.client.as_ref()), rand::rng().random()));
+        let (mailbox, told) = mpsc::unbounded_channel();
+        self.active().insert(row.id.clone(), mailbox);
+        tokio::spawn(drive::drive(self.clone(), row, job, told));
+    }
+
+    fn tell(&self, row: &JobRow) {
+        self.emit(row, ImageInfo::of(row), Some(row.revision));
+    }
+
+    fn emit(&self, row: &JobRow, image: ImageInfo, revision: Option<u64>) {
+        let others = row.viewers.iter().filter(|_| row.state == JobState::Posted);
+        let mut users: Vec<_> = others.chain([&row.user]).cloned().collect();
+        users.dedup();
+        // Whoever took the events may be gone; then nobody is left to be told.
+        let _ = self.events.send(ImagineEvent { users, image: Box::new(image), revision });
+    }
+}
+
+/// Now, in Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
