@@ -32,7 +32,7 @@ pub enum Decision {
 pub struct Plan {
     /// What to do now, in order.
     pub decisions: Vec<Decision>,
-    /// When to decide again if nothing happens before, in Unix milliseconds; `None` where nothing waits.
+    /// When to decide again if nothing happens before, in Unix milliseconds; `None` where nothing waits or is yet to come.
     pub next: Option<u64>,
 }
 
@@ -40,7 +40,10 @@ pub struct Plan {
 pub fn decide(history: &mut History, rules: &Rules, now: u64) -> Plan {
     let mut walk = Walk { clock: history.decided_until(), history, rules, decisions: Vec::new() };
     while walk.step(now) {}
-    let next = walk.digest_at(walk.clock.max(now));
+    let digest = walk.digest_at(walk.clock.max(now));
+    // Of a clock that was put back since.
+    let yet_to_come = walk.history.entries().find(|entry| entry.is_new()).map(|entry| entry.occurrence.at);
+    let next = digest.into_iter().chain(yet_to_come).min();
     let decisions = walk.decisions;
     history.resume(now);
     Plan { decisions, next }
@@ -57,7 +60,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Does what is due next, if anything is.
     fn step(&mut self, now: u64) -> bool {
-        let new = self.history.entries().iter().find(|entry| entry.is_new()).map(|entry| entry.occurrence.clone());
+        let new = self.history.entries().find(|entry| entry.is_new()).map(|entry| entry.occurrence.clone());
         let new = new.map(|new| (new.at.max(self.clock), new)).filter(|(at, _)| *at <= now);
         let digest = self.digest_at(self.clock).filter(|at| *at <= now);
         match (digest, new) {
@@ -100,8 +103,7 @@ impl Walk<'_> {
             None => (Vec::new(), 1, self.clock, Vec::new()),
         };
         items.retain(|item| self.history.entry(item).is_some_and(|entry| !entry.seen));
-        let waiting =
-            self.history.entries().iter().filter(|entry| entry.waits() && entry.occurrence.from == occurrence.from);
+        let waiting = self.history.entries().filter(|entry| entry.waits() && entry.occurrence.from == occurrence.from);
         items.extend(waiting.map(|entry| entry.occurrence.id.clone()));
         items.push(occurrence.id.clone());
         alerts.extend(alert.then_some(self.clock));
@@ -112,7 +114,7 @@ impl Walk<'_> {
 
     /// Shows all that waits.
     fn digest(&mut self) {
-        let waiting = self.history.entries().iter().filter(|entry| entry.waits());
+        let waiting = self.history.entries().filter(|entry| entry.waits());
         let items: Vec<String> = waiting.map(|entry| entry.occurrence.id.clone()).collect();
         let Some(id) = items.first().cloned() else { return };
         let (at, why, alerts) = (self.clock, Reason::Digest, vec![self.clock]);
@@ -127,7 +129,7 @@ impl Walk<'_> {
 
     /// The first moment from this one on at which what waits may be told.
     fn digest_at(&self, from: u64) -> Option<u64> {
-        self.history.entries().iter().any(|entry| entry.waits()).then_some(())?;
+        self.history.entries().any(|entry| entry.waits()).then_some(())?;
         let mut at = from;
         for _ in 0..LOOKS {
             match self.rules.quiet_until(at).or_else(|| self.budget_until(at)) {
@@ -159,7 +161,7 @@ impl Walk<'_> {
         let since = occurrence.at.saturating_sub(u64::from(repeated.within_s) * 1_000);
         // What comes after it in the order of decisions has not happened yet, even at the same millisecond.
         let until = (occurrence.at, occurrence.id.as_str());
-        let calls = self.history.entries().iter().map(|entry| &entry.occurrence).filter(|other| {
+        let calls = self.history.entries().map(|entry| &entry.occurrence).filter(|other| {
             let before = other.at >= since && (other.at, other.id.as_str()) <= until;
             before && other.kind == OccurrenceKind::MissedCall && other.from == occurrence.from
         });

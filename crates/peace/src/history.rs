@@ -110,17 +110,23 @@ impl Entry {
 /// See the [module](self).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    entries: Vec<Entry>,
+    /// By when they happened and their ids: the order in which they are decided on.
+    entries: BTreeMap<(u64, String), Entry>,
+    /// When each of them happened.
+    times: BTreeMap<String, u64>,
     notifications: BTreeMap<String, Notification>,
     decided_until: u64,
 }
 
 impl History {
     /// What was kept, in any order.
-    pub fn new(mut entries: Vec<Entry>, notifications: Vec<Notification>) -> Self {
-        entries.sort_by(|a, b| order(a).cmp(&order(b)));
+    pub fn new(entries: Vec<Entry>, notifications: Vec<Notification>) -> Self {
         let notifications = notifications.into_iter().map(|one| (one.id.clone(), one)).collect();
-        Self { entries, notifications, decided_until: 0 }
+        let mut history = Self { notifications, ..Self::default() };
+        for entry in entries {
+            history.push(entry);
+        }
+        history
     }
 
     /// Whatever happened before this time, in Unix milliseconds, and was not decided on, is decided on as of now: whoever was away must not
@@ -131,11 +137,12 @@ impl History {
 
     /// Something happened. What is known already changes nothing; false then.
     pub fn push(&mut self, entry: Entry) -> bool {
-        if self.entry(&entry.occurrence.id).is_some() {
+        let Occurrence { id, at, .. } = &entry.occurrence;
+        if self.times.contains_key(id) {
             return false;
         }
-        let place = self.entries.partition_point(|other| order(other) < order(&entry));
-        self.entries.insert(place, entry);
+        self.times.insert(id.clone(), *at);
+        self.entries.insert((*at, id.clone()), entry);
         true
     }
 
@@ -159,8 +166,8 @@ impl History {
     }
 
     /// What happened, oldest first.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
     }
 
     /// The notifications that were shown, each in its last revision.
@@ -175,11 +182,13 @@ impl History {
 
     /// One of the entries.
     pub fn entry(&self, occurrence: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.occurrence.id == occurrence)
+        let at = *self.times.get(occurrence)?;
+        self.entries.get(&(at, occurrence.to_owned()))
     }
 
     fn entry_mut(&mut self, occurrence: &str) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.occurrence.id == occurrence)
+        let at = *self.times.get(occurrence)?;
+        self.entries.get_mut(&(at, occurrence.to_owned()))
     }
 
     /// A sender's latest notification, if there is something in it that the user has not seen.
@@ -188,9 +197,4 @@ impl History {
         let latest = theirs.max_by_key(|one| (one.opened_at, one.id.as_str()))?;
         latest.items.iter().any(|item| self.entry(item).is_some_and(|entry| !entry.seen)).then_some(latest)
     }
-}
-
-/// In which order occurrences are decided on.
-fn order(entry: &Entry) -> (u64, &str) {
-    (entry.occurrence.at, &entry.occurrence.id)
 }

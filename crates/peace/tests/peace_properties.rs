@@ -86,7 +86,7 @@ fn shown(decisions: &[Decision]) -> impl Iterator<Item = &Notification> {
 fn relevant(history: &History, now: u64) -> History {
     let recent = |at: u64| at + HORIZON > now;
     let notifications: Vec<_> = history.notifications().filter(|one| recent(one.opened_at)).cloned().collect();
-    let entries = history.entries().iter().filter(|entry| {
+    let entries = history.entries().filter(|entry| {
         let told = notifications.iter().any(|one| one.items.contains(&entry.occurrence.id));
         entry.is_new() || entry.waits() || recent(entry.occurrence.at) || told
     });
@@ -170,7 +170,7 @@ proptest! {
             rest = later;
             let plan = decide(&mut parts, &wishes.rules, now);
             prop_assert!(plan.next.is_none_or(|next| next > now));
-            prop_assert_eq!(plan.next.is_some(), parts.entries().iter().any(Entry::waits));
+            prop_assert_eq!(plan.next.is_some(), parts.entries().any(Entry::waits));
             split.extend(plan.decisions);
         }
         prop_assert_eq!(&split, &decisions);

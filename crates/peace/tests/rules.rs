@@ -125,7 +125,7 @@ fn the_plan_says_when_what_waits_may_be_told() {
 fn what_the_user_saw_meanwhile_is_not_in_the_digest_and_no_digest_comes_of_it_alone() {
     let rules = rules(quiet());
     let (_, history) = told(&rules, &[(Note, "ann", TEN)], TEN);
-    let seen = history.entries().iter().cloned().map(|entry| Entry { seen: true, ..entry }).collect();
+    let seen = history.entries().cloned().map(|entry| Entry { seen: true, ..entry }).collect();
     let mut history = History::new(seen, Vec::new());
     assert_eq!(decide(&mut history, &rules, TEN + 12 * HOUR), ringback_peace::Plan { decisions: vec![], next: None });
 }
