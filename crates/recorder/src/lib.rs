@@ -38,6 +38,7 @@ pub use recorder::{
 };
 pub use spool::{SpoolHeader, SpoolWriter, read_spool};
 pub use store::{
-    CallRow, Cursor, Draft, EventPage, LoggedEvent, NewEvent, NoteRow, Page, Recipient, Store, ThreadEntry,
+    CallRow, Cursor, Draft, EventPage, KindCount, LoggedEvent, NewEvent, NoteRow, NotificationRow, NotificationRows,
+    OccurrenceRow, Page, Recipient, Seen, Store, ThreadEntry,
 };
 pub use take::TakeWriter;

@@ -27,7 +27,7 @@ use crate::info::NoteInfo;
 use crate::link::Links;
 use crate::note::{NoteInput, NoteLimits, NoteState};
 use crate::packet::NoteKind;
-use crate::store::{CallRow, NoteRow, Recipient, Store};
+use crate::store::{CallRow, NoteRow, NotificationRows, Recipient, Store};
 use crate::take::{TakeNews, TakeWriter, Takes};
 use active::Active;
 
@@ -251,6 +251,11 @@ impl Recorder {
     /// What happened to calls and notes, in the order in which it was kept. Who holds the recorder may [append](EventLog::append) what else is to be told.
     pub fn event_log(&self) -> EventLog {
         EventLog::new(self.inner.store.clone())
+    }
+
+    /// What users may be told of, what was decided about it and what was told. It is kept here, and decided elsewhere.
+    pub fn notification_rows(&self) -> NotificationRows {
+        NotificationRows::new(self.inner.store.clone())
     }
 
     /// Keeps a call that is over, before anybody is asked what to do about it. True if it was not kept before.

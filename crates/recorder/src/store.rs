@@ -6,6 +6,7 @@ mod calls;
 mod events;
 mod note_events;
 mod notes;
+mod notifications;
 mod rows;
 
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use sqlx::{AnyPool, Executor};
 use tokio::sync::watch;
 
 pub use events::{EventPage, LoggedEvent, NewEvent};
+pub use notifications::{KindCount, NotificationRow, NotificationRows, OccurrenceRow, Seen};
 pub use rows::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, ThreadEntry};
 
 use crate::error::RecorderError;

@@ -84,6 +84,7 @@ impl Inner {
         if let Some(retention) = self.config.retention {
             let keys = self.store.forget_before(unix_ms().saturating_sub(millis(retention))).await?;
             self.delete_all(keys).await;
+            self.store.forget_occurrences_before(unix_ms().saturating_sub(millis(retention))).await?;
         }
         if let Some(retention) = self.config.event_retention {
             self.store.forget_events_before(unix_ms().saturating_sub(millis(retention))).await?;
