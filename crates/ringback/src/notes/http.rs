@@ -47,7 +47,7 @@ pub(crate) fn router(notes: Arc<NoteDesk>, signaling: Arc<Signaling>) -> Router 
 }
 
 /// An error as a response.
-struct Refusal(WireError);
+pub(crate) struct Refusal(WireError);
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {

@@ -21,6 +21,11 @@ pub fn builder() -> EngineBuilder {
     Engine::builder().media(&["127.0.0.1:0".parse().unwrap()]).tokens(TokenVerifier::hs256(SECRET).unwrap())
 }
 
+pub fn token(user: &str, name: &str) -> String {
+    let claims = Claims::new(user, Duration::from_secs(600)).name(name).grants(Grants::all());
+    TokenIssuer::hs256(SECRET).unwrap().issue(&claims).unwrap()
+}
+
 pub struct House {
     pub engine: Engine,
     address: SocketAddr,
@@ -44,8 +49,7 @@ impl House {
 
     /// A session of this user on their only device.
     pub async fn person(&self, user: &str, name: &str) -> Person {
-        let claims = Claims::new(user, Duration::from_secs(600)).name(name).grants(Grants::all());
-        let token = TokenIssuer::hs256(SECRET).unwrap().issue(&claims).unwrap();
+        let token = token(user, name);
         let url = format!("ws://{}/v1/ws", self.address);
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         let mut person = Person { socket, next_id: 0 };
@@ -61,6 +65,13 @@ impl House {
         if answer {
             caller.ok("call.hangup", about).await;
         }
+        call["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One rings the other and gives up.
+    pub async fn give_up(&self, caller: &mut Person, to: &str) -> String {
+        let call = caller.ok("call.place", json!({ "to": [to], "kind": "voice" })).await["call"].clone();
+        caller.ok("call.cancel", json!({ "call": call["id"] })).await;
         call["id"].as_str().unwrap().to_owned()
     }
 
@@ -95,6 +106,19 @@ impl Person {
             if let Message::Text(text) = message {
                 let value: Value = serde_json::from_str(&text).unwrap();
                 if value["re"] == self.next_id {
+                    return value;
+                }
+            }
+        }
+    }
+
+    /// The next event of this name; others are passed over.
+    pub async fn event(&mut self, name: &str) -> Value {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap();
+            if let Message::Text(text) = message {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                if value["event"] == name {
                     return value;
                 }
             }
