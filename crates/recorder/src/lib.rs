@@ -21,8 +21,10 @@ mod store;
 mod take;
 mod timeline;
 mod trim;
+mod upload;
 mod vp8;
 mod webm;
+mod webm_take;
 
 pub use bytes::ByteStore;
 pub use error::RecorderError;
@@ -42,3 +44,4 @@ pub use store::{
     OccurrenceRow, Page, Recipient, Seen, Store, ThreadEntry,
 };
 pub use take::TakeWriter;
+pub use upload::UploadState;

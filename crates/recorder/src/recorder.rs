@@ -6,6 +6,7 @@ mod active;
 mod keeping;
 mod listing;
 mod recovery;
+mod uploads;
 
 use std::collections::HashMap;
 use std::fmt;

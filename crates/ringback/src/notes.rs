@@ -3,6 +3,7 @@
 
 mod http;
 mod takes;
+mod uploads;
 mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};

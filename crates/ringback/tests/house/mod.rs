@@ -28,7 +28,7 @@ pub fn token(user: &str, name: &str) -> String {
 
 pub struct House {
     pub engine: Engine,
-    address: SocketAddr,
+    pub address: SocketAddr,
     serving: tokio::task::JoinHandle<()>,
 }
 
