@@ -110,6 +110,15 @@ pub enum RecorderError {
     /// The embedder's moderation refused a note.
     #[error("the note was refused: {0}")]
     Refused(String),
+    /// An upload does not go on where it stopped.
+    #[error("the upload goes on at byte {0}")]
+    Offset(u64),
+    /// An upload is larger than a note of this length can be.
+    #[error("an upload for this note has {0} bytes at most")]
+    TooLarge(u64),
+    /// An upload that is none of the files that are taken.
+    #[error("a WebM file is expected, with Opus and, for a video note, VP8")]
+    NotWebm,
     /// The recorder shuts down.
     #[error("the recorder is shutting down")]
     Stopped,

@@ -22,8 +22,10 @@ mod store;
 mod take;
 mod timeline;
 mod trim;
+mod upload;
 mod vp8;
 mod webm;
+mod webm_take;
 
 pub use bytes::ByteStore;
 pub use error::RecorderError;
@@ -40,6 +42,8 @@ pub use recorder::{
 };
 pub use spool::{SpoolHeader, SpoolWriter, read_spool};
 pub use store::{
-    CallRow, Cursor, Draft, EventPage, LiveCall, LoggedEvent, NewEvent, NoteRow, Page, Recipient, Store, ThreadEntry,
+    CallRow, Cursor, Draft, EventPage, KindCount, LiveCall, LoggedEvent, NewEvent, NoteRow, NotificationRow,
+    NotificationRows, OccurrenceRow, Page, Recipient, Seen, Store, ThreadEntry,
 };
 pub use take::TakeWriter;
+pub use upload::UploadState;

@@ -183,6 +183,13 @@ pub enum NoteInput {
         /// Begin at once.
         skip_countdown: bool,
     },
+    /// The caller's media is not connected: they record by themselves, and what they have recorded arrives within this time.
+    RecordElsewhere {
+        /// From now on.
+        within: Duration,
+    },
+    /// What the caller recorded by themselves has arrived.
+    Arrived,
     /// The caller has said it.
     Stop,
     /// The take broke off: the disk, the queue, the caller's media.
@@ -237,6 +244,8 @@ pub struct Note {
     state: NoteState,
     /// Counts the takes begun.
     take: u32,
+    /// The take is recorded elsewhere, and there is none here to be stopped.
+    elsewhere: bool,
     /// There is a take to fall back on, until this time.
     draft_until: Option<Instant>,
     reason: Option<TakeReason>,
@@ -254,6 +263,7 @@ impl Note {
         Self {
             state: NoteState::Offered,
             take: 0,
+            elsewhere: false,
             draft_until: None,
             reason: None,
             due: Some(until),
@@ -270,6 +280,7 @@ impl Note {
         Self {
             state: NoteState::Draft,
             take,
+            elsewhere: false,
             draft_until: Some(until),
             reason,
             due: Some(until),
@@ -280,9 +291,31 @@ impl Note {
         }
     }
 
+    /// A note whose take is recorded elsewhere and was on its way before a restart: it may arrive within this time. `draft` is how much longer the take before it waits, if there is one.
+    pub fn restore_elsewhere(
+        now: Instant,
+        limits: NoteLimits,
+        take: u32,
+        within: Duration,
+        draft: Option<Duration>,
+    ) -> Self {
+        Self {
+            state: NoteState::Recording,
+            elsewhere: true,
+            draft_until: draft.map(|left| now + left),
+            due: Some(now + within),
+            ..Self::restore(now, limits, take, Duration::ZERO, None)
+        }
+    }
+
     /// Where it stands.
     pub fn state(&self) -> NoteState {
         self.state
+    }
+
+    /// Whether what is recorded elsewhere is on its way.
+    pub fn awaits_arrival(&self) -> bool {
+        self.state == NoteState::Recording && self.elsewhere
     }
 
     /// How many takes have begun.
@@ -328,6 +361,16 @@ impl Note {
             }
             // Whoever taps again does not want to wait.
             (NoteInput::Record { skip_countdown: true }, Countdown) => self.start(now),
+            (NoteInput::RecordElsewhere { within }, Offered | Draft) if self.offer_until.is_some() => {
+                (self.reason, self.elsewhere, self.voice_at) = (None, true, None);
+                self.take += 1;
+                self.enter(Recording, Some(now + within));
+            }
+            (NoteInput::Arrived, Recording) if self.elsewhere => self.enter(Saving, None),
+            // Nothing is recorded here that could end.
+            (NoteInput::Stop, Recording) if self.elsewhere => self.settle(now),
+            (NoteInput::TakeEnded(_) | NoteInput::CallerGone | NoteInput::CalleeCame | NoteInput::Voice, Recording)
+                if self.elsewhere => {}
             (NoteInput::Stop, Recording) => self.stop(None),
             (NoteInput::Stop, Countdown) => self.settle(now),
             (NoteInput::TakeEnded(reason), Recording) => self.stop(Some(reason)),
@@ -342,7 +385,7 @@ impl Note {
             (NoteInput::NotSent { again: true }, Draft) if self.due.is_none() => self.due = Some(now + SEND_AGAIN),
             (NoteInput::NotSent { again: false }, Draft) if self.due.is_none() => self.end(NoteState::Expired),
             (NoteInput::Discard, state) if !state.is_final() => {
-                if state == Recording {
+                if state == Recording && !self.elsewhere {
                     self.outputs.push_back(NoteOutput::StopTake(self.take));
                 }
                 self.end(Discarded);
@@ -386,6 +429,10 @@ impl Note {
             }
             match self.state {
                 NoteState::Countdown => self.start(due),
+                NoteState::Recording if self.elsewhere => {
+                    self.reason = Some(TakeReason::CallerGone);
+                    self.settle(due);
+                }
                 NoteState::Recording => self.stop(Some(TakeReason::Maximum)),
                 NoteState::Draft if self.limits.send_unsent => {
                     self.due = None;
@@ -403,6 +450,7 @@ impl Note {
 
     fn start(&mut self, now: Instant) {
         self.take += 1;
+        self.elsewhere = false;
         self.voice_at = Some(now);
         self.outputs.push_back(NoteOutput::StartTake(self.take));
         self.enter(NoteState::Recording, Some(now + self.limits.max));
@@ -442,7 +490,7 @@ impl Note {
 
 fn wanted(input: NoteInput) -> &'static str {
     match input {
-        NoteInput::Record { .. } => "recorded",
+        NoteInput::Record { .. } | NoteInput::RecordElsewhere { .. } => "recorded",
         NoteInput::Stop => "stopped",
         NoteInput::Send => "sent",
         NoteInput::Discard => "discarded",

@@ -6,6 +6,7 @@ mod active;
 mod keeping;
 mod listing;
 mod recovery;
+mod uploads;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,7 +29,7 @@ use crate::link::Links;
 use crate::live_calls::LiveCalls;
 use crate::note::{NoteInput, NoteLimits, NoteState};
 use crate::packet::NoteKind;
-use crate::store::{CallRow, NoteRow, Recipient, Store};
+use crate::store::{CallRow, NoteRow, NotificationRows, Recipient, Store};
 use crate::take::{TakeNews, TakeWriter, Takes};
 use active::Active;
 
@@ -260,6 +261,11 @@ impl Recorder {
     /// The calls that are under way in this process, or were in the one before.
     pub fn live_calls(&self) -> LiveCalls {
         self.inner.live_calls.clone()
+    }
+
+    /// What users may be told of, what was decided about it and what was told. It is kept here, and decided elsewhere.
+    pub fn notification_rows(&self) -> NotificationRows {
+        NotificationRows::new(self.inner.store.clone())
     }
 
     /// Keeps a call that is over, before anybody is asked what to do about it. True if it was not kept before.

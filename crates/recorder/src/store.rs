@@ -7,6 +7,7 @@ mod events;
 mod live_calls;
 mod note_events;
 mod notes;
+mod notifications;
 mod rows;
 
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 pub use events::{EventPage, LoggedEvent, NewEvent};
 pub use live_calls::LiveCall;
+pub use notifications::{KindCount, NotificationRow, NotificationRows, OccurrenceRow, Seen};
 pub use rows::{CallRow, Cursor, Draft, NoteRow, Page, Recipient, ThreadEntry};
 
 use crate::error::RecorderError;

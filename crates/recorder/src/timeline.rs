@@ -9,7 +9,7 @@ mod video;
 
 use std::time::Duration;
 
-pub(crate) use audio::AudioFrame;
+pub(crate) use audio::{AudioFrame, frame_samples};
 use order::Placed;
 pub(crate) use video::VideoFrame;
 

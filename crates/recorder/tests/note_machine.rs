@@ -264,3 +264,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_take_that_is_recorded_elsewhere_is_waited_for_whatever_becomes_of_the_callers_media() {
+    let (mut note, now) = offered();
+    note.handle(now, NoteInput::RecordElsewhere { within: 600 * SECOND }).unwrap();
+    assert_eq!((note.state(), note.take()), (NoteState::Recording, 1));
+    for input in [NoteInput::CallerGone, NoteInput::CalleeCame, NoteInput::TakeEnded(TakeReason::Overrun)] {
+        note.handle(now + SECOND, input).unwrap();
+    }
+    assert!(note.awaits_arrival());
+    note.handle(now + 300 * SECOND, NoteInput::Arrived).unwrap();
+    note.handle(now + 300 * SECOND, NoteInput::Saved(Ok(()))).unwrap();
+    assert_eq!(note.state(), NoteState::Draft);
+    assert!(
+        !outputs(&mut note).iter().any(|output| matches!(output, NoteOutput::StartTake(_) | NoteOutput::StopTake(_)))
+    );
+}
+
+#[test]
+fn what_was_recorded_elsewhere_and_never_arrives_leaves_the_draft_before_it() {
+    let (mut note, now) = offered();
+    note.handle(now, SKIP).unwrap();
+    note.handle(now + 2 * SECOND, NoteInput::Stop).unwrap();
+    note.handle(now + 2 * SECOND, NoteInput::Saved(Ok(()))).unwrap();
+    note.handle(now + 3 * SECOND, NoteInput::RecordElsewhere { within: 600 * SECOND }).unwrap();
+    note.handle_timeout(now + 603 * SECOND);
+    assert_eq!((note.state(), note.reason()), (NoteState::Draft, Some(TakeReason::CallerGone)));
+    // And a take from here after it is one like any other.
+    note.handle(now + 604 * SECOND, SKIP).unwrap();
+    note.handle(now + 606 * SECOND, NoteInput::CallerGone).unwrap();
+    assert_eq!(note.state(), NoteState::Saving);
+}

@@ -22,6 +22,7 @@ use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
+use crate::peace::{self, PeaceDesk, Tell};
 use crate::reactions::{ReactionRights, ReactionSettings};
 use crate::webhook::{Webhook, WebhookConfig};
 
@@ -45,6 +46,7 @@ pub struct EngineBuilder {
     moderate: Arc<dyn Moderate>,
     reactions: ReactionSettings,
     webhooks: Vec<WebhookConfig>,
+    peace: Option<(peace::Settings, Arc<dyn Tell>)>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -79,6 +81,7 @@ impl EngineBuilder {
             moderate: Arc::new(NoModeration),
             reactions: ReactionSettings::default(),
             webhooks: Vec::new(),
+            peace: None,
         }
     }
 
@@ -204,6 +207,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Tells users calmly of missed calls and notes: what one person does within a while is one notification, quiet hours and a budget are kept, and nothing is lost
+    /// (docs/peace.md). These are the settings of whoever has made none. Needs [`notes`](Self::notes), which says where they are kept; where several engines share a database, only
+    /// one of them should have it.
+    pub fn peace(mut self, settings: peace::Settings, tell: impl Tell) -> Self {
+        self.peace = Some((settings, Arc::new(tell)));
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Errors
@@ -215,6 +226,10 @@ impl EngineBuilder {
             return Err(EngineError::NoOpus);
         }
         check_webhooks(&self.webhooks, self.notes.is_some())?;
+        if let Some((settings, _)) = &self.peace {
+            settings.clone().rules().map_err(EngineError::Peace)?;
+            self.notes.is_some().then_some(()).ok_or(EngineError::NoStore)?;
+        }
         let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
         let mut workers = Vec::with_capacity(self.workers);
         let mut events = Vec::with_capacity(self.workers);
@@ -247,7 +262,13 @@ impl EngineBuilder {
                 webhooks.push(Webhook::open(config, recorder.event_log(), counts.clone()).await?);
             }
         }
-        let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, webhooks, counts };
+        let peace = match (&recorder, self.peace) {
+            (Some(recorder), Some((settings, tell))) => {
+                Some(PeaceDesk::open(recorder, settings, tell).await.map_err(EngineError::Recorder)?)
+            }
+            _ => None,
+        };
+        let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, webhooks, peace, counts };
         let engine = Engine::assemble(workers, events, signaling, parts, self.reactions);
         engine.restore().await.map_err(EngineError::Recorder)?;
         Ok(engine)

@@ -25,6 +25,7 @@ use crate::media::{Workers, carry_events};
 use crate::metrics::Counts;
 use crate::missed_call::MissedCall;
 use crate::notes::{self, NoteDesk};
+use crate::peace::{self, Occurred, PeaceDesk};
 use crate::reactions::{ReactionDesk, ReactionSettings, RoomReaction};
 use crate::restart;
 use crate::webhook::Webhook;
@@ -46,8 +47,11 @@ pub struct Engine {
     events: Mutex<Option<Events>>,
     /// Ends once everything is in the log of events, where there is one.
     feed: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    peace: Option<Arc<PeaceDesk>>,
     /// Webhooks at work; they end with it.
     _webhooks: JoinSet<()>,
+    /// Decides what users are told; ends with it.
+    _peace: JoinSet<()>,
 }
 
 /// What an engine is put together from, beside media and signaling.
@@ -56,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) missed_call: Arc<dyn MissedCall>,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) webhooks: Vec<Webhook>,
+    pub(crate) peace: Option<Arc<PeaceDesk>>,
     pub(crate) counts: Counts,
 }
 
@@ -72,7 +77,7 @@ impl Engine {
         parts: Parts,
         reactions: ReactionSettings,
     ) -> Self {
-        let Parts { mut hooks, missed_call, recorder, webhooks, counts } = parts;
+        let Parts { mut hooks, missed_call, recorder, webhooks, peace, counts } = parts;
         let workers = Workers::new(handles);
         let (feed, ended_calls) = recorder.clone().map(|recorder| Feed::new(recorder, counts.clone())).unzip();
         let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone()));
@@ -99,8 +104,9 @@ impl Engine {
             (_, events) => (events, None),
         };
         let _webhooks = webhooks.into_iter().map(Webhook::run).collect();
+        let _peace = peace.iter().map(|desk| peace::run(desk.clone(), Arc::downgrade(&signaling))).collect();
         let (events, feed) = (Mutex::new(events), tokio::sync::Mutex::new(feed));
-        Self { signaling, workers, notes, reactions, counts, events, feed, _webhooks }
+        Self { signaling, workers, notes, reactions, counts, events, feed, peace, _webhooks, _peace }
     }
 
     /// Goes on with what a former process had under way, before anybody can connect.
@@ -117,13 +123,25 @@ impl Engine {
     }
 
     /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, those of WHIP and WHEP, `ringback/…` (the client library) and, where notes
-    /// are kept, `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`.
+    /// are kept, `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`, and `v1/notifications…` where there is [peace](EngineBuilder::peace).
     pub fn router(&self) -> Router {
-        let router = self.signaling.router().merge(library::router());
-        match &self.notes {
-            Some(desk) => router.merge(notes::router(desk.clone(), self.signaling.clone())),
-            None => router,
+        let mut router = self.signaling.router().merge(library::router());
+        if let Some(desk) = &self.notes {
+            router = router.merge(notes::router(desk.clone(), self.signaling.clone()));
         }
+        if let Some(desk) = &self.peace {
+            router = router.merge(peace::router(desk.clone(), self.signaling.clone()));
+        }
+        router
+    }
+
+    /// Something happened that a user may be told of, beside missed calls and notes: a reaction, an image. It goes through the same rules, once for each id.
+    ///
+    /// # Errors
+    /// [`EngineError::NoStore`] without [`notes`](EngineBuilder::notes), and where the database fails.
+    pub async fn occurred(&self, occurred: &Occurred) -> Result<(), EngineError> {
+        let log = self.event_log()?;
+        log.append(&[occurred.event()]).await.map(|_| ()).map_err(EngineError::Recorder)
     }
 
     /// The recorder: notes and the log of calls, for programs that list, count or delete them themselves.

@@ -1,5 +1,6 @@
 //! Why an engine could not be started.
 
+use ringback_peace::PeaceError;
 use ringback_recorder::RecorderError;
 use ringback_sfu::SfuError;
 use ringback_transport::TransportError;
@@ -47,7 +48,10 @@ pub enum EngineError {
         /// Why not.
         reason: String,
     },
-    /// The log of events and webhooks need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
+    /// The settings of [`EngineBuilder::peace`](crate::EngineBuilder::peace) cannot work.
+    #[error("the settings of EngineBuilder::peace: {0}")]
+    Peace(#[source] PeaceError),
+    /// The log of events, webhooks and notifications need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
     #[error("there is no log of events: call EngineBuilder::notes, which says where to keep it")]
     NoStore,
 }

@@ -17,6 +17,7 @@ mod media;
 mod metrics;
 mod missed_call;
 mod notes;
+pub mod peace;
 mod reactions;
 mod restart;
 mod stage_readings;

@@ -3,6 +3,7 @@
 
 mod http;
 mod takes;
+mod uploads;
 mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -19,7 +20,7 @@ use crate::media::Workers;
 use crate::metrics::Counts;
 use takes::Takes;
 
-pub(crate) use http::router;
+pub(crate) use http::{Refusal, router};
 
 /// See the [module](self).
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderMap;
+use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
@@ -96,6 +97,17 @@ impl Signaling {
     pub async fn note_news(&self, news: NoteNews) {
         // After shutdown nobody is left to be told.
         let _ = self.services.hub.ask(move |hub, _| hub.note_news(news)).await;
+    }
+
+    /// Tells all devices of a user something that is part of no call. Returns those that have a live session and are told over it.
+    pub async fn tell_user(&self, user: &str, event: &str, fields: Map<String, Value>) -> Vec<String> {
+        let (user, event) = (user.to_owned(), event.to_owned());
+        let told = self.services.hub.ask(move |hub, _| {
+            hub.tell_user(&user, &event, &fields);
+            hub.live_devices(&user)
+        });
+        // After shutdown nobody is left to be told.
+        told.await.unwrap_or_default()
     }
 
     /// Tells some participants of a room what the reactions have to say: those who have no data channel for it.

@@ -1,11 +1,13 @@
 //! One open note at work: its machine, its row, its take. What the machine says is carried out here, in order, while nobody else touches the note.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use tokio::sync::{Mutex, Notify};
 
 use super::keeping::LAST_WAIT;
+use super::uploads::ARRIVES;
 use super::{Inner, NoteEvent, RecorderEvent, millis, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
@@ -13,12 +15,15 @@ use crate::note::{NotNow, Note, NoteInput, NoteOutput, NoteState, TakeReason};
 use crate::spool::SpoolHeader;
 use crate::store::NoteRow;
 use crate::take::TakeEnd;
+use crate::upload::Upload;
 
 /// See the [module](self).
 pub(super) struct Active {
     from: String,
     room: Option<String>,
     part: Mutex<Part>,
+    /// The take that is arriving, if the caller records by themselves. Locked after `part`, never before.
+    upload: Mutex<Option<Upload>>,
     /// Wakes the timer's task when a deadline may have changed.
     changed: Notify,
 }
@@ -43,6 +48,7 @@ impl Inner {
             from: row.from.clone(),
             room,
             part: Mutex::new(Part { note, row, take: None }),
+            upload: Mutex::new(None),
             changed: Notify::new(),
         });
         self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, active.clone());
@@ -64,6 +70,44 @@ impl Active {
 
     pub(super) fn room(&self) -> Option<String> {
         self.room.clone()
+    }
+
+    pub(super) fn upload(&self) -> &Mutex<Option<Upload>> {
+        &self.upload
+    }
+
+    /// The caller records by themselves: makes the file into which that arrives.
+    pub(super) async fn record_elsewhere(
+        self: &Arc<Self>,
+        inner: &Arc<Inner>,
+        length: Option<u64>,
+    ) -> Result<Upload, RecorderError> {
+        let mut part = self.part.lock().await;
+        let within = part.row.limits.max + ARRIVES;
+        let Part { note, row, .. } = &mut *part;
+        let mut next = note.clone();
+        next.handle(now(), NoteInput::RecordElsewhere { within })
+            .map_err(|NotNow { state, wanted }| RecorderError::Conflict { state: state.as_str(), wanted })?;
+        let upload = inner.make_upload(row, next.take(), length).await?;
+        *note = next;
+        self.carry_out(inner, &mut part).await;
+        Ok(upload)
+    }
+
+    /// All of a take has arrived that was recorded elsewhere.
+    pub(super) async fn arrived(self: &Arc<Self>, inner: &Arc<Inner>, take: u32, path: PathBuf) {
+        let mut part = self.part.lock().await;
+        // Given up meanwhile.
+        if part.note.take() != take || !part.note.awaits_arrival() {
+            return;
+        }
+        let _ = part.note.handle(now(), NoteInput::Arrived);
+        self.carry_out(inner, &mut part).await;
+        let (active, inner, row) = (self.clone(), inner.clone(), part.row.clone());
+        tokio::spawn(async move {
+            let made = inner.take_of_upload(&row, take, path).await;
+            active.save(&inner, row, made).await;
+        });
     }
 
     /// Whether it goes from one of the two to the other.
@@ -190,25 +234,31 @@ impl Active {
         let Some(take) = part.take.take() else { return };
         let (active, inner, row) = (self.clone(), inner.clone(), part.row.clone());
         tokio::spawn(async move {
-            let path = match take.finish().await {
-                Ok(path) => path,
-                Err(reason) => {
-                    active.input(&inner, NoteInput::Saved(Err(reason))).await.ok();
-                    return;
-                }
-            };
-            let kept = inner.keep_take(&row, &path, LAST_WAIT).await;
-            let mut part = active.part.lock().await;
-            let saved = kept.map(|draft| part.row.draft = Some(draft));
-            match saved {
-                // The next start tries once more, if the caller does not before.
-                Err(TakeReason::Disk) => {}
-                Err(_) => _ = std::fs::remove_file(&path),
-                Ok(()) => inner.forget_takes(&row.id, row.take),
-            }
-            let _ = part.note.handle(now(), NoteInput::Saved(saved));
-            active.carry_out(&inner, &mut part).await;
+            let made = take.finish().await;
+            active.save(&inner, row, made).await;
         });
+    }
+
+    /// Makes the file of a take that is on disk, and the draft of it.
+    async fn save(self: &Arc<Self>, inner: &Arc<Inner>, row: NoteRow, made: Result<PathBuf, TakeReason>) {
+        let path = match made {
+            Ok(path) => path,
+            Err(reason) => {
+                self.input(inner, NoteInput::Saved(Err(reason))).await.ok();
+                return;
+            }
+        };
+        let kept = inner.keep_take(&row, &path, LAST_WAIT).await;
+        let mut part = self.part.lock().await;
+        let saved = kept.map(|draft| part.row.draft = Some(draft));
+        match saved {
+            // The next start tries once more, if the caller does not before.
+            Err(TakeReason::Disk) => {}
+            Err(_) => _ = std::fs::remove_file(&path),
+            Ok(()) => inner.forget_takes(&row.id, row.take),
+        }
+        let _ = part.note.handle(now(), NoteInput::Saved(saved));
+        self.carry_out(inner, &mut part).await;
     }
 
     /// Keeps and tells where the note stands.

@@ -12,6 +12,7 @@ use crate::file::{self, FileOptions, NoteFile};
 use crate::note::TakeReason;
 use crate::spool;
 use crate::store::{Draft, NoteRow};
+use crate::upload;
 
 /// A take shorter than this is a slip of the finger.
 const SHORTEST: Duration = Duration::from_millis(400);
@@ -57,11 +58,12 @@ impl Inner {
     /// Deletes what is left of a note's takes on disk.
     pub(super) fn forget_takes(&self, note: &str, takes: u32) {
         for take in 1..=takes {
-            let path = spool::path(&self.spool, note, take);
-            if let Err(error) = std::fs::remove_file(&path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, path = %path.display(), "a take that is done with stays on disk");
+            for path in [spool::path(&self.spool, note, take), upload::path(&self.spool, note, take)] {
+                if let Err(error) = std::fs::remove_file(&path)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    tracing::warn!(%error, path = %path.display(), "a take that is done with stays on disk");
+                }
             }
         }
     }

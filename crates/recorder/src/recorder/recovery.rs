@@ -10,6 +10,7 @@ use crate::error::RecorderError;
 use crate::note::{Note, NoteState, TakeReason};
 use crate::spool;
 use crate::store::NoteRow;
+use crate::upload;
 
 /// A process that was not there for so long has no successor: its folder was deleted, or the server moved.
 const GONE: Duration = Duration::from_secs(24 * 3_600);
@@ -24,8 +25,14 @@ impl Inner {
     /// Takes up what a former process left.
     pub(super) async fn recover(self: &Arc<Self>, folder: &Path) -> Result<(), RecorderError> {
         let mut takes = by_note(folder)?;
+        let mut uploads = uploads(folder)?;
         for row in self.store.open_notes(None).await? {
             let mine = takes.remove(&row.id).unwrap_or_default();
+            let arriving = matches!(row.state, NoteState::Recording | NoteState::Saving) && mine.is_empty();
+            if let Some(path) = uploads.remove(&(row.id.clone(), row.take)).filter(|_| arriving) {
+                self.await_arrival(row, path).await?;
+                continue;
+            }
             if let Some(row) = self.recover_note(row, &mine).await? {
                 tracing::warn!(note = row.id, "a take from before the start waits for room on the disk");
                 tokio::spawn(again(Arc::downgrade(self), row, mine));
@@ -33,6 +40,7 @@ impl Inner {
         }
         // Of notes that are over.
         takes.values().flatten().for_each(|(_, path)| remove(path));
+        uploads.values().for_each(|path| remove(path));
         if let Err(error) = self.sweep().await {
             // Calls go on without a bucket that is out of reach.
             tracing::error!(%error, "what is old or left over cannot be deleted now; again in an hour");
@@ -87,6 +95,7 @@ impl Inner {
         if let Some(retention) = self.config.retention {
             let keys = self.store.forget_before(unix_ms().saturating_sub(millis(retention))).await?;
             self.delete_all(keys).await;
+            self.store.forget_occurrences_before(unix_ms().saturating_sub(millis(retention))).await?;
         }
         if let Some(retention) = self.config.event_retention {
             self.store.forget_events_before(unix_ms().saturating_sub(millis(retention))).await?;
@@ -134,6 +143,14 @@ fn by_note(folder: &Path) -> Result<HashMap<String, Vec<(u32, PathBuf)>>, Record
     }
     takes.values_mut().for_each(|takes| takes.sort_unstable());
     Ok(takes)
+}
+
+/// The uploads on disk, by note and take.
+fn uploads(folder: &Path) -> Result<HashMap<(String, u32), PathBuf>, RecorderError> {
+    let failed = |source| RecorderError::Spool { doing: "listing", path: folder.to_owned(), source };
+    let files = std::fs::read_dir(folder).map_err(failed)?;
+    let files = files.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect::<Result<Vec<_>, _>>()?;
+    Ok(files.into_iter().filter_map(|path| Some((upload::of_file(&path)?, path))).collect())
 }
 
 fn remove(path: &Path) {

@@ -178,7 +178,7 @@ pub(super) fn text(row: &AnyRow, column: &str) -> Result<String, RecorderError> 
     row.try_get(column).map_err(failed("reading a text"))
 }
 
-fn optional_text(row: &AnyRow, column: &str) -> Result<Option<String>, RecorderError> {
+pub(super) fn optional_text(row: &AnyRow, column: &str) -> Result<Option<String>, RecorderError> {
     row.try_get(column).map_err(failed("reading a text"))
 }
 

@@ -31,7 +31,7 @@ impl AudioFrame {
 }
 
 /// How many samples at 48 kHz an Opus packet holds, by its table of contents (RFC 6716, 3.1 and 3.2); `None` where it is malformed.
-fn frame_samples(packet: &[u8]) -> Option<i64> {
+pub(crate) fn frame_samples(packet: &[u8]) -> Option<i64> {
     let toc = *packet.first()?;
     let config = toc >> 3;
     let one = match config {

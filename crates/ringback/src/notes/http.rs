@@ -18,7 +18,7 @@ use ringback_signaling::protocol::{ErrorCode, WireError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{NoteDesk, wire};
+use super::{NoteDesk, uploads, wire};
 
 /// How much of a file is read from the store of bytes at a time.
 const PIECE: u64 = 256 * 1024;
@@ -30,9 +30,9 @@ const MOST: u32 = 100;
 const USUAL: u32 = 30;
 
 #[derive(Clone)]
-struct Desk {
-    notes: Arc<NoteDesk>,
-    signaling: Arc<Signaling>,
+pub(super) struct Desk {
+    pub(super) notes: Arc<NoteDesk>,
+    pub(super) signaling: Arc<Signaling>,
 }
 
 /// The routes `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`.
@@ -43,11 +43,12 @@ pub(crate) fn router(notes: Arc<NoteDesk>, signaling: Arc<Signaling>) -> Router 
         .route("/v1/notes/{note}", get(note))
         .route("/v1/notes/{note}/media", get(file))
         .route("/v1/notes/{note}/poster", get(poster))
+        .merge(uploads::router())
         .with_state(Desk { notes, signaling })
 }
 
 /// An error as a response.
-struct Refusal(WireError);
+pub(crate) struct Refusal(WireError);
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {

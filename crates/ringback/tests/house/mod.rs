@@ -22,9 +22,14 @@ pub fn builder() -> EngineBuilder {
     Engine::builder().media(&["127.0.0.1:0".parse().unwrap()]).tokens(TokenVerifier::hs256(SECRET).unwrap())
 }
 
+pub fn token(user: &str, name: &str) -> String {
+    let claims = Claims::new(user, Duration::from_secs(600)).name(name).grants(Grants::all());
+    TokenIssuer::hs256(SECRET).unwrap().issue(&claims).unwrap()
+}
+
 pub struct House {
     pub engine: Engine,
-    address: SocketAddr,
+    pub address: SocketAddr,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -50,8 +55,7 @@ impl House {
 
     /// A session of this user on their only device.
     pub async fn person(&self, user: &str, name: &str) -> Person {
-        let claims = Claims::new(user, Duration::from_secs(600)).name(name).grants(Grants::all());
-        let token = TokenIssuer::hs256(SECRET).unwrap().issue(&claims).unwrap();
+        let token = token(user, name);
         let url = format!("ws://{}/v1/ws", self.address);
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         let mut person = Person { socket, next_id: 0, events: VecDeque::new() };
@@ -67,6 +71,13 @@ impl House {
         if answer {
             caller.ok("call.hangup", about).await;
         }
+        call["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One rings the other and gives up.
+    pub async fn give_up(&self, caller: &mut Person, to: &str) -> String {
+        let call = caller.ok("call.place", json!({ "to": [to], "kind": "voice" })).await["call"].clone();
+        caller.ok("call.cancel", json!({ "call": call["id"] })).await;
         call["id"].as_str().unwrap().to_owned()
     }
 

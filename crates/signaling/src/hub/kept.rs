@@ -86,7 +86,8 @@ impl Hub {
         self.events.send(SignalingEvent::Note { at: unix_ms(), what: news.event, note: news.note });
     }
 
-    fn tell_user(&self, user: &str, event: &str, fields: &Map<String, Value>) {
+    /// Tells all devices of a user.
+    pub(crate) fn tell_user(&self, user: &str, event: &str, fields: &Map<String, Value>) {
         let mut body = fields.clone();
         body.insert("event".to_owned(), event.into());
         let body: Arc<str> = Value::Object(body).to_string().into();
@@ -94,5 +95,10 @@ impl Hub {
         for session in self.devices.values().chain(away).filter(|session| session.party.user == user) {
             session.event(body.clone());
         }
+    }
+
+    /// A user's devices that have a live session.
+    pub(crate) fn live_devices(&self, user: &str) -> Vec<String> {
+        self.switchboard.devices(user).map(str::to_owned).collect()
     }
 }

@@ -1,0 +1,147 @@
+//! Takes that callers record by themselves: they arrive in pieces, over cuts and restarts, and become drafts like any other; what is none is refused with a reason, and the take before
+//! it stays.
+#![allow(clippy::unwrap_used)]
+
+mod desk;
+mod take;
+
+use bytes::Bytes;
+use desk::Desk;
+use ringback_recorder::{
+    Codec, FileOptions, NoteInfo, NoteKind, NoteLimits, NoteState, RecorderError, TakeEvent, TakePacket, TrackKind,
+    VIDEO_TYPE, VOICE_TYPE, make_file,
+};
+use std::time::Duration;
+use take::voice;
+
+/// A WebM file as a browser might record it: two seconds of picture and sound.
+fn webm() -> Bytes {
+    let picture = |index: u16| {
+        let head =
+            if index == 0 { vec![0x10, 0x10, 0, 0, 0x9D, 0x01, 0x2A, 16, 0, 16, 0] } else { vec![0x10, 0x11, 0, 0] };
+        let payload: Vec<u8> = head.into_iter().chain(vec![9; 800]).collect();
+        TakeEvent::Packet(TakePacket {
+            track: TrackKind::Video,
+            codec: Codec::Vp8,
+            arrival: Duration::from_millis(40 * u64::from(index)),
+            sequence: index,
+            timestamp: 3_600 * u32::from(index),
+            marker: true,
+            level: None,
+            payload: payload.into(),
+        })
+    };
+    let events: Vec<_> = (0..50).map(picture).chain(voice(100, |_| true).into_iter().map(TakeEvent::Packet)).collect();
+    make_file(NoteKind::Video, &events, &FileOptions { trim_silence: false, ..FileOptions::default() }).unwrap().bytes
+}
+
+async fn video(desk: &Desk) -> NoteInfo {
+    desk.offer_within("c1", NoteKind::Video, NoteLimits::of(NoteKind::Video)).await
+}
+
+#[tokio::test]
+async fn a_take_that_arrives_in_pieces_becomes_a_draft_and_can_be_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let note = video(&desk).await.id;
+    let recorder = desk.recorder.clone();
+    let begun = recorder.begin_upload(&note, "ann", None).await.unwrap();
+    assert_eq!((begun.take, begun.offset, begun.length), (1, 0, None));
+    let file = webm();
+    let mut at = 0;
+    for piece in file.chunks(file.len() / 7) {
+        assert_eq!(recorder.upload(&note, "ann", 1).await.unwrap().offset, at);
+        at = recorder.append_upload(&note, "ann", 1, at, Bytes::copy_from_slice(piece)).await.unwrap().offset;
+    }
+    // Its caller is not there as far as media goes, which does not matter.
+    recorder.caller_gone("r").await;
+    recorder.upload_length(&note, "ann", 1, at).await.unwrap();
+    recorder.append_upload(&note, "ann", 1, at, Bytes::new()).await.unwrap();
+    let draft = desk.until(NoteState::Draft).await;
+    assert_eq!((draft.content_type.as_deref(), draft.duration_ms, draft.reason), (Some(VIDEO_TYPE), 2_000, None));
+    assert!(draft.width.is_some() && draft.peaks.iter().any(|peak| *peak > 0));
+    let left = std::fs::read_dir(folder.path().join("spool")).unwrap().count();
+    assert_eq!(left, 0, "nothing stays on the spool");
+    assert_eq!(recorder.send(&note, "ann").await.unwrap().state, NoteState::Sent);
+}
+
+#[tokio::test]
+async fn of_a_voice_note_only_the_sound_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let (note, file) = (desk.offer("c1").await.id, webm());
+    desk.recorder.begin_upload(&note, "ann", Some(file.len() as u64)).await.unwrap();
+    desk.recorder.append_upload(&note, "ann", 1, 0, file).await.unwrap();
+    assert_eq!(desk.until(NoteState::Draft).await.content_type.as_deref(), Some(VOICE_TYPE));
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, note) = (webm(), {
+        let desk = Desk::in_folder(folder.path()).await;
+        let note = video(&desk).await.id;
+        desk.recorder.begin_upload(&note, "ann", None).await.unwrap();
+        desk.recorder.append_upload(&note, "ann", 1, 0, webm().slice(..9_000)).await.unwrap();
+        note
+    });
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let recorder = desk.recorder.clone();
+    let state = recorder.upload(&note, "ann", 1).await.unwrap();
+    assert_eq!((state.offset, state.length), (9_000, None));
+    recorder.upload_length(&note, "ann", 1, file.len() as u64).await.unwrap();
+    recorder.append_upload(&note, "ann", 1, 9_000, file.slice(9_000..)).await.unwrap();
+    assert_eq!(desk.until(NoteState::Draft).await.duration_ms, 2_000);
+    // Nothing that is done with is taken up again.
+    drop((recorder, desk));
+    let desk = Desk::in_folder(folder.path()).await;
+    let open = desk.recorder.open_notes("ann").await.unwrap();
+    assert_eq!((open.len(), open[0].state), (1, NoteState::Draft));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_costs_nothing_of_what_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let (note, recorder) = (desk.offer("c1").await.id, desk.recorder.clone());
+    let large = recorder.begin_upload(&note, "ann", Some(1 << 40)).await;
+    assert!(matches!(large, Err(RecorderError::TooLarge(_))), "{large:?}");
+    let stranger = recorder.begin_upload(&note, "bob", None).await;
+    assert!(matches!(stranger, Err(RecorderError::NotFound(_))), "only whoever leaves it");
+    let most = recorder.begin_upload(&note, "ann", None).await.unwrap().most;
+    let again = recorder.begin_upload(&note, "ann", None).await;
+    assert!(matches!(again, Err(RecorderError::Conflict { .. })), "one at a time");
+    let append = |offset, bytes| recorder.append_upload(&note, "ann", 1, offset, bytes);
+    let mp4 = append(0, Bytes::from_static(b"\0\0\0\x20ftypmp42")).await;
+    assert!(matches!(mp4, Err(RecorderError::NotWebm)), "{mp4:?}");
+    let file = webm();
+    append(0, file.slice(..1_000)).await.unwrap();
+    assert!(matches!(append(0, file.slice(..1_000)).await, Err(RecorderError::Offset(1_000))));
+    let flood = append(1_000, vec![0; most as usize].into()).await;
+    assert!(matches!(flood, Err(RecorderError::TooLarge(_))));
+    let length = recorder.upload_length(&note, "ann", 1, 999).await;
+    assert!(matches!(length, Err(RecorderError::Offset(1_000))), "shorter than what has come");
+    recorder.upload_length(&note, "ann", 1, file.len() as u64).await.unwrap();
+    append(1_000, file.slice(1_000..)).await.unwrap();
+    desk.until(NoteState::Draft).await;
+    assert!(matches!(recorder.upload(&note, "ann", 1).await, Err(RecorderError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_take_leaves_the_one_before_it_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let (note, recorder, file) = (desk.offer("c1").await.id, desk.recorder.clone(), webm());
+    recorder.begin_upload(&note, "ann", Some(file.len() as u64)).await.unwrap();
+    recorder.append_upload(&note, "ann", 1, 0, file.clone()).await.unwrap();
+    let good = desk.until(NoteState::Draft).await;
+    // The right beginning, and nothing behind it.
+    let bad = Bytes::from([&file[..4], &[0; 5_000]].concat());
+    recorder.begin_upload(&note, "ann", Some(bad.len() as u64)).await.unwrap();
+    recorder.append_upload(&note, "ann", 2, 0, bad).await.unwrap();
+    let still = desk.until(NoteState::Draft).await;
+    assert_eq!((still.duration_ms, still.take), (good.duration_ms, 2));
+    assert!(["no_media", "failed"].contains(&still.reason.as_deref().unwrap()), "{:?}", still.reason);
+    recorder.discard(&note, "ann").await.unwrap();
+    assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+}
