@@ -153,7 +153,7 @@ export class Room extends Emitter {
     if (connection.peer.signalingState === "closed") return;
     await connection.answered(answer.answer);
     addEventListener("online", this.#networkChanged);
-    document.addEventListener("visibilitychange", this.#shown);
+    globalThis.document?.addEventListener("visibilitychange", this.#shown);
     this.#tiles.report({ again: true });
   }
 
@@ -195,7 +195,7 @@ export class Room extends Emitter {
     if (this.state === "closed") return;
     clearTimeout(this.#restart);
     removeEventListener("online", this.#networkChanged);
-    document.removeEventListener("visibilitychange", this.#shown);
+    globalThis.document?.removeEventListener("visibilitychange", this.#shown);
     for (const unfollow of Object.values(this.#unfollow)) unfollow();
     this.#tiles.close();
     this.slots.reset();
