@@ -49,6 +49,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "tile.js" "text/javascript; charset=utf-8",
     "title.js" "text/javascript; charset=utf-8",
     "tones.js" "text/javascript; charset=utf-8",
+    "wake-lock.js" "text/javascript; charset=utf-8",
     "waveform.js" "text/javascript; charset=utf-8",
     "words.js" "text/javascript; charset=utf-8",
 ];

@@ -23,10 +23,21 @@ const PILL: &str = "document.querySelector('#call-link')";
 const ANN: FakeMedia = FakeMedia { tone: Some(440), colour: None };
 const BOB: FakeMedia = FakeMedia { tone: Some(1_000), colour: None };
 
-/// Passes TCP connections on, until it is told to cut them all and take no more.
+/// What a proxy does with its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passing {
+    /// All goes through.
+    Open,
+    /// None is left, and none is taken.
+    Cut,
+    /// Nothing goes through those there were, and nobody is told; new ones pass. They break off once it is over.
+    Frozen,
+}
+
+/// Passes TCP connections on, until it is told otherwise.
 struct Proxy {
     address: SocketAddr,
-    open: watch::Sender<bool>,
+    open: watch::Sender<Passing>,
     passed: Arc<Mutex<usize>>,
 }
 
@@ -34,13 +45,13 @@ impl Proxy {
     async fn start(to: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (open, is_open) = watch::channel(true);
+        let (open, is_open) = watch::channel(Passing::Open);
         let passed = Arc::new(Mutex::new(0));
         let count = passed.clone();
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (to, mut is_open) = (to.clone(), is_open.clone());
-                if !*is_open.borrow() {
+                if *is_open.borrow_and_update() == Passing::Cut {
                     continue;
                 }
                 *count.lock().unwrap() += 1;
@@ -48,8 +59,9 @@ impl Proxy {
                     let Ok(mut far) = TcpStream::connect(to).await else { return };
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = is_open.wait_for(|open| !open) => {}
+                        _ = is_open.changed() => {}
                     }
+                    let _ = is_open.wait_for(|passing| *passing != Passing::Frozen).await;
                 });
             }
         });
@@ -57,11 +69,15 @@ impl Proxy {
     }
 
     fn cut(&self) {
-        self.open.send_replace(false);
+        self.open.send_replace(Passing::Cut);
+    }
+
+    fn freeze(&self) {
+        self.open.send_replace(Passing::Frozen);
     }
 
     fn mend(&self) {
-        self.open.send_replace(true);
+        self.open.send_replace(Passing::Open);
     }
 }
 
@@ -115,4 +131,32 @@ async fn a_call_outlives_its_socket_and_knows_afterwards_what_happened_meanwhile
     ann.wait_for_tone(voice, 1_000, SOON).await.unwrap();
     bob.eval("ringback.call.hangup()").await.unwrap();
     ann.wait_for("!ringback.call || ringback.call.isOver", SOON).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_comes_to_the_front_does_not_wait_for_a_dead_socket() {
+    let test = "a_page_that_comes_to_the_front_does_not_wait_for_a_dead_socket";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    let server = Server::start().await.unwrap();
+    let host = server.link.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let proxy = Proxy::start(host).await;
+    let browser = Browser::launch(&chromium, ANN).await.unwrap();
+    let page = browser.open(&format!("http://{}/?name=Ann", proxy.address)).await.unwrap();
+    page.wait_for("ringback.session?.state === 'open'", SOON).await.unwrap();
+    page.eval("(window.states = [], ringback.session.on('state', (state) => states.push(state)), true)").await.unwrap();
+
+    // As after a sleep: the connection is gone, and no word of it has come.
+    proxy.freeze();
+    let shown = "document.dispatchEvent(new Event('visibilitychange'))";
+    page.eval(shown).await.unwrap();
+    // Sooner than a heartbeat would have noticed.
+    page.wait_for("window.states.includes('reconnecting')", Duration::from_secs(9)).await.unwrap();
+    proxy.mend();
+    page.wait_for("ringback.session.state === 'open'", SOON).await.unwrap();
+
+    // Where it lives, nothing happens.
+    page.eval("(window.states = [], true)").await.unwrap();
+    page.eval(shown).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(page.eval("window.states").await.unwrap(), serde_json::json!([]));
 }

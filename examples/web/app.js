@@ -34,6 +34,8 @@ import { endText, errorText, nameOf } from "./words.js";
 
 /** How long the microphone stays open after entering: long enough for the browser to remember the permission. */
 const WARM_MS = 1500;
+/** After a sleep the browser may ask over a connection that is dead; a slow network answers sooner than this. */
+const LOGIN_TIMEOUT_MS = 6_000;
 /** The server writes a call down just after it has told of its end. */
 const WRITTEN_MS = 500;
 
@@ -160,6 +162,7 @@ async function login(name) {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ name }),
+      signal: AbortSignal.timeout(LOGIN_TIMEOUT_MS),
     });
   } catch {
     throw { code: "disconnected" };

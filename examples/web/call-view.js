@@ -9,7 +9,8 @@ import { toggleSpeakerOverlay } from "./speaker-overlay.js";
 import { Stage } from "./stage.js";
 import { StatusView } from "./status.js";
 import * as tones from "./tones.js";
-import { clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
+import { WakeLock } from "./wake-lock.js";
+import { MICROPHONE_TAKEN, clock, endText, errorText, listed, nameOf, ringingText } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 /** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
@@ -36,6 +37,7 @@ export class CallView {
   #group = new GroupView();
   #pip = new PictureInPicture({ toggleMicrophone: () => this.toggleMicrophone(), end: () => this.end() });
   #reconnecting = new Reconnecting();
+  #wakeLock = new WakeLock();
   /** @type {Stage|undefined} */
   #stage;
   /** @type {(() => void)[]} */
@@ -107,6 +109,11 @@ export class CallView {
       room.on("quality", () => {
         byId("call-trouble").textContent = troubleOf(room);
       }),
+      room.on("interrupted", ({ source, interrupted }) => {
+        // The camera of a page in the background is expected to stop; a microphone that does leaves somebody talking to nobody.
+        if (source === "microphone" && interrupted) notice(MICROPHONE_TAKEN);
+        else if (source === "microphone") announce("Your microphone is back");
+      }),
       room.on("blocked", () => {
         byId("play-blocked").hidden = false;
       }),
@@ -154,6 +161,8 @@ export class CallView {
       announce(`Connected with ${nameOf(call)}`);
       this.#stage?.layout();
       this.#pip.show(call.room);
+      // A voice call goes on while the screen sleeps.
+      this.#wakeLock.keep(call.kind === "video");
     }
     this.#controls();
     this.#tick();
@@ -196,6 +205,7 @@ export class CallView {
     this.#group.hide();
     this.#pip.hide();
     this.#reconnecting.hide();
+    this.#wakeLock.keep(false);
     for (const off of this.#off.splice(0)) off();
     this.#devices.inCall = false;
     // A note may be left for it: the devices stay open until that is known.
@@ -222,6 +232,7 @@ export class CallView {
     this.#group.hide();
     this.#pip.hide();
     this.#reconnecting.hide();
+    this.#wakeLock.keep(false);
     for (const off of this.#off.splice(0)) off();
     delete root.dataset.state;
     this.call = null;
@@ -262,13 +273,25 @@ export class CallView {
       this.#open("microphone");
       return;
     }
+    if (this.#media.tracks.microphone.muted) return void this.#reopen("microphone");
     const muted = !room.isMuted("microphone");
     room.mute("microphone", muted);
     announce(muted ? "Muted" : "Unmuted");
   }
 
+  /** @param {"microphone"|"camera"} source taken by the system; a tap gets it back where that is possible */
+  async #reopen(source) {
+    this.call?.room.mute(source, false);
+    try {
+      await this.#media.reopen(source);
+    } catch (error) {
+      notice(errorText(error), { stay: true });
+    }
+  }
+
   toggleCamera() {
     if (!this.call || this.call.isOver) return;
+    if (this.#media.tracks.camera?.muted) return void this.#reopen("camera");
     if (this.#media.tracks.camera) this.#media.close("camera");
     else this.#open("camera");
   }

@@ -3,7 +3,7 @@
  * chat is its name: whoever opens one by the same name, or by its link, finds the others in it.
  */
 import { announce, avatar, byId, element, faces, icon, notice, setIcon } from "./dom.js";
-import { errorText, listed } from "./words.js";
+import { MICROPHONE_TAKEN, errorText, listed } from "./words.js";
 
 /** @typedef {import("./ringback/ringback.js").LocalMedia} LocalMedia */
 /** @typedef {import("./ringback/ringback.js").Room} Room */
@@ -159,6 +159,7 @@ export class Lounge {
       room.on("participants", () => this.#dock()),
       room.on("speaking", () => this.#dock()),
       room.on("muted", () => this.#dock()),
+      room.on("interrupted", ({ source, interrupted }) => source === "microphone" && interrupted && void notice(MICROPHONE_TAKEN)),
       room.on("blocked", () => (byId("play-blocked-dock").hidden = false)),
       room.on("closed", () => {
         notice(room.error ? `You could not join ${name}. ${errorText(room.error)}` : `${name} was closed.`);
@@ -230,6 +231,11 @@ export class Lounge {
     if (!this.#media.tracks.microphone) {
       room.mute("microphone", false);
       void this.#open();
+      return;
+    }
+    if (this.#media.tracks.microphone.muted) {
+      room.mute("microphone", false);
+      this.#media.reopen("microphone").catch((error) => notice(errorText(error), { stay: true }));
       return;
     }
     const muted = !room.isMuted("microphone");

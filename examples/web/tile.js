@@ -120,6 +120,8 @@ export function showLocal(picture, track) {
     return;
   }
   const video = old ?? element("video", { muted: true, autoplay: true, playsinline: true });
+  // As a mirror, but for a phone's camera on the back, which shows the world.
+  picture.toggleAttribute("data-back", track.getSettings().facingMode === "environment");
   video.muted = true;
   video.srcObject = new MediaStream([track]);
   picture.dataset.video = "live";

@@ -10,7 +10,11 @@ let stopCurrent;
 
 /** Call it from a gesture. */
 export function enable() {
-  context ??= new AudioContext();
+  if (!context) {
+    context = new AudioContext();
+    // Phones interrupt it while the page is not on the screen, or somebody rings by telephone.
+    document.addEventListener("visibilitychange", () => !document.hidden && context?.resume().catch(() => {}));
+  }
   void context.resume();
 }
 

@@ -2,6 +2,9 @@
 
 /** @typedef {import("./ringback/ringback.js").Call} Call */
 
+/** The system has the microphone: a telephone call, another app. */
+export const MICROPHONE_TAKEN = "Something else took your microphone, perhaps a phone call. Nobody hears you meanwhile.";
+
 /** @param {Call} call */
 export function nameOf(call) {
   // Whoever came in later was not the one who rang them.

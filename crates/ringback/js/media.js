@@ -119,6 +119,11 @@ export class LocalMedia extends Emitter {
     for (const source of /** @type {Source[]} */ (Object.keys(this.tracks))) this.close(source);
   }
 
+  /** Opens a source anew: where the system took its device and did not give it back. @param {"microphone"|"camera"} source */
+  reopen(source) {
+    return this.choose(source, this.chosen[source]);
+  }
+
   /**
    * Uses another device from now on; an open source changes over at once.
    * @param {"microphone"|"camera"} source

@@ -35,9 +35,10 @@ const JOIN_TIMEOUT_MS = 15_000;
 
 /**
  * `state`: of the transport. `participants`: somebody came, went or changed. `speaking`, `stage` and `focus`: as their properties.
- * `label`: a picture got its name or lost it. `muted`: one of our own sources. `hushed`: the host has muted it. `blocked`: the browser wants a gesture before
+ * `label`: a picture got its name or lost it. `muted`: one of our own sources. `hushed`: the host has muted it. `interrupted`: the system has taken one of them, or
+ * given it back: for a phone call, or since the page went to the background. `blocked`: the browser wants a gesture before
  * it plays sound (`room.play()`). `quality`: of somebody's connection, or ours (`room.me`). `closed`: over, and why.
- * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, hushed: Source, quality: string, blocked: undefined, closed: string}>}
+ * @extends {Emitter<{state: RoomState, participants: undefined, speaking: Set<string>, stage: string|null, focus: Focus|null, label: undefined, muted: {source: Source, muted: boolean}, hushed: Source, interrupted: {source: Source, interrupted: boolean}, quality: string, blocked: undefined, closed: string}>}
  */
 export class Room extends Emitter {
   /** What went wrong, where joining failed. @type {RingbackError|undefined} */
@@ -85,6 +86,10 @@ export class Room extends Emitter {
   /** Has been in the room, and is to come back to it. */
   #joined = false;
   #networkChanged = () => this.#scheduleRestart(0);
+  /** Phones pause what plays in a page that is not on the screen. */
+  #shown = () => !document.hidden && this.play();
+  /** Ends listening to a source's track. @type {Partial<Record<Source, () => void>>} */
+  #unfollow = {};
 
   /**
    * @param {SignalingSocket} socket
@@ -155,6 +160,7 @@ export class Room extends Emitter {
     if (connection.peer.signalingState === "closed") return;
     await connection.answered(answer.answer);
     addEventListener("online", this.#networkChanged);
+    globalThis.document?.addEventListener("visibilitychange", this.#shown);
     this.#tiles.report({ again: true });
   }
 
@@ -196,6 +202,8 @@ export class Room extends Emitter {
     if (this.state === "closed") return;
     clearTimeout(this.#restart);
     removeEventListener("online", this.#networkChanged);
+    globalThis.document?.removeEventListener("visibilitychange", this.#shown);
+    for (const unfollow of Object.values(this.#unfollow)) unfollow();
     this.#tiles.close();
     this.slots.reset();
     this.reactions.close();
@@ -211,12 +219,34 @@ export class Room extends Emitter {
    */
   async publish(source, track) {
     this.#tracks[source] = track;
+    this.#follow(source, track);
     if (track) track.enabled = !this.#muted.has(source);
     // Announce first what ends and last what begins: nobody then looks at a frozen or black picture.
     if (!track) this.#claim();
     await this.connection?.send(source, track);
     this.#claim();
     this.emit("muted", { source, muted: this.isMuted(source) });
+  }
+
+  /**
+   * Notices when the system takes a device away for a while, so that nobody looks at a frozen picture.
+   * @param {Source} source
+   * @param {MediaStreamTrack|null} track
+   */
+  #follow(source, track) {
+    this.#unfollow[source]?.();
+    delete this.#unfollow[source];
+    // A shared window that is minimised is silent as well; its last picture is better than none.
+    if (!track || source === "screen") return;
+    const changed = () => {
+      this.#claim();
+      this.emit("muted", { source, muted: this.isMuted(source) });
+      this.emit("interrupted", { source, interrupted: track.muted });
+    };
+    for (const what of ["mute", "unmute"]) track.addEventListener(what, changed);
+    this.#unfollow[source] = () => {
+      for (const what of ["mute", "unmute"]) track.removeEventListener(what, changed);
+    };
   }
 
   /** The camera by another name, for `replaceTrack` between devices. @param {MediaStreamTrack|null} track */
@@ -238,9 +268,10 @@ export class Room extends Emitter {
     this.emit("muted", { source, muted: this.isMuted(source) });
   }
 
-  /** Whether nothing of `source` is sent: muted, or no track. @param {Source} source */
+  /** Whether nothing of `source` is sent: muted, no track, or taken by the system. @param {Source} source */
   isMuted(source) {
-    return this.#muted.has(source) || this.#tracks[source] === null;
+    const track = this.#tracks[source];
+    return this.#muted.has(source) || track === null || (source !== "screen" && track.muted);
   }
 
   /** @returns {TrackClaim[]} */

@@ -16,6 +16,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** The first retry is quick, since most losses are a blip; the cap keeps a returning server from being stormed. */
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_LIMIT_MS = 10_000;
+/** A living socket answers within a round trip; more than a slow one needs would keep somebody waiting who has just come back. */
+const WAKE_TIMEOUT_MS = 3_000;
 
 const CLOSE_BAD_PROTOCOL = 4400;
 const CLOSE_UNAUTHORIZED = 4401;
@@ -56,6 +58,7 @@ export class SignalingSocket extends Emitter {
   /** Up to where the server has told us what happened: asked for on the next connection. @type {{stream: string, seq: number}|undefined} */
   #told;
   #online = () => this.#reconnectNow();
+  #shown = () => !document.hidden && this.#wake();
 
   /**
    * @param {string} url of the WebSocket; http(s) is turned into ws(s)
@@ -95,6 +98,7 @@ export class SignalingSocket extends Emitter {
     try {
       const hello = await this.#connect();
       globalThis.addEventListener?.("online", this.#online);
+      globalThis.document?.addEventListener("visibilitychange", this.#shown);
       return hello;
     } catch (thrown) {
       this.#finish(asRingbackError(thrown, "disconnected"));
@@ -205,6 +209,12 @@ export class SignalingSocket extends Emitter {
     }
   }
 
+  /** A page that comes to the front may have been frozen for longer than its socket lived, and nobody told it. */
+  #wake() {
+    if (this.state === "open") this.#beat(WAKE_TIMEOUT_MS);
+    else this.#reconnectNow();
+  }
+
   /** @param {number} periodMs */
   #beat(periodMs) {
     const socket = this.#socket;
@@ -291,6 +301,7 @@ export class SignalingSocket extends Emitter {
     clearTimeout(this.#retry);
     this.#stopHeartbeat?.();
     globalThis.removeEventListener?.("online", this.#online);
+    globalThis.document?.removeEventListener("visibilitychange", this.#shown);
     for (const request of [...this.#pending.values(), ...this.#waiting]) request.reject(error);
     this.#pending.clear();
     this.#waiting.clear();
