@@ -93,7 +93,7 @@ fn a_picture_left_out_after_later_ones_went_out_leaves_no_number_to_ask_for() {
     let mut meeting = Meeting::of(1);
     meeting.limit(60_000);
     meeting.go_on(1_000);
-    while meeting.picture % 4 != 0 {
+    while !meeting.picture.is_multiple_of(4) {
         meeting.go_on(20);
     }
     let looker = meeting.looker();
