@@ -3,6 +3,7 @@
 //! to it, video at a keyframe, audio at any packet. How large the pictures are is what the client says, and for a moment what it
 //! is about to say: `subscriber/sizes.rs`.
 
+mod loss;
 mod sizes;
 mod slot;
 
@@ -19,6 +20,7 @@ use crate::publisher::Source;
 use crate::retransmission::{SentPacket, StoredPacket};
 use crate::slots::SlotAssignment;
 
+use loss::Loss;
 use sizes::Expectation;
 pub(crate) use slot::{Assignment, Feed, Slot, area};
 
@@ -73,6 +75,7 @@ pub(crate) struct Subscriber {
     pub(crate) allocated: Option<(Instant, u64)>,
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
+    loss: Loss,
     /// The transport-wide sequence number of the next packet.
     transport_sequence: u16,
     clock: SendClock,
@@ -91,6 +94,7 @@ impl Subscriber {
             allocator: Allocator::new(),
             allocated: None,
             round_trip: DEFAULT_ROUND_TRIP,
+            loss: Loss::default(),
             transport_sequence: 1,
             clock: SendClock::new(origin),
         }
@@ -154,12 +158,18 @@ impl Subscriber {
             let timestamp = slot.switch(now, from.key, packet);
             switched = (!flows).then_some(timestamp);
         }
+        slot.is_redundant = self.loss.is_lossy(now);
         let send_time = self.clock.at(now);
         if slot.forward(now, from.store_id, packet, (self.transport_sequence, send_time), target.member as usize, sink)
         {
             self.transport_sequence = self.transport_sequence.wrapping_add(1);
         }
         switched
+    }
+
+    /// A subscriber says which share of a slot's packets it has lost lately, in 1/256.
+    pub(crate) fn on_loss(&mut self, now: Instant, fraction_lost: u8) {
+        self.loss.on_report(now, fraction_lost);
     }
 
     /// The slot that sends under this SSRC, its own or that of its retransmissions.

@@ -12,7 +12,7 @@ use peer::media::{
 };
 use peer::{Arrived, Format, Spec};
 use ringback_sfu::{ParticipantId, SfuEvent, SlotMapping, SlotReason, SlotView, Source, TapEvent};
-use ringback_transport::rtcp::RtcpWriter;
+use ringback_transport::rtcp::{ReceptionReport, RtcpWriter};
 use ringback_transport::sdp::CodecName;
 
 /// SSRCs of the two simulcast layers.
@@ -260,12 +260,23 @@ fn send_red(call: &mut Call, number: u16, level: u8) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redundant_audio_goes_whole_to_whoever_takes_it_and_as_its_primary_block_to_everybody_else() {
+async fn redundant_audio_goes_whole_to_whoever_takes_and_needs_it_and_as_its_primary_block_to_everybody_else() {
     let mut call = Call::new().await;
     call.join(Spec { microphone: true, red: true, ..Spec::default() }).await;
     call.join(Spec { pairs: 1, ..Spec::default() }).await;
     call.join(Spec { pairs: 1, red: true, ..Spec::default() }).await;
+    call.join(Spec { pairs: 1, red: true, ..Spec::default() }).await;
     call.connect().await;
+    // The third loses a tenth of what it receives, the fourth nothing.
+    for (at, fraction_lost) in [(2, 26), (3, 0)] {
+        let lost = ReceptionReport { ssrc: call.answers[at].ssrc("a0"), fraction_lost, ..ReceptionReport::default() };
+        let mut buf = [0; 100];
+        let mut writer = RtcpWriter::new(&mut buf);
+        writer.receiver_report(1, &[lost]).unwrap();
+        let len = writer.finish();
+        call.peers[at].send_rtcp(&buf[..len]);
+    }
+    call.run(Duration::from_millis(100)).await;
     let mut tap = call.handle.tap(ParticipantId(1), &[Source::Microphone]).await.unwrap();
     // A quiet room, and then syllables.
     for number in 0..50_u16 {
@@ -274,8 +285,8 @@ async fn redundant_audio_goes_whole_to_whoever_takes_it_and_as_its_primary_block
         send_red(&mut call, number, 0x80 | level as u8);
         call.run(Duration::from_millis(20)).await;
     }
-    call.until("all came", |call| arrived(call, 1, "a0").len() == 50 && arrived(call, 2, "a0").len() == 50).await;
-    for (at, payload_type) in [(1, OPUS), (2, RED)] {
+    call.until("all came", |call| (1..4).all(|at| arrived(call, at, "a0").len() == 50)).await;
+    for (at, payload_type) in [(1, OPUS), (2, RED), (3, OPUS)] {
         let packets = arrived(&call, at, "a0");
         assert_continuous(&packets);
         assert!(packets.iter().all(|packet| packet.header.payload_type == payload_type));

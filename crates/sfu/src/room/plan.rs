@@ -24,6 +24,10 @@ const SCREEN_DETAIL: u32 = 2;
 /// room a look.
 const LEAST_BETWEEN: Duration = Duration::from_millis(100);
 
+/// While nobody speaks so much is kept for whoever will, in bit/s: a voice as browsers send it, with headers. Without it the first word would
+/// cost a picture.
+const A_VOICE: u64 = 60_000;
+
 /// Who is who, for one round of planning.
 struct Directory {
     members: Vec<(ParticipantId, usize)>,
@@ -90,7 +94,8 @@ impl Directory {
         plans.clear();
         allocator.clear();
         let focus = assignment.focus().map(|focus| (focus.participant, focus.source));
-        let (mut audio, mut video, mut sound) = (0, 0, 0);
+        let (mut audio, mut video) = (0, 0);
+        let (mut sound, mut least_sound) = (0_u64, 0);
         for slot in slots.iter() {
             let shown = match slot.kind {
                 MediaKind::Audio => {
@@ -114,7 +119,10 @@ impl Directory {
                 match slot.kind {
                     MediaKind::Audio => {
                         plan.free = Some(LayerKey { member: feed.member, track: feed.track, layer: 0 });
-                        sound += track_mut(publishers, feed).map_or(0, |track| sound_of(now, track));
+                        if let Some(track) = track_mut(publishers, feed).filter(|track| track.live) {
+                            sound += sound_of(now, track);
+                            least_sound = A_VOICE;
+                        }
                     }
                     MediaKind::Video => {
                         let demand = self.demand(now, slot, feed, rank, publishers);
@@ -126,7 +134,7 @@ impl Directory {
             }
             plans.push(plan);
         }
-        allocator.allocate(now, sound);
+        allocator.allocate(now, sound.max(least_sound));
         *allocated = Some((now, allocator.budget.live()));
         for (slot, plan) in slots.iter_mut().zip(plans) {
             let granted = plan.demand.and_then(|place| allocator.granted(place));

@@ -56,7 +56,7 @@ enum Carriage {
     Not,
     /// Under this payload type.
     As(u8),
-    /// RED whose blocks have another payload type here: those of `theirs` become `ours`.
+    /// RED where packets are lost, whose blocks of `theirs` become `ours`, and elsewhere its primary block only, as `ours`.
     RedAs { payload_type: u8, theirs: u8, ours: u8 },
     /// RED's primary block only, under this payload type.
     PrimaryAs(u8),
@@ -111,6 +111,8 @@ pub(crate) struct Slot {
     pub(crate) reported: Option<Instant>,
     /// What the subscriber said last of how it comes through: the highest sequence number, extended, and what was lost in all.
     pub(crate) receipt: Option<(u32, i32)>,
+    /// Whether redundant audio goes out whole.
+    pub(crate) is_redundant: bool,
     /// Whether video was left out, for want of room on its way: it goes on at a keyframe.
     pub(crate) cut_off: bool,
 }
@@ -150,6 +152,7 @@ impl Slot {
             reporter: SlotReporter::new(),
             reported: None,
             receipt: None,
+            is_redundant: false,
             cut_off: false,
         }
     }
@@ -227,7 +230,7 @@ impl Slot {
         if let Some(ours) = self.codecs.iter().find(|ours| ours.takes(theirs)) {
             let payload_type = ours.payload_type;
             return match (theirs.block_payload_type(), ours.block_payload_type()) {
-                (Some(theirs), Some(ours)) if theirs != ours => Carriage::RedAs { payload_type, theirs, ours },
+                (Some(theirs), Some(ours)) => Carriage::RedAs { payload_type, theirs, ours },
                 _ => Carriage::As(payload_type),
             };
         }
@@ -358,8 +361,9 @@ impl Slot {
         let carriage = self.flowing_as.get(usize::from(packet.codec)).copied().unwrap_or_default();
         let carried = match carriage {
             Carriage::Not => None,
-            Carriage::As(payload_type) | Carriage::RedAs { payload_type, .. } => Some((payload_type, packet.payload)),
-            Carriage::PrimaryAs(payload_type) => {
+            Carriage::As(payload_type) => Some((payload_type, packet.payload)),
+            Carriage::RedAs { payload_type, .. } if self.is_redundant => Some((payload_type, packet.payload)),
+            Carriage::PrimaryAs(payload_type) | Carriage::RedAs { ours: payload_type, .. } => {
                 codec::red_primary(packet.payload).map(|at| (payload_type, &packet.payload[at..]))
             }
         };
@@ -399,7 +403,9 @@ impl Slot {
             let Some(body) = buf.get_mut(header_len..header_len + payload.len()) else { return };
             body.copy_from_slice(payload);
             counters.write_into(&packet.descriptor, body);
-            if let Carriage::RedAs { theirs, ours, .. } = carriage {
+            if let Carriage::RedAs { payload_type: red, theirs, ours } = carriage
+                && payload_type == red
+            {
                 codec::retype_red(body, theirs, ours);
             }
         });

@@ -211,12 +211,9 @@ impl Codec {
     fn answer_fmtp(&self) -> String {
         match self.name {
             CodecName::Opus => {
-                // No `stereo`: voices are mono, and a stereo sender would double what every subscriber receives.
-                let mut fmtp = format!("minptime={};useinbandfec=1", self.minptime());
-                if self.parameter("usedtx") == Some("1") {
-                    fmtp.push_str(";usedtx=1");
-                }
-                fmtp
+                // No `stereo`: voices are mono, and a stereo sender would double what every subscriber receives. DTX (RFC 7587, section
+                // 3.1.3): of a room most are silent most of the time.
+                format!("minptime={};useinbandfec=1;usedtx=1", self.minptime())
             }
             // The offerer's limits on frame size are about what it receives.
             CodecName::Vp8 => String::new(),
@@ -387,11 +384,11 @@ mod tests {
     }
 
     #[test]
-    fn opus_is_answered_with_error_correction_and_without_stereo() {
+    fn opus_is_answered_with_error_correction_and_dtx_and_without_stereo() {
         for (offered_fmtp, answered) in [
             ("minptime=20;useinbandfec=0;stereo=1;usedtx=1", "minptime=20;useinbandfec=1;usedtx=1"),
-            ("maxplaybackrate=48000;stereo=1", "minptime=10;useinbandfec=1"),
-            ("minptime=9999", "minptime=10;useinbandfec=1"),
+            ("maxplaybackrate=48000;stereo=1", "minptime=10;useinbandfec=1;usedtx=1"),
+            ("minptime=9999", "minptime=10;useinbandfec=1;usedtx=1"),
         ] {
             let fmtp = format!("fmtp:111 {offered_fmtp}");
             let offer = line("audio", "111", &["rtpmap:111 OPUS/48000/2", &fmtp]);

@@ -66,7 +66,7 @@ impl Meeting {
                     if self.silent.contains(&layer) {
                         continue;
                     }
-                    let key = self.picture % 4 == 0 && self.picture % 20 == 0;
+                    let key = self.picture.is_multiple_of(20);
                     let extensions: &[(u8, &[u8])] = &[(MID, b"cam"), (RID, rid.as_bytes())];
                     let timestamp = u32::from(self.picture) * 1_800;
                     let packet = rtp(ssrc, VP8, self.picture, timestamp, extensions, &self.payload(layer, key));
