@@ -114,6 +114,12 @@ impl Workers {
         self.participant_names.get(&participant).map(|name| name.to_string())
     }
 
+    /// The names of a room and of a participant, shared; there may be thousands of messages a second.
+    fn names(&self, room: RoomId, participant: ParticipantId) -> Option<(Arc<str>, Arc<str>)> {
+        let room = self.room_names.get(&room)?.clone();
+        Some((room, self.participant_names.get(&participant)?.clone()))
+    }
+
     /// The worker that a participant is on.
     pub(crate) fn worker_of(&self, participant: ParticipantId) -> Option<&WorkerHandle> {
         let name = self.participant_names.get(&participant)?.clone();
@@ -314,10 +320,8 @@ pub(crate) async fn carry_events(
     while let Some(event) = events.recv().await {
         let (Some(workers), Some(signaling)) = (workers.upgrade(), signaling.upgrade()) else { return };
         if let SfuEvent::Data { room, participant, label, data, .. } = &event {
-            if let (Some(desk), Some(room), Some(participant)) =
-                (reactions.upgrade(), workers.room_name(*room), workers.participant_name(*participant))
-            {
-                desk.data(&room, &participant, label, data);
+            if let (Some(desk), Some((room, participant))) = (reactions.upgrade(), workers.names(*room, *participant)) {
+                desk.data(&room, participant, label, data);
             }
             continue;
         }

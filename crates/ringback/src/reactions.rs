@@ -7,6 +7,7 @@ mod room;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use ringback_reactions::{
     Channel, HostControl, ReactionEvent, Refusal, RefusalCode, Rights, RoomReactions, RoomReactionsConfig,
@@ -107,13 +108,13 @@ impl ReactionDesk {
     }
 
     /// A data-channel message, if it came on one of our channels. Never waits.
-    pub(crate) fn data(&self, room: &str, participant: &str, label: &str, data: &[u8]) {
+    pub(crate) fn data(&self, room: &str, participant: Arc<str>, label: &str, data: &Bytes) {
         if label != Channel::Reactions.label() && label != Channel::Hands.label() {
             return;
         }
         if let Some(link) = self.rooms.get(room) {
             // Where a room cannot keep up, its participants' newest messages are lost.
-            let _ = link.messages.try_send(Message::Text { participant: participant.into(), text: data.to_vec() });
+            let _ = link.messages.try_send(Message::Text { participant, text: data.clone() });
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use ringback_reactions::{Channel, HostControl, ReactionOutput, Refusal, Rights, RoomReactions};
 use ringback_signaling::Signaling;
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub(super) enum Roster {
 /// What a participant says, or the embedder.
 pub(super) enum Message {
     /// Over a data channel.
-    Text { participant: Arc<str>, text: Vec<u8> },
+    Text { participant: Arc<str>, text: Bytes },
     /// Over signaling, to be answered.
     Asked { participant: Arc<str>, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refusal>> },
     /// By the embedder.
