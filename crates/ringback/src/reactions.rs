@@ -22,8 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::media::Workers;
 use room::{Message, RoomTask, Roster};
 
-/// Messages that wait for a room's task. It takes a few microseconds for each, and up to some 50 ms now and then to tell a large room.
-const WAITING_MESSAGES: usize = 1024;
+/// Messages that wait for a room's task. It takes a few microseconds for each, and up to some 50 ms now and then to tell a large room; on a machine
+/// that is busy with other things more than a second of a thousand people's taps. Nobody fills it alone: a worker hands on 120 of theirs.
+const WAITING_MESSAGES: usize = 8192;
 
 /// Events that wait for the embedder.
 const WAITING_EVENTS: usize = 4096;
