@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use crate::reactions::ReactionDesk;
 use crate::stage_readings;
 use dashmap::DashMap;
+use ringback_reactions::Share;
 use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
 use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
@@ -87,10 +88,12 @@ impl Workers {
         !matches!(sent, Err(SfuError::NoSuchChannel { .. }))
     }
 
-    /// Sends a text to everybody in a room who has a data channel of this label. Returns who has none.
-    pub(crate) async fn send_text_to_all(&self, room: &str, label: &str, text: &str) -> Vec<String> {
+    /// Sends a text to everybody of this share of a room who has a data channel of this label. Returns who of them has none.
+    pub(crate) async fn send_text_to_all(&self, room: &str, share: Share, label: &str, text: &str) -> Vec<String> {
         let Some((room, worker)) = self.rooms.get(room).map(|room| *room) else { return Vec::new() };
-        let told = self.workers[worker].broadcast_data(room, label, false, text.as_bytes().to_vec().into()).await;
+        let share = sfu::Share { at: share.at, of: share.of };
+        let told = self.workers[worker].broadcast_data(room, share, label, false, text.as_bytes().to_vec().into());
+        let told = told.await;
         told.unwrap_or_default().into_iter().filter_map(|id| self.participant_name(id)).collect()
     }
 
