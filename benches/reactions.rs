@@ -1,5 +1,5 @@
 //! What the reactions of a room cost its aggregator: a thousand people, five reactions a second each, read from JSON, checked, counted,
-//! and told in one text a tick. Virtual time: an iteration is a tick of 250 ms, in which 1,250 reactions come in.
+//! and told in one text a tick for each fifth of them. Virtual time: an iteration is a tick of 250 ms, in which 1,250 reactions come in.
 //!
 //! ```sh
 //! cargo bench -p ringback-benches --bench reactions
@@ -63,7 +63,7 @@ fn aggregator(criterion: &mut Criterion) {
     for reactions in [REACTIONS, REACTIONS / 10, 1] {
         let mut scene = Scene::new();
         let ticks: Vec<_> = (0..4).map(|_| scene.tick(reactions)).collect();
-        println!("{reactions} reactions a tick: texts for everybody and bytes: {ticks:?}");
+        println!("{reactions} reactions a tick: texts and bytes: {ticks:?}");
         group.throughput(Throughput::Elements(reactions as u64));
         group.bench_function(format!("a tick with {reactions} of them"), |bencher| {
             bencher.iter(|| scene.tick(reactions));

@@ -1,4 +1,4 @@
-//! Counts the reactions of a room and writes a tick: one text for everybody, whatever the number of reactions in it. Counters only grow,
+//! Counts the reactions of a room and writes a tick: one text for all who are told together, whatever the number of reactions in it. Counters only grow,
 //! and a changed one is told [`REPEATS`] ticks more, so that a receiver who lost ticks has missed nothing after the next one. Where more
 //! has changed than a tick holds, the longest waiting goes first and the rest in the next ticks.
 
@@ -26,7 +26,7 @@ const MENTIONS: usize = REPEATS + 1;
 
 const _: () = assert!(LARGE_ROOM_TICK < SMALL_ROOM_TICK && SMALL_ROOM_TICK + 512 < crate::protocol::MAX_TEXT);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Counter {
     reaction: Arc<str>,
     total: u64,
@@ -59,8 +59,8 @@ pub(crate) struct Reported {
     pub(crate) all: bool,
 }
 
-/// The counters of a room.
-#[derive(Debug)]
+/// The counters of a room, as one share of its receivers is told them.
+#[derive(Debug, Clone)]
 pub(crate) struct Aggregator {
     places: HashMap<Arc<str>, usize>,
     counters: Vec<Counter>,
@@ -73,6 +73,7 @@ pub(crate) struct Aggregator {
     /// Of the tick that comes, then of those before, newest first.
     current: Named,
     recent: VecDeque<Named>,
+    /// The number of the last tick.
     tick: u64,
 }
 
@@ -88,11 +89,6 @@ impl Aggregator {
             recent: VecDeque::new(),
             tick: 0,
         }
-    }
-
-    /// The number of the last tick.
-    pub(crate) fn tick(&self) -> u64 {
-        self.tick
     }
 
     /// Whether a tick would say something.
@@ -166,9 +162,9 @@ impl Aggregator {
         Some(Reported { counts, by, all: self.current.all })
     }
 
-    /// Writes the next tick.
-    pub(crate) fn write_tick(&mut self, large: bool) -> String {
-        self.tick += 1;
+    /// Writes the next tick, under a number above those before.
+    pub(crate) fn write_tick(&mut self, number: u64, large: bool) -> String {
+        self.tick = number;
         let limit = if large { LARGE_ROOM_TICK } else { SMALL_ROOM_TICK };
         let mut text = String::with_capacity(limit);
         let _ = write!(text, r#"{{"v":{VERSION},"type":"tick","n":{},"counts":["#, self.tick);

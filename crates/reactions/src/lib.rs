@@ -3,7 +3,7 @@
 //! embedder come out. It is not a chat, it keeps nothing when the room is gone, and it does not deliver: whoever drives it does, over
 //! data channels or otherwise. What is an emoji is Unicode's business (UTS #51) and comes from the `emojis` crate.
 //!
-//! The cost of a tick is one text for all receivers, whatever the number of reactions in it.
+//! The cost of a tick is one text for all receivers, or for a share of a large room's, whatever the number of reactions in it.
 
 mod aggregator;
 mod bucket;
@@ -14,6 +14,7 @@ mod hands;
 mod participant;
 mod protocol;
 mod room;
+mod shares;
 
 pub use bucket::Rate;
 pub use config::{RoomReactionsConfig, SMALL_ROOM};
@@ -24,3 +25,4 @@ pub use protocol::{
     Channel, Controls, MAX_REQUEST, MAX_TEXT, Mode, REPEATS, ReactionRequest, Refusal, RefusalCode, VERSION, Who,
 };
 pub use room::{HostControl, ReactionOutput, RoomReactions};
+pub use shares::Share;

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::aggregator::Aggregator;
 use crate::bucket::TokenBucket;
 use crate::config::{RoomReactionsConfig, SMALL_ROOM, tick};
 use crate::event::ReactionEvent;
 use crate::hands::{Hands, People};
 use crate::participant::{Participant, Rights};
 use crate::protocol::{Channel, Controls, Mode, ReactionRequest, Refusal, RefusalCode, VERSION, Who, read};
+use crate::shares::{Share, Shares};
 
 /// What is to be delivered, or stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub enum ReactionOutput {
         /// The text.
         text: Arc<str>,
     },
-    /// A text for everybody in the room, one and the same.
+    /// A text for everybody in the room, or for a share of them, one and the same.
     ToAll {
+        /// For whom.
+        share: Share,
         /// On which channel.
         channel: Channel,
         /// The text.
@@ -63,10 +65,11 @@ pub struct RoomReactions {
     controls: Controls,
     began: Instant,
     people: People,
-    aggregator: Aggregator,
+    shares: Shares,
     hands: Hands,
     budget: TokenBucket,
-    last_tick: Option<Instant>,
+    /// When hands were told last.
+    hands_told: Option<Instant>,
     outputs: VecDeque<ReactionOutput>,
 }
 
@@ -79,9 +82,9 @@ impl RoomReactions {
             config,
             began: now,
             people: People::new(),
-            aggregator: Aggregator::new(),
+            shares: Shares::new(),
             hands: Hands::default(),
-            last_tick: None,
+            hands_told: None,
             outputs: VecDeque::new(),
         }
     }
@@ -91,6 +94,7 @@ impl RoomReactions {
     pub fn join(&mut self, now: Instant, participant: &str, name: &str, can: Rights) -> Vec<Arc<str>> {
         self.leave(now, participant);
         self.people.insert(participant.into(), Participant::new(now, name, can, &self.config));
+        self.shares.set_receivers(self.people.len());
         self.snapshot(can)
     }
 
@@ -98,6 +102,7 @@ impl RoomReactions {
     pub fn leave(&mut self, now: Instant, participant: &str) {
         if let Some((id, mut gone)) = self.people.remove_entry(participant) {
             self.put_down(now, &id, &mut gone);
+            self.shares.set_receivers(self.people.len());
             self.tick_if_due(now);
         }
     }
@@ -241,7 +246,7 @@ impl RoomReactions {
             person.reactions.take(now).map_err(limited)?;
         }
         self.budget.take(now).map_err(limited)?;
-        self.aggregator.count(reaction, &id, &name, large);
+        self.shares.count(reaction, &id, &name, large);
         self.tick_if_due(now);
         Ok(())
     }
@@ -363,7 +368,7 @@ impl RoomReactions {
     }
 
     fn snapshot(&self, can: Rights) -> Vec<Arc<str>> {
-        self.hands.write_snapshot(&self.people, can, self.controls, self.aggregator.tick())
+        self.hands.write_snapshot(&self.people, can, self.controls, self.shares.tick())
     }
 
     fn at_ms(&self, now: Instant) -> u64 {
@@ -378,8 +383,8 @@ impl RoomReactions {
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let last = self.last_tick.filter(|_| self.aggregator.is_due() || self.hands.is_due())?;
-        Some(last + tick(self.people.len()))
+        let hands = self.hands_told.filter(|_| self.hands.is_due()).map(|last| last + tick(self.people.len()));
+        [hands, self.shares.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Tells everybody what has happened since the last tick.
@@ -388,24 +393,19 @@ impl RoomReactions {
     }
 
     fn tick_if_due(&mut self, now: Instant) {
-        let is_time = self.last_tick.is_none_or(|last| now >= last + tick(self.people.len()));
-        let (reactions, hands) = (self.aggregator.is_due(), self.hands.is_due());
-        if !is_time || !(reactions || hands) {
-            return;
+        let (tick, large) = (tick(self.people.len()), self.people.len() > SMALL_ROOM);
+        while let Some(told) = self.shares.take_due(now, tick, large) {
+            if let Some(reported) = told.reported {
+                let (at_ms, counts, by, all) = (self.at_ms(now), reported.counts, reported.by, reported.all);
+                self.outputs.push_back(ReactionOutput::Event(ReactionEvent::Reactions { at_ms, counts, by, all }));
+            }
+            let (share, channel, text) = (told.share, Channel::Reactions, told.text.into());
+            self.outputs.push_back(ReactionOutput::ToAll { share, channel, text });
         }
-        self.last_tick = Some(now);
-        if let Some(reported) = self.aggregator.report() {
-            let at_ms = self.at_ms(now);
-            let event = ReactionEvent::Reactions { at_ms, counts: reported.counts, by: reported.by, all: reported.all };
-            self.outputs.push_back(ReactionOutput::Event(event));
-        }
-        if reactions {
-            let text = self.aggregator.write_tick(self.people.len() > SMALL_ROOM).into();
-            self.outputs.push_back(ReactionOutput::ToAll { channel: Channel::Reactions, text });
-        }
-        if hands {
+        if self.hands.is_due() && self.hands_told.is_none_or(|last| now >= last + tick) {
+            self.hands_told = Some(now);
             let text = self.hands.write_changes(&self.people, self.controls);
-            self.outputs.push_back(ReactionOutput::ToAll { channel: Channel::Hands, text });
+            self.outputs.push_back(ReactionOutput::ToAll { share: Share::ALL, channel: Channel::Hands, text });
         }
     }
 }

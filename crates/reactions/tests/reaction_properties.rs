@@ -11,6 +11,25 @@ use proptest::prelude::*;
 use receiver::{Receiver, Stage};
 use ringback_reactions::{Channel, Palette, REPEATS, Rights, RoomReactionsConfig};
 
+/// What happens in a large room.
+#[derive(Debug, Clone)]
+enum Large {
+    React(usize, usize),
+    /// So many come, or go.
+    Come(usize),
+    Go(usize),
+    Wait(u64),
+}
+
+fn large() -> impl Strategy<Value = Large> {
+    prop_oneof![
+        12 => (0..300_usize, 0..40_usize).prop_map(|(person, emoji)| Large::React(person, emoji)),
+        1 => (1..150_usize).prop_map(Large::Come),
+        1 => (1..150_usize).prop_map(Large::Go),
+        6 => (0..120_u64).prop_map(Large::Wait),
+    ]
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     React(usize, usize),
@@ -60,6 +79,45 @@ fn arriving(texts: &[&str], dice: &[u8]) -> Vec<String> {
         (lost_before_last, lost) = (if overtakes { REPEATS } else { lost }, 0);
     }
     arrived
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn every_share_of_a_large_room_counts_every_reaction_once_also_while_shares_come_and_go(
+        people in prop_oneof![Just(390_usize), Just(610), Just(1_000)],
+        acts in prop::collection::vec(large(), 1..200),
+    ) {
+        let mut stage = Stage::with_guests(RoomReactionsConfig::default(), people);
+        let emoji: Vec<&str> = emojis::iter().map(emojis::Emoji::as_str).collect();
+        let (mut accepted, mut here) = (BTreeMap::<String, u64>::new(), people);
+        for act in acts {
+            match act {
+                Large::React(person, which) => {
+                    if stage.react(&format!("p{person}"), emoji[which]).is_ok() {
+                        *accepted.entry(emoji[which].to_owned()).or_default() += 1;
+                    }
+                }
+                Large::Come(count) => {
+                    (here..here + count).for_each(|n| drop(stage.room.join(stage.now, &format!("p{n}"), "New", Rights::GUEST)));
+                    here += count;
+                    stage.collect();
+                }
+                // The first three hundred, who react, stay.
+                Large::Go(count) => {
+                    let stay = here.saturating_sub(count).max(300);
+                    (stay..here).for_each(|n| stage.room.leave(stage.now, &format!("p{n}")));
+                    here = stay;
+                    stage.collect();
+                }
+                Large::Wait(ms) => stage.run(Duration::from_millis(ms)),
+            }
+        }
+        stage.settle();
+        for receiver in 0..60 {
+            prop_assert_eq!(&stage.everything_for(receiver).floated, &accepted, "receiver {}", receiver);
+        }
+    }
 }
 
 proptest! {

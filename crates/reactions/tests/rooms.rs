@@ -72,18 +72,40 @@ fn a_large_room_gets_ticks_of_one_datagram_every_quarter_second_with_some_names(
         }
         stage.run(125 * MS);
     }
-    let ticks = stage.to_all.len();
-    assert!((4..=5).contains(&ticks), "{ticks} ticks in a second");
+    for receiver in 0..5 {
+        let ticks = stage.told_to(receiver).count();
+        assert!((4..=5).contains(&ticks), "{ticks} ticks in a second for {receiver}");
+    }
     stage.settle();
     assert!(stage.to_all.iter().all(|(_, _, text)| text.len() <= 1120), "one datagram each");
+    for receiver in 0..5 {
+        let floated = stage.everything_for(receiver).floated;
+        assert_eq!(floated.values().sum::<u64>(), 8000, "all are counted in the end by {receiver}");
+    }
     let receiver = stage.everything();
-    assert_eq!(receiver.floated.values().sum::<u64>(), 8000, "all are counted in the end");
     assert!(!receiver.all_named && receiver.named.len() >= 6);
     let reported = |event: &ReactionEvent| match event {
         ReactionEvent::Reactions { counts, .. } => counts.iter().map(|counted| counted.count).sum(),
         _ => 0,
     };
     assert_eq!(stage.events.iter().map(reported).sum::<u64>(), 8000);
+}
+
+#[test]
+fn a_thousand_are_told_a_fifth_after_the_other_but_at_once_after_silence() {
+    let mut stage = Stage::with_guests(config(), 1000);
+    stage.run(10_000 * MS);
+    for round in 0..400 {
+        stage.react(&format!("p{}", round * 7 % 1000), "👍").unwrap();
+        stage.run(5 * MS);
+    }
+    let told: Vec<_> = stage.to_all.iter().map(|(at, ..)| at.as_millis() - 10_000).zip(&stage.shares).collect();
+    assert_eq!(
+        told[..5].iter().map(|(at, share)| (*at, share.at)).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4].map(|at| (0, at))
+    );
+    assert!(told[5..].windows(2).all(|pair| pair[1].0 - pair[0].0 == 50), "a share each 50 ms: {told:?}");
+    assert!(told[10..].windows(6).all(|turn| turn[0].1 == turn[5].1 && turn[5].0 - turn[0].0 == 250), "{told:?}");
 }
 
 #[test]

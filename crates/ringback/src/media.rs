@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use crate::reactions::ReactionDesk;
 use crate::stage_readings;
 use dashmap::DashMap;
+use ringback_reactions::Share;
 use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
 use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
@@ -89,10 +90,12 @@ impl Workers {
         !matches!(sent, Err(SfuError::NoSuchChannel { .. }))
     }
 
-    /// Sends a text to everybody in a room who has a data channel of this label. Returns who has none.
-    pub(crate) async fn send_text_to_all(&self, room: &str, label: &str, text: &str) -> Vec<String> {
+    /// Sends a text to everybody of this share of a room who has a data channel of this label. Returns who of them has none.
+    pub(crate) async fn send_text_to_all(&self, room: &str, share: Share, label: &str, text: &str) -> Vec<String> {
         let Some((room, worker)) = self.rooms.get(room).map(|room| *room) else { return Vec::new() };
-        let told = self.workers[worker].broadcast_data(room, label, false, text.as_bytes().to_vec().into()).await;
+        let share = sfu::Share { at: share.at, of: share.of };
+        let told = self.workers[worker].broadcast_data(room, share, label, false, text.as_bytes().to_vec().into());
+        let told = told.await;
         told.unwrap_or_default().into_iter().filter_map(|id| self.participant_name(id)).collect()
     }
 
@@ -114,6 +117,12 @@ impl Workers {
 
     pub(crate) fn participant_name(&self, participant: ParticipantId) -> Option<String> {
         self.participant_names.get(&participant).map(|name| name.to_string())
+    }
+
+    /// The names of a room and of a participant, shared; there may be thousands of messages a second.
+    fn names(&self, room: RoomId, participant: ParticipantId) -> Option<(Arc<str>, Arc<str>)> {
+        let room = self.room_names.get(&room)?.clone();
+        Some((room, self.participant_names.get(&participant)?.clone()))
     }
 
     /// The worker that a participant is on.
@@ -327,10 +336,8 @@ pub(crate) async fn carry_events(
     while let Some(event) = events.recv().await {
         let (Some(workers), Some(signaling)) = (workers.upgrade(), signaling.upgrade()) else { return };
         if let SfuEvent::Data { room, participant, label, data, .. } = &event {
-            if let (Some(desk), Some(room), Some(participant)) =
-                (reactions.upgrade(), workers.room_name(*room), workers.participant_name(*participant))
-            {
-                desk.data(&room, &participant, label, data);
+            if let (Some(desk), Some((room, participant))) = (reactions.upgrade(), workers.names(*room, *participant)) {
+                desk.data(&room, participant, label, data);
             }
             continue;
         }

@@ -7,6 +7,7 @@ mod room;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use ringback_reactions::{
     Channel, HostControl, ReactionEvent, Refusal, RefusalCode, Rights, RoomReactions, RoomReactionsConfig,
@@ -21,8 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::media::Workers;
 use room::{Message, RoomTask, Roster};
 
-/// Messages that wait for a room's task. It takes a few microseconds for each, and up to some 50 ms now and then to tell a large room.
-const WAITING_MESSAGES: usize = 1024;
+/// Messages that wait for a room's task. It takes a few microseconds for each, and up to some 50 ms now and then to tell a large room; on a machine
+/// that is busy with other things more than a second of a thousand people's taps. Nobody fills it alone: a worker hands on 120 of theirs.
+const WAITING_MESSAGES: usize = 8192;
 
 /// Events that wait for the embedder.
 const WAITING_EVENTS: usize = 4096;
@@ -107,13 +109,13 @@ impl ReactionDesk {
     }
 
     /// A data-channel message, if it came on one of our channels. Never waits.
-    pub(crate) fn data(&self, room: &str, participant: &str, label: &str, data: &[u8]) {
+    pub(crate) fn data(&self, room: &str, participant: Arc<str>, label: &str, data: &Bytes) {
         if label != Channel::Reactions.label() && label != Channel::Hands.label() {
             return;
         }
         if let Some(link) = self.rooms.get(room) {
             // Where a room cannot keep up, its participants' newest messages are lost.
-            let _ = link.messages.try_send(Message::Text { participant: participant.into(), text: data.to_vec() });
+            let _ = link.messages.try_send(Message::Text { participant, text: data.clone() });
         }
     }
 

@@ -15,8 +15,9 @@ use crate::level_source::Word;
 use crate::quality::Quality;
 use crate::stage::{Reading, StageReason};
 
-/// Data-channel messages that wait at most while nobody takes events. More memory against more patience with a slow engine.
-const WAITING_DATA: usize = 256;
+/// Data-channel messages that wait at most while nobody takes events: most of a second of what a room of a thousand reacts with. More memory
+/// against more patience with an engine that was held up.
+const WAITING_DATA: usize = 4096;
 
 /// Something happened in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,24 @@ pub struct RoomId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantId(pub u64);
 
+/// A share of the participants of a room: those whose number leaves `at` when divided by `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which share, from 0.
+    pub at: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl Share {
+    /// Everybody.
+    pub const ALL: Self = Self { at: 0, of: 1 };
+
+    pub(crate) fn has(self, participant: ParticipantId) -> bool {
+        participant.0 % u64::from(self.of.max(1)) == u64::from(self.at)
+    }
+}
+
 impl fmt::Display for RoomId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "room {}", self.0)

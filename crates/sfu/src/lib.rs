@@ -49,7 +49,7 @@ mod worker;
 pub use error::SfuError;
 pub use events::{DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
 pub use focus::{Focus, FocusReason};
-pub use ids::{ParticipantId, RoomId, Source};
+pub use ids::{ParticipantId, RoomId, Share, Source};
 pub use level_source::Word;
 pub use publisher::TrackClaim;
 pub use quality::{Quality, QualityLevel};

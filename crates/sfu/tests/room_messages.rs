@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use peer::Spec;
 use peer::call::{Call, ROOM};
-use ringback_sfu::{ParticipantId, RoomId, SfuEvent};
+use ringback_sfu::{ParticipantId, RoomId, SfuEvent, Share};
 use ringback_transport::sctp::SctpEvent;
 
 /// More than are served in one round.
@@ -49,17 +49,29 @@ async fn a_message_for_a_room_reaches_everybody_once_and_says_who_has_no_channel
     let (mut call, _) = with_channels(PEOPLE, 2).await;
     let lacking = [ParticipantId(PEOPLE as u64 + 1), ParticipantId(PEOPLE as u64 + 2)];
     for text in ["one", "two"] {
-        let mut without = call.handle.broadcast_data(ROOM, "reactions", false, text.into()).await.unwrap();
+        let mut without = call.handle.broadcast_data(ROOM, Share::ALL, "reactions", false, text.into()).await.unwrap();
         without.sort_unstable_by_key(|participant| participant.0);
         assert_eq!(without, lacking);
     }
     call.until("all have both", |call| (0..PEOPLE).all(|who| heard(call, who).len() == 2)).await;
     call.run(Duration::from_millis(100)).await;
     assert!((0..PEOPLE).all(|who| heard(&call, who) == [b"one", b"two"]));
-    assert!(call.handle.broadcast_data(RoomId(9), "reactions", false, "x".into()).await.is_err());
+    // Shares are told apart by the participants' numbers, and together they are everybody.
+    for at in 0..3 {
+        let share = Share { at, of: 3 };
+        let without =
+            call.handle.broadcast_data(ROOM, share, "reactions", false, format!("{at}").into()).await.unwrap();
+        assert!(without.iter().all(|lacking| lacking.0 % 3 == u64::from(at)), "{without:?}");
+    }
+    call.until("all have a third", |call| (0..PEOPLE).all(|who| heard(call, who).len() == 3)).await;
+    call.run(Duration::from_millis(100)).await;
+    assert!((0..PEOPLE).all(|who| heard(&call, who)[2..] == [((who + 1) % 3).to_string().as_bytes()]));
+    assert!(call.handle.broadcast_data(RoomId(9), Share::ALL, "reactions", false, "x".into()).await.is_err());
     // A room that ends meanwhile leaves nobody waiting.
-    let (sent, closed) =
-        tokio::join!(call.handle.broadcast_data(ROOM, "reactions", false, "late".into()), call.handle.close_room(ROOM));
+    let (sent, closed) = tokio::join!(
+        call.handle.broadcast_data(ROOM, Share::ALL, "reactions", false, "late".into()),
+        call.handle.close_room(ROOM)
+    );
     assert!(sent.is_ok() && closed.is_ok(), "{sent:?} {closed:?}");
 }
 

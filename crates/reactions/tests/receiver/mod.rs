@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringback_reactions::{
-    Channel, MAX_TEXT, ReactionEvent, ReactionOutput, Refusal, Rights, RoomReactions, RoomReactionsConfig,
+    Channel, MAX_TEXT, ReactionEvent, ReactionOutput, Refusal, Rights, RoomReactions, RoomReactionsConfig, Share,
 };
 use serde_json::Value;
 
@@ -109,6 +109,8 @@ pub struct Stage {
     pub began: Instant,
     /// With the time since the beginning.
     pub to_all: Vec<(Duration, Channel, Arc<str>)>,
+    /// Whom each of them is for.
+    pub shares: Vec<Share>,
     pub to_one: Vec<(Arc<str>, Channel, Arc<str>)>,
     pub events: Vec<ReactionEvent>,
 }
@@ -117,7 +119,7 @@ impl Stage {
     pub fn new(config: RoomReactionsConfig) -> Self {
         let now = Instant::now();
         let room = RoomReactions::new(now, config);
-        Self { room, now, began: now, to_all: Vec::new(), to_one: Vec::new(), events: Vec::new() }
+        Self { room, now, began: now, to_all: Vec::new(), shares: Vec::new(), to_one: Vec::new(), events: Vec::new() }
     }
 
     pub fn with_guests(config: RoomReactionsConfig, guests: usize) -> Self {
@@ -141,7 +143,10 @@ impl Stage {
     pub fn collect(&mut self) {
         while let Some(output) = self.room.poll_output() {
             match output {
-                ReactionOutput::ToAll { channel, text } => self.to_all.push((self.now - self.began, channel, text)),
+                ReactionOutput::ToAll { share, channel, text } => {
+                    self.to_all.push((self.now - self.began, channel, text));
+                    self.shares.push(share);
+                }
                 ReactionOutput::ToOne { participant, channel, text } => self.to_one.push((participant, channel, text)),
                 ReactionOutput::Event(event) => self.events.push(event),
                 output => panic!("{output:?}"),
@@ -167,12 +172,23 @@ impl Stage {
         }
     }
 
+    /// The texts for everybody that reach the receiver of this number.
+    pub fn told_to(&self, number: u64) -> impl Iterator<Item = &(Duration, Channel, Arc<str>)> {
+        let told = self.to_all.iter().zip(&self.shares);
+        told.filter(move |(_, share)| share.has(number)).map(|(text, _)| text)
+    }
+
     /// What somebody who missed nothing has made of it all.
     pub fn everything(&self) -> Receiver {
+        self.everything_for(0)
+    }
+
+    /// … in a large room, whoever has this number.
+    pub fn everything_for(&self, number: u64) -> Receiver {
         let mut receiver = Receiver::new();
         receiver
             .take(r#"{"v":1,"type":"snapshot","rev":0,"n":0,"mode":"all","who":"everyone","can":null,"people":[]}"#);
-        for (_, _, text) in &self.to_all {
+        for (_, _, text) in self.told_to(number) {
             assert!(!receiver.take(text), "a revision is missing before {text}");
         }
         receiver

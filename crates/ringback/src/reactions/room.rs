@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, Weak};
 
-use ringback_reactions::{Channel, HostControl, ReactionOutput, Refusal, Rights, RoomReactions};
+use bytes::Bytes;
+use ringback_reactions::{Channel, HostControl, ReactionOutput, Refusal, Rights, RoomReactions, Share};
 use ringback_signaling::Signaling;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +25,7 @@ pub(super) enum Roster {
 /// What a participant says, or the embedder.
 pub(super) enum Message {
     /// Over a data channel.
-    Text { participant: Arc<str>, text: Vec<u8> },
+    Text { participant: Arc<str>, text: Bytes },
     /// Over signaling, to be answered.
     Asked { participant: Arc<str>, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refusal>> },
     /// By the embedder.
@@ -117,7 +118,7 @@ impl RoomTask {
                 ReactionOutput::ToOne { participant, channel, text } => {
                     self.tell_one(participant, channel, text).await;
                 }
-                ReactionOutput::ToAll { channel, text } => self.tell_all(channel, text).await,
+                ReactionOutput::ToAll { share, channel, text } => self.tell_all(share, channel, text).await,
                 ReactionOutput::Event(event) => {
                     let reaction = RoomReaction { room: self.room.clone(), event, lost: self.lost };
                     match self.events.try_send(reaction) {
@@ -138,8 +139,8 @@ impl RoomTask {
         }
     }
 
-    async fn tell_all(&self, channel: Channel, text: Arc<str>) {
-        let without = self.workers.send_text_to_all(&self.room, channel.label(), &text).await;
+    async fn tell_all(&self, share: Share, channel: Channel, text: Arc<str>) {
+        let without = self.workers.send_text_to_all(&self.room, share, channel.label(), &text).await;
         if !without.is_empty() {
             self.signal(without, channel, &text).await;
         }

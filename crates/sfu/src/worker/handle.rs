@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::WorkerStatistics;
 use super::peer::SharedNegotiation;
 use crate::error::SfuError;
-use crate::ids::{ParticipantId, RoomId, Source};
+use crate::ids::{ParticipantId, RoomId, Share, Source};
 use crate::publisher::TrackClaim;
 use crate::room::RoomConfig;
 use crate::subscriber::{SlotInfo, SlotView};
@@ -105,6 +105,7 @@ pub(super) enum Command {
     },
     Broadcast {
         room: RoomId,
+        share: Share,
         label: String,
         binary: bool,
         data: Bytes,
@@ -314,8 +315,8 @@ impl WorkerHandle {
         self.ask(|reply| Command::SendData { participant, label, binary, data, reply }).await
     }
 
-    /// Sends a message to everybody in a room, on each one's data channel of this label. A few at a time, so that nobody's media waits
-    /// for all of them; the order of two messages is kept for who waits for the first to be done. A receiver whose channel takes no more
+    /// Sends a message to everybody in a room, or to a share of them, on each one's data channel of this label. A few at a time, so that nobody's
+    /// media waits for all of them; the order of two messages is kept for who waits for the first to be done. A receiver whose channel takes no more
     /// goes without. Returns who has no such channel.
     ///
     /// # Errors
@@ -323,12 +324,13 @@ impl WorkerHandle {
     pub async fn broadcast_data(
         &self,
         room: RoomId,
+        share: Share,
         label: &str,
         binary: bool,
         data: Bytes,
     ) -> Result<Vec<ParticipantId>, SfuError> {
         let label = label.to_owned();
-        self.ask(|reply| Command::Broadcast { room, label, binary, data, reply }).await
+        self.ask(|reply| Command::Broadcast { room, share, label, binary, data, reply }).await
     }
 
     /// Taps some tracks of a participant, admitted or not: their decrypted packets come out of the [`Tap`] as well, from now on. A camera is asked for a

@@ -8,7 +8,7 @@ use super::super::handle::Reply;
 use super::Driver;
 use super::control::answer;
 use crate::error::SfuError;
-use crate::ids::ParticipantId;
+use crate::ids::{ParticipantId, Share};
 
 /// Receivers served in one round. Each costs some 15 µs (SCTP, DTLS, a datagram), and media waits for all of them; fewer make a large room
 /// wait longer.
@@ -27,17 +27,19 @@ pub(super) struct Broadcast {
 }
 
 impl Driver {
-    /// Takes a message for whoever is in a room now.
+    /// Takes a message for a share of those who are in a room now.
     pub(super) fn begin_broadcast(
         &mut self,
         at: usize,
+        share: Share,
         label: String,
         binary: bool,
         data: Bytes,
         reply: Reply<Vec<ParticipantId>>,
     ) {
         let peers = self.rooms.get(at).map(|home| &home.peers);
-        let receivers = peers.into_iter().flatten().map(|(_, peer)| peer.participant).collect();
+        let everyone = peers.into_iter().flatten().map(|(_, peer)| peer.participant);
+        let receivers = everyone.filter(|participant| share.has(*participant)).collect();
         self.broadcasts.push_back(Broadcast { label, binary, data, receivers, without: Vec::new(), reply });
     }
 

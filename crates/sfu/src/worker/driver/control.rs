@@ -56,8 +56,8 @@ impl Driver {
             Command::SendData { participant, label, binary, data, reply } => {
                 answer(reply, self.send_data(participant, &label, binary, &data, now));
             }
-            Command::Broadcast { room, label, binary, data, reply } => match self.room_place(room) {
-                Ok(at) => self.begin_broadcast(at, label, binary, data, reply),
+            Command::Broadcast { room, share, label, binary, data, reply } => match self.room_place(room) {
+                Ok(at) => self.begin_broadcast(at, share, label, binary, data, reply),
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Tap { participant, sources, reply } => {
