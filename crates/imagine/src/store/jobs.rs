@@ -53,8 +53,7 @@ impl Store {
         if open >= u64::from(bounds.under_way) {
             return Err(ImagineError::UnderWay(bounds.under_way));
         }
-        let quotas =
-            [(bounds.user, "user_id", &row.user, "person"), (bounds.thread, "thread", &row.thread, "thread")];
+        let quotas = [(bounds.user, "user_id", &row.user, "person"), (bounds.thread, "thread", &row.thread, "thread")];
         for (window, column, of, whose) in quotas {
             let Some(window) = window else { continue };
             let condition = format!("{column} = $1 AND created_at > $2 AND {COUNTED}");
