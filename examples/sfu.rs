@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
-    Claims, CodecName, CodecPreferences, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer,
-    TokenVerifier, TurnServer, WebhookConfig,
+    Claims, CodecName, CodecPreferences, Engine, Grants, ImagineConfig, METRICS_TYPE, RecorderConfig, Rights,
+    TokenIssuer, TokenVerifier, TurnServer, WebhookConfig,
 };
 use serde_json::{Value, json};
 
@@ -63,6 +63,9 @@ struct Arguments {
     /// The secret that the receiver shares with us: 24 to 64 bytes in base64, with or without whsec_ before it
     #[arg(long)]
     webhook_secret: Option<String>,
+    /// A file that says who makes images on request, see docs/imagine.md
+    #[arg(long)]
+    imagine: Option<PathBuf>,
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
@@ -102,6 +105,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if let (Some(url), Some(secret)) = (&arguments.webhook, &arguments.webhook_secret) {
         builder = builder.webhook(WebhookConfig::new(url, secret));
+    }
+    if let Some(file) = &arguments.imagine {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let config =
+            ImagineConfig::from_json(&text).with_context(|| format!("{} is not understood", file.display()))?;
+        builder = builder.imagine(config);
     }
     let engine = builder
         .notes(notes)

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringback_imagine::{ImagineConfig, ModerateImages, NoImageModeration};
 use ringback_reactions::RoomReactionsConfig;
 use ringback_recorder::{Moderate, NoModeration, Recorder, RecorderConfig};
 use ringback_sfu::{Worker, WorkerConfig};
@@ -20,6 +21,7 @@ use ringback_transport::sdp::{CodecName, CodecPreferences};
 
 use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
+use crate::imagine::ImageDesk;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
 use crate::reactions::{ReactionRights, ReactionSettings};
@@ -45,6 +47,8 @@ pub struct EngineBuilder {
     moderate: Arc<dyn Moderate>,
     reactions: ReactionSettings,
     webhooks: Vec<WebhookConfig>,
+    imagine: Option<ImagineConfig>,
+    moderate_images: Arc<dyn ModerateImages>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -79,6 +83,8 @@ impl EngineBuilder {
             moderate: Arc::new(NoModeration),
             reactions: ReactionSettings::default(),
             webhooks: Vec::new(),
+            imagine: None,
+            moderate_images: Arc::new(NoImageModeration),
         }
     }
 
@@ -204,6 +210,19 @@ impl EngineBuilder {
         self
     }
 
+    /// Lets users ask for images in their threads. Needs [`notes`](Self::notes), which says where rows and bytes are kept. Without it, or without a provider in it, whoever asks is told that
+    /// there are none.
+    pub fn imagine(mut self, config: ImagineConfig) -> Self {
+        self.imagine = Some(config);
+        self
+    }
+
+    /// Sees each prompt before it leaves the server, and each picture before it is posted; by default nobody does.
+    pub fn moderate_images(mut self, hook: impl ModerateImages) -> Self {
+        self.moderate_images = Arc::new(hook);
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Errors
@@ -215,6 +234,9 @@ impl EngineBuilder {
             return Err(EngineError::NoOpus);
         }
         check_webhooks(&self.webhooks, self.notes.is_some())?;
+        if self.imagine.is_some() && self.notes.is_none() {
+            return Err(EngineError::NoStore);
+        }
         let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
         let mut workers = Vec::with_capacity(self.workers);
         let mut events = Vec::with_capacity(self.workers);
@@ -236,9 +258,15 @@ impl EngineBuilder {
         if let Some(time) = self.unreachable_after {
             signaling = signaling.ring_ack(time);
         }
-        let recorder = match self.notes {
+        let recorder = match self.notes.clone() {
             Some(config) => Some(Recorder::open(config, self.moderate).await.map_err(EngineError::Recorder)?),
             None => None,
+        };
+        let images = match (self.imagine, &self.notes, &recorder) {
+            (Some(config), Some(notes), Some(recorder)) => {
+                Some(ImageDesk::open(config, notes, recorder.clone(), self.moderate_images).await?)
+            }
+            _ => None,
         };
         let counts = Counts::default();
         let mut webhooks = Vec::new();
@@ -247,7 +275,7 @@ impl EngineBuilder {
                 webhooks.push(Webhook::open(config, recorder.event_log(), counts.clone()).await?);
             }
         }
-        let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, webhooks, counts };
+        let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, images, webhooks, counts };
         Ok(Engine::assemble(workers, events, signaling, parts, self.reactions))
     }
 }

@@ -1,5 +1,6 @@
 //! Why an engine could not be started.
 
+use ringback_imagine::ImagineError;
 use ringback_recorder::RecorderError;
 use ringback_sfu::SfuError;
 use ringback_transport::TransportError;
@@ -39,6 +40,9 @@ pub enum EngineError {
     /// What keeps notes and the log of calls could not be opened.
     #[error("notes and the log of calls: {0}")]
     Recorder(#[source] RecorderError),
+    /// Images on request could not be opened.
+    #[error("images on request: {0}")]
+    Imagine(#[source] ImagineError),
     /// A webhook that could not work.
     #[error("webhook {name:?}: {reason}")]
     Webhook {
@@ -47,7 +51,7 @@ pub enum EngineError {
         /// Why not.
         reason: String,
     },
-    /// The log of events and webhooks need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
+    /// The log of events, webhooks and images need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
     #[error("there is no log of events: call EngineBuilder::notes, which says where to keep it")]
     NoStore,
 }

@@ -19,7 +19,7 @@ use crate::media::Workers;
 use crate::metrics::Counts;
 use takes::Takes;
 
-pub(crate) use http::router;
+pub(crate) use http::{Refusal, router};
 
 /// See the [module](self).
 #[derive(Debug)]

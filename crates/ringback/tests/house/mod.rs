@@ -101,6 +101,19 @@ impl Person {
         }
     }
 
+    /// The next event of this name.
+    pub async fn event(&mut self, name: &str) -> Value {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap();
+            if let Message::Text(text) = message {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                if value["event"] == name {
+                    return value;
+                }
+            }
+        }
+    }
+
     pub async fn ok(&mut self, kind: &str, fields: Value) -> Value {
         let answer = self.request(kind, fields).await;
         answer.get("ok").unwrap_or_else(|| panic!("{kind}: {answer}")).clone()
