@@ -98,13 +98,8 @@ export class Image extends Emitter {
   /** Made by `Images`. @param {ImageInfo} info */
   update(info) {
     // What was told over the socket may be newer than the answer to a request.
-    if (this.isOver && !ended(info)) return;
+    if (info.revision < this.#info.revision) return;
     this.#info = { ...info, progress: info.progress ?? (info.state === this.state ? this.progress : null) };
     this.emit("change", this);
   }
-}
-
-/** @param {ImageInfo} info */
-function ended(info) {
-  return info.ended_at !== null;
 }

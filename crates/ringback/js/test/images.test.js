@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Images } from "../images.js";
 
 const info = (/** @type {object} */ fields = {}) => ({
-  id: "i_1", thread: "direct:ann:bob", from: { user: "ann", name: "Ann" }, prompt: "a lighthouse", state: "queued", reason: null, detail: null, provider: "flux",
+  id: "i_1", revision: 1, thread: "direct:ann:bob", from: { user: "ann", name: "Ann" }, prompt: "a lighthouse", state: "queued", reason: null, detail: null, provider: "flux",
   again_of: null, created_at: 1, ended_at: null, progress: null, width: 1024, height: 1024, size: 0, content_type: null, url: null, ...fields,
 });
 
@@ -28,9 +28,9 @@ test("an image is one object from the request to the picture", async () => {
   assert.equal(sent[0][2].key, "k");
   const changes = [];
   image.on("change", ({ state, progress }) => changes.push([state, progress]));
-  all.handle({ seq: 1, event: "image.running", image: info({ state: "running" }) });
-  all.handle({ seq: 2, event: "image.progress", image: info({ state: "running", progress: 0.4 }) });
-  all.handle({ seq: 3, event: "image.posted", image: info({ state: "posted", ended_at: 9, url: "v1/images/i_1/file?x" }) });
+  all.handle({ seq: 1, event: "image.running", image: info({ state: "running", revision: 2 }) });
+  all.handle({ seq: 2, event: "image.progress", image: info({ revision: 2, state: "running", progress: 0.4 }) });
+  all.handle({ seq: 3, event: "image.posted", image: info({ revision: 3, state: "posted", ended_at: 9, url: "v1/images/i_1/file?x" }) });
   assert.deepEqual(changes, [["running", null], ["running", 0.4], ["posted", null]]);
   assert.equal(image.url, "https://chat.example/v1/images/i_1/file?x");
   assert.ok(image.isOver && image.isOwn);
@@ -38,8 +38,8 @@ test("an image is one object from the request to the picture", async () => {
 
 test("an answer that comes later than the event it is older than changes nothing", () => {
   const { images: all } = images();
-  const image = all.take(info({ state: "posted", ended_at: 9, url: "v1/images/i_1/file" }));
-  all.take(info({ state: "running" }));
+  const image = all.take(info({ revision: 3, state: "posted", ended_at: 9, url: "v1/images/i_1/file" }));
+  all.take(info({ state: "running", revision: 2 }));
   assert.equal(image.state, "posted");
 });
 
