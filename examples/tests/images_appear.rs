@@ -120,7 +120,7 @@ async fn a_picture_is_typed_for_and_appears_although_the_server_is_killed_meanwh
     }
 
     type_line(&ann, "hello").await;
-    ann.wait_for("document.querySelector('#notices').textContent.includes('type /imagine')", SOON).await.unwrap();
+    ann.wait_for("document.querySelector('#imagine-error').textContent.includes('type /imagine')", SOON).await.unwrap();
 
     studio.hold(Hold::Work);
     type_line(&ann, &format!("/imagine {PROMPT}")).await;

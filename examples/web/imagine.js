@@ -1,5 +1,5 @@
 /** The line below a thread in which `/imagine …` asks for an image. */
-import { byId, notice } from "./dom.js";
+import { byId } from "./dom.js";
 import { COMMAND, imageErrorText, promptOf } from "./image-words.js";
 
 /** @typedef {import("./ringback/ringback.js").Image} Image */
@@ -7,6 +7,7 @@ import { COMMAND, imageErrorText, promptOf } from "./image-words.js";
 export class ImagineLine {
   #form = /** @type {HTMLFormElement} */ (byId("imagine"));
   #input = /** @type {HTMLInputElement} */ (byId("imagine-line"));
+  #error = byId("imagine-error");
   #ask;
   /** What was sent, and under which key: where nobody knows whether it arrived, the same is sent again. */
   #tried = { prompt: "", key: "" };
@@ -18,6 +19,7 @@ export class ImagineLine {
       event.preventDefault();
       void this.#send();
     });
+    this.#input.addEventListener("input", () => this.#say(""));
   }
 
   /** Puts a prompt into the line, to be changed. @param {string} prompt */
@@ -29,13 +31,20 @@ export class ImagineLine {
 
   clear() {
     this.#input.value = "";
+    this.#say("");
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    this.#error.textContent = text;
   }
 
   async #send() {
     const line = this.#input.value;
     const prompt = promptOf(line);
     if (!prompt) {
-      if (line.trim()) notice(prompt === null ? `Here you can ask for pictures only: type ${COMMAND} and what you want to see.` : `Say what you want to see after ${COMMAND}.`);
+      if (prompt !== null) this.#say(`Say what you want to see after ${COMMAND}.`);
+      else if (line.trim()) this.#say(`Here you can ask for pictures only: type ${COMMAND} and what you want to see.`);
       return;
     }
     if (this.#tried.prompt !== prompt) this.#tried = { prompt, key: crypto.randomUUID() };
@@ -45,7 +54,7 @@ export class ImagineLine {
       this.#tried = { prompt: "", key: "" };
       this.clear();
     } catch (error) {
-      notice(imageErrorText(error));
+      this.#say(imageErrorText(error));
     } finally {
       this.#form.toggleAttribute("inert", false);
       this.#input.focus();

@@ -37,6 +37,7 @@ export class ThreadView {
   #rows = new Map();
   /** By image. @type {Map<string, ImageRow>} */
   #images = new Map();
+  #atEnd = true;
   #line = new ImagineLine((prompt, key) => this.#imagine(prompt, key));
   /** @type {string|null} */
   #next = null;
@@ -48,6 +49,9 @@ export class ThreadView {
     byId("thread-voice").addEventListener("click", () => this.#ring(this.users, "voice"));
     byId("thread-video").addEventListener("click", () => this.#ring(this.users, "video"));
     earlier.addEventListener("click", () => void this.#load(this.#next));
+    scroller.addEventListener("scroll", () => (this.#atEnd = isAtEnd()));
+    // Whoever looks at the end goes on doing so while a picture grows there.
+    new ResizeObserver(() => this.#atEnd && (scroller.scrollTop = scroller.scrollHeight)).observe(rows);
   }
 
   /** @param {Session} session */
@@ -74,10 +78,8 @@ export class ThreadView {
 
   /** @param {Image[]} images */
   #showImages(images) {
-    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
     this.#merge([], images);
     byId("thread-none").hidden = this.#rows.size + this.#images.size > 0;
-    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
   }
 
   /**
@@ -145,7 +147,7 @@ export class ThreadView {
       }
       // A reload reaches back as far as the first page; what is older stays as it is.
       if (before !== null || first) this.#next = next;
-      const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+      const atEnd = isAtEnd();
       const height = scroller.scrollHeight;
       this.#merge(entries, images);
       if (before !== null) scroller.scrollTop += scroller.scrollHeight - height;
@@ -195,8 +197,8 @@ export class ThreadView {
   /** @param {Image} image @returns {ImageRow} */
   #imageRow(image) {
     const card = new ImageCard(image, (prompt) => this.#line.change(prompt));
-    const who = image.isOwn ? "You asked for a picture" : `${image.from.name || image.from.user} asked for a picture`;
-    const by = element("p", { class: "image-by" }, who, element("span", { class: "entry-time" }, ` ${timeOf(image.createdAt)}`));
+    const who = image.isOwn ? "You asked for a picture " : `${image.from.name || image.from.user} asked for a picture `;
+    const by = element("p", { class: "image-by" }, who, element("span", { class: "entry-time" }, timeOf(image.createdAt)));
     const root = element("li", { class: "entry", "data-image": image.id, "data-side": image.isOwn ? "right" : "left" }, by, card.root);
     return { image, root, card };
   }
@@ -231,4 +233,8 @@ export class ThreadView {
 /** What of an entry's note is shown: one that can be played. @param {ThreadEntry} entry */
 function shownNote({ note }) {
   return note && !note.deleted && note.hasTake && (note.state === "sent" || note.state === "draft") ? note : null;
+}
+
+function isAtEnd() {
+  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
 }

@@ -188,6 +188,9 @@ impl Engine {
     /// Takes no more calls, lets those that run go on for at most `drain`, then ends what is left, tells everyone, and stops.
     pub async fn shutdown(&self, drain: Duration) {
         self.signaling.shutdown(drain).await;
+        if let Some(images) = self.imagine() {
+            images.stop();
+        }
         if let Some(feed) = self.feed.lock().await.take()
             && timeout(LAST_EVENTS, feed).await.is_err()
         {
