@@ -139,7 +139,7 @@ async fn what_is_old_is_forgotten_with_its_bytes() {
     let store = Store::open(&format!("sqlite://{}", folder.path().join("test.sqlite").display())).await.unwrap();
     assert_eq!(store.forget_before(over).await.unwrap(), Vec::<String>::new());
     let key = format!("images/{}/picture.jpg", asked.id);
-    assert_eq!(store.keys_in_use().await.unwrap(), [key.clone()]);
+    assert_eq!(store.keys_in_use().await.unwrap(), std::slice::from_ref(&key));
     assert_eq!(store.forget_before(over + 1).await.unwrap(), [key]);
     assert!(house.imagine.image(&asked.id, "ann").await.is_err());
     assert_eq!(house.money().await, (PRICE, 0), "what was spent stays spent");
