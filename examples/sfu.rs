@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
-    BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, METRICS_TYPE, MissedCall,
-    NoteDecision, OfferNotes, Outcome, Palette, RecorderConfig, Rights, RoomReactionsConfig, TokenIssuer,
+    BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, ImagineConfig, METRICS_TYPE,
+    MissedCall, NoteDecision, OfferNotes, Outcome, Palette, RecorderConfig, Rights, RoomReactionsConfig, TokenIssuer,
     TokenVerifier, TurnServer, WebhookConfig,
 };
 use serde_json::{Value, json};
@@ -64,6 +64,9 @@ struct Arguments {
     /// The secret that the receiver shares with us: 24 to 64 bytes in base64, with or without whsec_ before it
     #[arg(long)]
     webhook_secret: Option<String>,
+    /// A file that says who makes images on request, see docs/imagine.md
+    #[arg(long)]
+    imagine: Option<PathBuf>,
     /// A user who may lower others' hands and switch reactions off, repeatable
     #[arg(long)]
     host: Vec<String>,
@@ -109,6 +112,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if arguments.notes_to_missed {
         builder = builder.missed_call(NotesToMissed);
+    }
+    if let Some(file) = &arguments.imagine {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let config =
+            ImagineConfig::from_json(&text).with_context(|| format!("{} is not understood", file.display()))?;
+        builder = builder.imagine(config);
     }
     let engine = builder
         .notes(notes)

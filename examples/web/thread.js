@@ -1,20 +1,24 @@
 /**
  * The calls with somebody, oldest first as in a chat: one row for each call, however many devices rang, with the note that
- * was left in it.
+ * was left in it, and one for each image that was asked for.
  */
 import { avatar, byId, element, faces, icon, notice } from "./dom.js";
 import { hereOf } from "./groups.js";
+import { ImageCard } from "./image-card.js";
+import { ImagineLine } from "./imagine.js";
 import { meet, nameFor } from "./names.js";
 import { NoteCard } from "./note-card.js";
 import { dayOf, entryText, timeOf } from "./note-words.js";
 import { briefly, errorText } from "./words.js";
 
+/** @typedef {import("./ringback/ringback.js").Image} Image */
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 /** @typedef {import("./ringback/ringback.js").Session} Session */
 /** @typedef {import("./ringback/notes.js").ThreadEntry} ThreadEntry */
 /** @typedef {"voice"|"video"} CallKind */
 /** @typedef {{ring: (users: string[], kind: CallKind, thread?: string) => void, said: (thread: string) => string}} ThreadActions `said`: how many talk in it now */
 /** @typedef {{entry: ThreadEntry, note: Note|null, root: HTMLElement, card?: NoteCard}} Row */
+/** @typedef {{image: Image, root: HTMLElement, card: ImageCard}} ImageRow */
 
 /** A screenful or two. */
 const PAGE = 20;
@@ -33,6 +37,10 @@ export class ThreadView {
   #session;
   /** By call. @type {Map<string, Row>} */
   #rows = new Map();
+  /** By image. @type {Map<string, ImageRow>} */
+  #images = new Map();
+  #atEnd = true;
+  #line = new ImagineLine((prompt, key) => this.#imagine(prompt, key));
   /** @type {string|null} */
   #next = null;
   #actions;
@@ -43,6 +51,9 @@ export class ThreadView {
     byId("thread-voice").addEventListener("click", () => this.#ring("voice"));
     byId("thread-video").addEventListener("click", () => this.#ring("video"));
     earlier.addEventListener("click", () => void this.#load(this.#next));
+    scroller.addEventListener("scroll", () => (this.#atEnd = isAtEnd()));
+    // Whoever looks at the end goes on doing so while a picture grows there.
+    new ResizeObserver(() => this.#atEnd && (scroller.scrollTop = scroller.scrollHeight)).observe(rows);
   }
 
   /** Everybody in it; where their call goes on, that is coming in. @param {CallKind} kind */
@@ -58,7 +69,24 @@ export class ThreadView {
         if (note.thread === this.thread) void this.reload();
       });
     }
+    session.images.on("image", (image) => {
+      if (image.thread === this.thread) this.#showImages([image]);
+    });
     session.on("people", () => this.showHead());
+  }
+
+  /** @param {string} prompt @param {string} key */
+  async #imagine(prompt, key) {
+    if (!this.#session) throw new Error("there is no thread without a session");
+    const image = await this.#session.images.ask(this.thread, prompt, { key });
+    if (image.thread === this.thread) this.#showImages([image]);
+    return image;
+  }
+
+  /** @param {Image[]} images */
+  #showImages(images) {
+    this.#merge([], images);
+    byId("thread-none").hidden = this.#rows.size + this.#images.size > 0;
   }
 
   /**
@@ -80,8 +108,10 @@ export class ThreadView {
   close() {
     this.thread = "";
     root.hidden = true;
-    for (const { card } of this.#rows.values()) card?.close();
+    for (const { card } of [...this.#rows.values(), ...this.#images.values()]) card?.close();
     this.#rows.clear();
+    this.#images.clear();
+    this.#line.clear();
     rows.replaceChildren();
     byId("thread-none").hidden = true;
   }
@@ -116,9 +146,10 @@ export class ThreadView {
     try {
       earlier.disabled = true;
       const first = this.#rows.size === 0;
-      const { entries, next } = await session.notes.thread(thread, { before, limit: PAGE });
+      const { entries, images, next } = await session.notes.thread(thread, { before, limit: PAGE });
       if (this.thread !== thread) return;
       for (const { call } of entries) meet([call.from, ...call.to]);
+      meet(images.map(({ from }) => from));
       const [latest] = entries;
       if (this.users.length === 0 && latest) {
         const { from, to } = latest.call;
@@ -129,9 +160,9 @@ export class ThreadView {
       }
       // A reload reaches back as far as the first page; what is older stays as it is.
       if (before !== null || first) this.#next = next;
-      const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+      const atEnd = isAtEnd();
       const height = scroller.scrollHeight;
-      this.#merge(entries);
+      this.#merge(entries, images);
       if (before !== null) scroller.scrollTop += scroller.scrollHeight - height;
       else if (atEnd || first) scroller.scrollTop = scroller.scrollHeight;
       this.showHead();
@@ -141,12 +172,15 @@ export class ThreadView {
       root.removeAttribute("aria-busy");
       earlier.disabled = false;
       earlier.hidden = this.#next === null;
-      byId("thread-none").hidden = this.#rows.size > 0;
+      byId("thread-none").hidden = this.#rows.size + this.#images.size > 0;
     }
   }
 
-  /** @param {ThreadEntry[]} entries */
-  #merge(entries) {
+  /** @param {ThreadEntry[]} entries @param {Image[]} images */
+  #merge(entries, images) {
+    for (const image of images) {
+      if (!this.#images.has(image.id)) this.#images.set(image.id, this.#imageRow(image));
+    }
     for (const entry of entries) {
       const old = this.#rows.get(entry.call.id);
       // What plays goes on playing: a row is made anew only where its note is another.
@@ -154,12 +188,14 @@ export class ThreadView {
       old?.card?.close();
       this.#rows.set(entry.call.id, this.#row(entry));
     }
-    const sorted = [...this.#rows.values()].sort((a, b) => a.entry.placedAt - b.entry.placedAt);
+    const calls = [...this.#rows.values()].map(({ entry, root: row }) => ({ at: entry.placedAt, row }));
+    const pictures = [...this.#images.values()].map(({ image, root: row }) => ({ at: image.createdAt, row }));
+    const sorted = [...calls, ...pictures].sort((a, b) => a.at - b.at);
     /** @type {Node[]} */
     const shown = [];
     let day = "";
-    for (const { entry, root: row } of sorted) {
-      const its = dayOf(entry.placedAt);
+    for (const { at, row } of sorted) {
+      const its = dayOf(at);
       if (its !== day) shown.push(element("li", { class: "thread-day" }, its.charAt(0).toUpperCase() + its.slice(1)));
       day = its;
       shown.push(row);
@@ -169,6 +205,15 @@ export class ThreadView {
       if (rows.childNodes[at] !== node) rows.insertBefore(node, rows.childNodes[at] ?? null);
     });
     while (rows.childNodes.length > shown.length) rows.lastChild?.remove();
+  }
+
+  /** @param {Image} image @returns {ImageRow} */
+  #imageRow(image) {
+    const card = new ImageCard(image, (prompt) => this.#line.change(prompt));
+    const who = image.isOwn ? "You asked for a picture " : `${image.from.name || image.from.user} asked for a picture `;
+    const by = element("p", { class: "image-by" }, who, element("span", { class: "entry-time" }, timeOf(image.createdAt)));
+    const root = element("li", { class: "entry", "data-image": image.id, "data-side": image.isOwn ? "right" : "left" }, by, card.root);
+    return { image, root, card };
   }
 
   /** @param {ThreadEntry} entry @returns {Row} */
@@ -202,4 +247,8 @@ export class ThreadView {
 /** What of an entry's note is shown: one that can be played. @param {ThreadEntry} entry */
 function shownNote({ note }) {
   return note && !note.deleted && note.hasTake && (note.state === "sent" || note.state === "draft") ? note : null;
+}
+
+function isAtEnd() {
+  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
 }

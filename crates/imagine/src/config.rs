@@ -250,6 +250,8 @@ pub struct ImagineConfig {
     pub prompt_chars: usize,
     /// How long it may take until a picture is made, in seconds; 600 unless told.
     pub expires_s: u64,
+    /// How long fetching a picture may take, in seconds; 60 unless told. One of 32 MiB needs 4.5 Mbit/s then.
+    pub fetch_s: u64,
     /// The most bytes of a picture as it comes; 32 MiB unless told. A job holds as many in memory while it is checked.
     pub max_bytes: u64,
     /// The most pixels of a picture on each side; 8192 unless told.
@@ -270,6 +272,7 @@ impl Default for ImagineConfig {
             under_way: 3,
             prompt_chars: 2_000,
             expires_s: 600,
+            fetch_s: 60,
             max_bytes: 32 * 1024 * 1024,
             max_side: 8_192,
             allow_hosts: Vec::new(),

@@ -17,9 +17,6 @@ use crate::provider::{BoxFuture, FailReason, ProviderError, retry_after};
 /// How many redirects are followed; delivery networks use one.
 const REDIRECTS: usize = 3;
 
-/// How long a fetch may take in all. A picture of 32 MiB needs 4.5 Mbit/s.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How long a server may say nothing.
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -102,11 +99,16 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// One that takes at most `max_bytes`, and lets these hosts (`host:port`) be where and how they are.
+    /// One that takes at most `max_bytes` and `timeout`, and lets these hosts (`host:port`) be where and how they are.
     ///
     /// # Errors
     /// Where a host is not written so.
-    pub fn new(max_bytes: u64, allow_hosts: &[String], lookup: Arc<dyn Lookup>) -> Result<Self, ImagineError> {
+    pub fn new(
+        max_bytes: u64,
+        timeout: Duration,
+        allow_hosts: &[String],
+        lookup: Arc<dyn Lookup>,
+    ) -> Result<Self, ImagineError> {
         let allowed = Allowed::parse(allow_hosts)?;
         let client = Client::builder()
             // A proxy of the environment would do the connecting, and so undo the check.
@@ -115,7 +117,7 @@ impl Fetcher {
             .dns_resolver(Arc::new(Guarded { lookup, allowed: allowed.clone() }))
             .connect_timeout(SILENCE)
             .read_timeout(SILENCE)
-            .timeout(TIMEOUT)
+            .timeout(timeout)
             .build()
             .map_err(ImagineError::Client)?;
         Ok(Self { client, allowed, max_bytes })

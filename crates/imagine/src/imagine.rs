@@ -117,7 +117,7 @@ pub struct ImagineEvent {
 #[derive(Clone)]
 pub struct Imagine {
     inner: Arc<Inner>,
-    _running: Arc<watch::Sender<()>>,
+    running: Arc<watch::Sender<()>>,
 }
 
 /// A provider at work.
@@ -185,7 +185,7 @@ impl Imagine {
             let places = Arc::new(Semaphore::new(config.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
             providers.push(Provider { config, client, places });
         }
-        let fetcher = Fetcher::new(config.max_bytes, &config.allow_hosts, lookup)?;
+        let fetcher = Fetcher::new(config.max_bytes, Duration::from_secs(config.fetch_s), &config.allow_hosts, lookup)?;
         let store = Store::open(&parts.database).await?;
         let (events, received) = mpsc::unbounded_channel();
         let (stop, running) = watch::channel(());
@@ -205,7 +205,7 @@ impl Imagine {
         });
         inner.recover().await?;
         tokio::spawn(recovery::sweep(Arc::downgrade(&inner)));
-        Ok(Self { inner, _running: Arc::new(stop) })
+        Ok(Self { inner, running: Arc::new(stop) })
     }
 
     /// What there is to tell, in order for each image. The first call gets it, later ones `None`. Not bounded: it is a handful for each image.
@@ -286,7 +286,7 @@ impl Imagine {
         let seed = rand::rng().random_range(1..=i32::MAX as u32);
         let request = ImageRequest { prompt: prompt.to_owned(), width, height, seed };
         let letters = rand::rng().sample_iter(Alphanumeric).take(22).map(char::from);
-        let now = unix_ms();
+        let (now, thread) = (unix_ms(), new.thread.clone());
         let row = JobRow {
             id: "i_".chars().chain(letters).collect(),
             owner: inner.owner.clone(),
@@ -323,6 +323,9 @@ impl Imagine {
             };
             tokio::spawn(work).await.map_err(|_| ImagineError::Request("the server is stopping".to_owned()))??
         };
+        if kept.request.prompt != prompt || kept.thread != thread {
+            return Err(ImagineError::Request("this key belongs to another request already".to_owned()));
+        }
         Ok(ImageInfo::of(&kept))
     }
 
@@ -392,6 +395,11 @@ impl Imagine {
             let _ = job.send(JobInput::Look);
         }
         Ok(())
+    }
+
+    /// Stops all work, to be gone on with by the next process; also what is asked for from now on is only kept.
+    pub fn stop(&self) {
+        self.running.send_replace(());
     }
 
     /// What is spent.

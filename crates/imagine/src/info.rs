@@ -20,6 +20,8 @@ pub struct Asker {
 pub struct ImageInfo {
     /// The image.
     pub id: String,
+    /// How often it has changed: of two that tell of it, the one with less is older.
+    pub revision: u64,
     /// Its thread.
     pub thread: String,
     /// Who asked.
@@ -60,6 +62,7 @@ impl ImageInfo {
         let picture = row.picture.as_ref();
         Self {
             id: row.id.clone(),
+            revision: row.revision,
             thread: row.thread.clone(),
             from: Asker { user: row.user.clone(), name: row.user_name.clone() },
             prompt: row.request.prompt.clone(),

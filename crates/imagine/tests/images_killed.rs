@@ -91,11 +91,13 @@ async fn at_random_moments() {
         let mut kills = 0;
         let id = loop {
             let mut victim = Victim::start(folder.path(), &studio, kind, "");
-            tokio::time::sleep(Duration::from_millis(dice.random_range(0..1_500))).await;
+            // Most of what happens does so right after a start.
+            let longest = if dice.random_bool(0.8) { 60 } else { 1_200 };
+            tokio::time::sleep(Duration::from_millis(dice.random_range(0..longest))).await;
             victim.kill();
             kills += 1;
             if row(folder.path(), &victim.id).await.state.is_final() {
-                break victim.id;
+                break victim.id.clone();
             }
         };
         let mut house = House::open(folder.path(), config(kind, &studio)).await;
@@ -157,8 +159,15 @@ impl Victim {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let mut process = command.env(VICTIM, what.join("|")).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let id = lines.next().unwrap().unwrap();
         let (say, said) = tokio::sync::mpsc::unbounded_channel();
+        // The job may already be on its way when its id is known.
+        let id = loop {
+            let line = lines.next().unwrap().unwrap();
+            if line.starts_with("i_") {
+                break line;
+            }
+            say.send(line).unwrap();
+        };
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| _ = say.send(line)));
         Self { process, said, id }
     }
@@ -170,8 +179,14 @@ impl Victim {
 
     /// `kill` is SIGKILL.
     fn kill(&mut self) {
-        self.process.kill().unwrap();
+        let _ = self.process.kill();
         self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -55,6 +55,8 @@ async fn the_same_request_sent_again_is_the_same_image() {
     let first = house.ask("1", "a lighthouse").await;
     let again = house.ask("1", "a lighthouse").await;
     assert_eq!(first.id, again.id);
+    let other = house.imagine.ask(new("1", "a ship")).await.unwrap_err();
+    assert_eq!(other.to_string(), "this key belongs to another request already");
     house.over().await;
     assert_eq!(house.ask("1", "a lighthouse").await.state, JobState::Posted);
     let bob = NewImage { user: "bob".into(), ..new("1", "a lighthouse") };
@@ -196,6 +198,34 @@ async fn no_more_are_at_the_provider_at_once_than_the_operator_says() {
         assert_eq!(house.over().await.state, JobState::Posted);
     }
     assert_eq!(studio.billed(), 5);
+}
+
+#[tokio::test]
+async fn what_is_at_the_provider_keeps_its_place_over_a_restart() {
+    let studio = Studio::start(png(8, 8)).await;
+    studio.hold(Hold::Work);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(ProviderKind::Contract, &studio);
+    config.providers[0].in_flight = 1;
+    let mut house = House::open(folder.path(), config.clone()).await;
+    house.ask("1", "a lighthouse").await;
+    house.until_state(JobState::Running).await;
+    house.imagine.stop();
+    drop(house);
+    let mut house = House::open(folder.path(), config).await;
+    let second = house.ask("2", "a ship").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(house.imagine.image(&second.id, "ann").await.unwrap().state, JobState::Queued);
+    assert_eq!(studio.billed(), 1);
+    studio.hold(Hold::Nothing);
+    for _ in 0..2 {
+        assert_eq!(house.over().await.state, JobState::Posted);
+    }
+    // Stopped, it still takes requests, for the next process to make.
+    house.imagine.stop();
+    let third = house.ask("3", "a boat").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(house.imagine.image(&third.id, "ann").await.unwrap().state, JobState::Queued);
 }
 
 #[tokio::test]

@@ -13,13 +13,16 @@ use std::time::{Duration, Instant};
 use house::png;
 use ringback_imagine::{BoxFuture, FailReason, Fetcher, ImagineError, Lookup, ProviderError, SystemLookup, clean};
 use serde_json::json;
-use wire::{Server, broken, file, retry_after, status};
+use wire::{Server, broken, file, retry_after, slow, status};
 
 const MOST: u64 = 1024 * 1024;
 
+/// Longer than anything but a server that says nothing takes here.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 fn fetcher(allowed: &[&str]) -> Fetcher {
     let allowed: Vec<_> = allowed.iter().map(|host| (*host).to_owned()).collect();
-    Fetcher::new(MOST, &allowed, Arc::new(SystemLookup)).unwrap()
+    Fetcher::new(MOST, PATIENCE, &allowed, Arc::new(SystemLookup)).unwrap()
 }
 
 fn reason(error: ProviderError) -> FailReason {
@@ -91,11 +94,11 @@ async fn a_name_that_resolves_differently_the_next_time_gains_nothing() {
     let server = Server::start(|_, _| file("image/png", png(8, 8))).await;
     let link = format!("https://rebinding.example:{}/1.png", server.host.rsplit_once(':').unwrap().1);
     let lookup = Arc::new(Rebinding(AtomicUsize::new(1), false));
-    let fetcher = Fetcher::new(MOST, &[], lookup.clone()).unwrap();
+    let fetcher = Fetcher::new(MOST, PATIENCE, &[], lookup.clone()).unwrap();
     assert_eq!(reason(fetcher.fetch(&link).await.unwrap_err()), FailReason::Address);
     // Looked up once for a connection: what was checked is what is connected to.
     assert_eq!(lookup.0.load(Ordering::SeqCst), 2);
-    let both = Fetcher::new(MOST, &[], Arc::new(Rebinding(AtomicUsize::new(0), true))).unwrap();
+    let both = Fetcher::new(MOST, PATIENCE, &[], Arc::new(Rebinding(AtomicUsize::new(0), true))).unwrap();
     assert_eq!(reason(both.fetch(&link).await.unwrap_err()), FailReason::Address, "one private address is enough");
     assert!(server.asked().is_empty());
 }
@@ -152,6 +155,7 @@ async fn what_is_too_large_of_a_wrong_type_gone_or_broken_is_told_apart() {
         "GET /gone" => status(403, json!({})),
         "GET /busy" => retry_after(503, "7"),
         "GET /broken" => broken("image/png"),
+        "GET /slow" => slow("image/png"),
         other => panic!("{other}"),
     })
     .await;
@@ -163,7 +167,9 @@ async fn what_is_too_large_of_a_wrong_type_gone_or_broken_is_told_apart() {
     assert_eq!(reason(error("gone").await), FailReason::Gone);
     let ProviderError::Again { after: Some(after), .. } = error("busy").await else { panic!("busy") };
     assert_eq!(after, Duration::from_secs(7));
-    assert!(matches!(error("broken").await, ProviderError::Again { after: None, .. }));
+    for path in ["broken", "slow"] {
+        assert!(matches!(error(path).await, ProviderError::Again { after: None, .. }), "{path}");
+    }
     let svg = fetcher.fetch(&format!("{}/svg", server.url())).await.unwrap();
     assert!(clean(&svg, 1024).is_err(), "a drawing may hold scripts");
 }

@@ -80,6 +80,14 @@ async fn statuses_of_a_submission_say_whether_it_was_taken() {
         // Nobody listens there.
         let error = client(&config(kind, "http://127.0.0.1:9")).unwrap().submit(&request(), "i_1").await.unwrap_err();
         assert!(matches!(error, ProviderError::Again { .. }), "{kind:?} unreachable: {error:?}");
+        // One that begins to answer, and one that breaks off.
+        let slow = Server::start(|_, _| wire::slow("application/json")).await;
+        let broken = Server::start(|_, _| wire::broken("application/json")).await;
+        for server in [slow, broken] {
+            let config = ProviderConfig { timeout_s: Some(1), ..config(kind, &server.url()) };
+            let error = client(&config).unwrap().submit(&request(), "i_1").await.unwrap_err();
+            assert!(matches!(error, ProviderError::Unknown { .. }), "{kind:?} breaks off: {error:?}");
+        }
         // Success without what was promised.
         let error = refused_with(kind, 200, json!({})).await;
         assert!(matches!(error, ProviderError::Unknown { .. }), "{kind:?} empty: {error:?}");

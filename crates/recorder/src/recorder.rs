@@ -70,6 +70,16 @@ impl RecorderConfig {
         let (folder, quota, event_retention) = (folder.into(), QUOTA, Some(EVENTS));
         Self { folder, database: None, bytes: None, retention: None, quota, event_retention }
     }
+
+    /// Where the database is.
+    pub fn database_url(&self) -> String {
+        self.database.clone().unwrap_or_else(|| sqlite_url(&self.folder.join("ringback.sqlite")))
+    }
+
+    /// Where the store of bytes is.
+    pub fn bytes_url(&self) -> String {
+        self.bytes.clone().unwrap_or_else(|| self.folder.join("media").display().to_string())
+    }
 }
 
 /// A note to be offered.
@@ -219,10 +229,8 @@ impl Recorder {
         let failed = |source| RecorderError::Spool { doing: "making the folder", path: spool.clone(), source };
         std::fs::create_dir_all(&spool).map_err(failed)?;
         let lock = FolderLock::take(&config.folder).await?;
-        let sqlite = || sqlite_url(&config.folder.join("ringback.sqlite"));
-        let store = Store::open(&config.database.clone().unwrap_or_else(sqlite)).await?;
-        let folder = || config.folder.join("media").display().to_string();
-        let bytes = ByteStore::open(&config.bytes.clone().unwrap_or_else(folder))?;
+        let store = Store::open(&config.database_url()).await?;
+        let bytes = ByteStore::open(&config.bytes_url())?;
         let links = Links::new(&store.secret().await?);
         let live_calls = LiveCalls::open(store.clone(), &config.folder)?;
         let (takes, news) = Takes::start(spool.clone()).map_err(failed)?;

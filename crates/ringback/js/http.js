@@ -1,5 +1,5 @@
 /**
- * The protocol's HTTP side: listings, and what a page fetches rather than is told. It knows paths and errors, not notes.
+ * The protocol's HTTP side: listings, and what a page asks for and is not told. It knows paths and errors, not notes.
  */
 import { RingbackError } from "./errors.js";
 
@@ -32,23 +32,42 @@ export class Http {
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
     }
-    const first = await this.#fetch(url, false);
-    const response = first.status === 401 ? await this.#fetch(url, true) : first;
+    return this.#ask("GET", url);
+  }
+
+  /**
+   * @param {"POST"|"DELETE"} method
+   * @param {string} path below `v1/`
+   * @param {unknown} [body]
+   * @returns {Promise<any>} the answer's body
+   * @throws {RingbackError} the answer's error, or `disconnected`
+   */
+  async send(method, path, body) {
+    return this.#ask(method, new URL(this.absolute(`v1/${path}`)), body);
+  }
+
+  /** @param {string} method @param {URL} url @param {unknown} [sent] */
+  async #ask(method, url, sent) {
+    const first = await this.#fetch(method, url, sent, false);
+    const response = first.status === 401 ? await this.#fetch(method, url, sent, true) : first;
     const body = await response.json().catch(() => ({}));
     if (response.ok) return body;
     const { code, message, retry_after_ms: retryAfterMs } = body.error ?? {};
-    const said = message ?? `GET ${url.pathname} was answered with status ${response.status}`;
+    const said = message ?? `${method} ${url.pathname} was answered with status ${response.status}`;
     throw new RingbackError(code ?? CODES[response.status] ?? "internal", said, { retryAfterMs });
   }
 
   /**
+   * @param {string} method
    * @param {URL} url
+   * @param {unknown} sent
    * @param {boolean} renew whether a token was refused just now
    */
-  async #fetch(url, renew) {
+  async #fetch(method, url, sent, renew) {
     const token = await this.#socket.bearer({ renew });
     try {
-      return await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+      const headers = { authorization: `Bearer ${token}`, ...(sent !== undefined && { "content-type": "application/json" }) };
+      return await fetch(url, { method, headers, ...(sent !== undefined && { body: JSON.stringify(sent) }) });
     } catch (cause) {
       throw new RingbackError("disconnected", "the server cannot be reached", { cause });
     }

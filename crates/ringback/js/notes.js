@@ -6,6 +6,7 @@ import { Emitter } from "./emitter.js";
 import { asRingbackError } from "./errors.js";
 import { Note } from "./note.js";
 
+/** @typedef {import("./image.js").Image} Image */
 /** @typedef {import("./note.js").NoteHost} NoteHost */
 /** @typedef {import("./protocol.js").CallRecord} CallRecord */
 /** @typedef {import("./protocol.js").Hello} Hello */
@@ -15,7 +16,7 @@ import { Note } from "./note.js";
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** @typedef {import("./protocol.js").ThreadRecord} ThreadRecord */
 /** One call of a thread, and the note that was left in it. @typedef {{call: CallRecord, outcome: Outcome, placedAt: number, endedAt: number, talkMs: number, note: Note|null}} ThreadEntry */
-/** Newest first; `next` is what `before` takes for the following page. @typedef {{entries: ThreadEntry[], next: string|null}} ThreadPage */
+/** Newest first; `next` is what `before` takes for the following page. `images`: those among the calls. @typedef {{entries: ThreadEntry[], images: Image[], next: string|null}} ThreadPage */
 /** @typedef {{notes: Note[], unheard: number, next: string|null}} InboxPage */
 /** @typedef {{before?: string|null, limit?: number}} PageOptions */
 
@@ -31,16 +32,19 @@ export class Notes extends Emitter {
   /** @type {Map<string, Note>} */
   #known = new Map();
   #host;
+  #images;
   #offered;
 
   /**
    * Made by `Session`.
    * @param {NoteHost} host
+   * @param {import("./images.js").Images} images
    * @param {(note: Note) => void} offered of this user, for a call
    */
-  constructor(host, offered) {
+  constructor(host, images, offered) {
     super();
     this.#host = host;
+    this.#images = images;
     this.#offered = offered;
   }
 
@@ -60,14 +64,18 @@ export class Notes extends Emitter {
   }
 
   /**
-   * Calls of a thread, newest first.
+   * Calls and images of a thread, newest first.
    * @param {string} thread
    * @param {PageOptions} [options]
    * @returns {Promise<ThreadPage>}
    */
   async thread(thread, { before, limit } = {}) {
     const page = await this.#host.http.get(`threads/${encodeURIComponent(thread)}`, { before, limit });
-    const entries = page.entries.map((/** @type {ThreadRecord} */ entry) => ({
+    /** @type {ThreadRecord[]} */
+    const records = page.entries;
+    const calls = records.filter((record) => record.image === undefined);
+    const images = records.flatMap((record) => (record.image ? [this.#images.take(record.image)] : []));
+    const entries = calls.map((entry) => ({
       call: entry.call,
       outcome: entry.outcome,
       placedAt: entry.placed_at,
@@ -75,7 +83,7 @@ export class Notes extends Emitter {
       talkMs: entry.talk_ms,
       note: entry.note && this.#note(entry.note),
     }));
-    return { entries, next: page.next };
+    return { entries, images, next: page.next };
   }
 
   /**

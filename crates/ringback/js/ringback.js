@@ -38,6 +38,8 @@ import { Session } from "./session.js";
 export { Call } from "./call.js";
 export { DEFAULT_SLOTS, MediaConnection } from "./connection.js";
 export { RingbackError } from "./errors.js";
+export { Image } from "./image.js";
+export { Images } from "./images.js";
 export { LocalMedia } from "./media.js";
 export { Note } from "./note.js";
 export { Notes } from "./notes.js";

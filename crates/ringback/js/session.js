@@ -6,6 +6,7 @@ import { Call } from "./call.js";
 import { Emitter } from "./emitter.js";
 import { asRingbackError } from "./errors.js";
 import { Http } from "./http.js";
+import { Images } from "./images.js";
 import { Notes } from "./notes.js";
 import { GONE, Room } from "./room.js";
 import { SignalingSocket } from "./socket.js";
@@ -38,6 +39,8 @@ export class Session extends Emitter {
   people = [];
   /** Calls that are not over. @type {Set<Call>} */
   calls = new Set();
+  /** Images on request, in threads of ours. @readonly @type {Images} */
+  images;
   /** What callers left where nobody picked up, ours and for us. @readonly @type {Notes} */
   notes;
   user = "";
@@ -64,7 +67,8 @@ export class Session extends Emitter {
     const http = new Http(this.#socket);
     const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
     const host = { socket: this.#socket, http, user: () => this.user, makeRoom };
-    this.notes = new Notes(host, (note) => {
+    this.images = new Images({ http, user: host.user });
+    this.notes = new Notes(host, this.images, (note) => {
       if (this.#unanswered?.id === note.call) this.#unanswered.offer(note);
     });
     this.#socket.on("state", (state) => this.emit("state", state));
@@ -317,6 +321,7 @@ export class Session extends Emitter {
 
   /** @param {ServerEvent} event */
   #handle(event) {
+    if (event.event.startsWith("image.")) return this.images.handle(event);
     if (event.event.startsWith("note.")) return this.notes.handle(event);
     if (event.event === "room.presence") {
       return this.#watchers.get(event.room)?.forEach((show) => show({ count: event.count, people: event.people }));

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringback_imagine::{ImagineConfig, ModerateImages, NoImageModeration};
 use ringback_reactions::RoomReactionsConfig;
 use ringback_recorder::{Moderate, NoModeration, Recorder, RecorderConfig};
 use ringback_sfu::{Worker, WorkerConfig};
@@ -20,6 +21,7 @@ use ringback_transport::sdp::{CodecName, CodecPreferences};
 
 use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
+use crate::imagine::ImageDesk;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
 use crate::peace::{self, PeaceDesk, Tell};
@@ -47,6 +49,8 @@ pub struct EngineBuilder {
     reactions: ReactionSettings,
     webhooks: Vec<WebhookConfig>,
     peace: Option<(peace::Settings, Arc<dyn Tell>)>,
+    imagine: Option<ImagineConfig>,
+    moderate_images: Arc<dyn ModerateImages>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -82,6 +86,8 @@ impl EngineBuilder {
             reactions: ReactionSettings::default(),
             webhooks: Vec::new(),
             peace: None,
+            imagine: None,
+            moderate_images: Arc::new(NoImageModeration),
         }
     }
 
@@ -215,6 +221,19 @@ impl EngineBuilder {
         self
     }
 
+    /// Lets users ask for images in their threads. Needs [`notes`](Self::notes), which says where rows and bytes are kept. Without it, or without a provider in it, whoever asks is told that
+    /// there are none.
+    pub fn imagine(mut self, config: ImagineConfig) -> Self {
+        self.imagine = Some(config);
+        self
+    }
+
+    /// Sees each prompt before it leaves the server, and each picture before it is posted; by default nobody does.
+    pub fn moderate_images(mut self, hook: impl ModerateImages) -> Self {
+        self.moderate_images = Arc::new(hook);
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Errors
@@ -229,6 +248,9 @@ impl EngineBuilder {
         if let Some((settings, _)) = &self.peace {
             settings.clone().rules().map_err(EngineError::Peace)?;
             self.notes.is_some().then_some(()).ok_or(EngineError::NoStore)?;
+        }
+        if self.imagine.is_some() && self.notes.is_none() {
+            return Err(EngineError::NoStore);
         }
         let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
         let mut workers = Vec::with_capacity(self.workers);
@@ -251,9 +273,15 @@ impl EngineBuilder {
         if let Some(time) = self.unreachable_after {
             signaling = signaling.ring_ack(time);
         }
-        let recorder = match self.notes {
+        let recorder = match self.notes.clone() {
             Some(config) => Some(Recorder::open(config, self.moderate).await.map_err(EngineError::Recorder)?),
             None => None,
+        };
+        let images = match (self.imagine, &self.notes, &recorder) {
+            (Some(config), Some(notes), Some(recorder)) => {
+                Some(ImageDesk::open(config, notes, recorder.clone(), self.moderate_images).await?)
+            }
+            _ => None,
         };
         let counts = Counts::default();
         let mut webhooks = Vec::new();
@@ -268,7 +296,8 @@ impl EngineBuilder {
             }
             _ => None,
         };
-        let parts = Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, webhooks, peace, counts };
+        let parts =
+            Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, images, webhooks, peace, counts };
         let engine = Engine::assemble(workers, events, signaling, parts, self.reactions);
         engine.restore().await.map_err(EngineError::Recorder)?;
         Ok(engine)

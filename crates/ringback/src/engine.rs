@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use ringback_imagine::Imagine;
 use ringback_reactions::{HostControl, Refusal};
 use ringback_recorder::{EventLog, Recorder, RecorderError};
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
@@ -20,6 +21,7 @@ use crate::builder::EngineBuilder;
 use crate::call_log::Log;
 use crate::error::EngineError;
 use crate::event_feed::Feed;
+use crate::imagine::{self, ImageDesk};
 use crate::library;
 use crate::media::{Workers, carry_events};
 use crate::metrics::Counts;
@@ -42,6 +44,7 @@ pub struct Engine {
     signaling: Arc<Signaling>,
     workers: Arc<Workers>,
     notes: Option<Arc<NoteDesk>>,
+    images: Option<Arc<ImageDesk>>,
     reactions: Arc<ReactionDesk>,
     counts: Counts,
     events: Mutex<Option<Events>>,
@@ -59,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) hooks: Hooks,
     pub(crate) missed_call: Arc<dyn MissedCall>,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) images: Option<Arc<ImageDesk>>,
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) peace: Option<Arc<PeaceDesk>>,
     pub(crate) counts: Counts,
@@ -77,7 +81,7 @@ impl Engine {
         parts: Parts,
         reactions: ReactionSettings,
     ) -> Self {
-        let Parts { mut hooks, missed_call, recorder, webhooks, peace, counts } = parts;
+        let Parts { mut hooks, missed_call, recorder, images, webhooks, peace, counts } = parts;
         let workers = Workers::new(handles);
         let (feed, ended_calls) = recorder.clone().map(|recorder| Feed::new(recorder, counts.clone())).unzip();
         let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone()));
@@ -90,6 +94,9 @@ impl Engine {
         if let Some(desk) = &notes {
             desk.start(&signaling);
             tokio::spawn(log.tell_what_is_due());
+        }
+        if let Some(desk) = &images {
+            desk.start(&signaling);
         }
         reactions.start(&signaling);
         for events in events {
@@ -106,7 +113,7 @@ impl Engine {
         let _webhooks = webhooks.into_iter().map(Webhook::run).collect();
         let _peace = peace.iter().map(|desk| peace::run(desk.clone(), Arc::downgrade(&signaling))).collect();
         let (events, feed) = (Mutex::new(events), tokio::sync::Mutex::new(feed));
-        Self { signaling, workers, notes, reactions, counts, events, feed, peace, _webhooks, _peace }
+        Self { signaling, workers, notes, images, reactions, counts, events, feed, peace, _webhooks, _peace }
     }
 
     /// Goes on with what a former process had under way, before anybody can connect.
@@ -123,11 +130,13 @@ impl Engine {
     }
 
     /// The engine's routes, to be nested anywhere in the program's own: `v1/ws`, `v1/calls/{id}`, those of WHIP and WHEP, `ringback/…` (the client library) and, where notes
-    /// are kept, `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`, and `v1/notifications…` where there is [peace](EngineBuilder::peace).
+    /// are kept, `v1/threads/{thread}`, `v1/inbox`, `v1/notes/…` and `v1/images/…`, and `v1/notifications…` where there is [peace](EngineBuilder::peace).
     pub fn router(&self) -> Router {
         let mut router = self.signaling.router().merge(library::router());
         if let Some(desk) = &self.notes {
-            router = router.merge(notes::router(desk.clone(), self.signaling.clone()));
+            router = router
+                .merge(notes::router(desk.clone(), self.images.clone(), self.signaling.clone()))
+                .merge(imagine::router(self.images.clone(), self.signaling.clone()));
         }
         if let Some(desk) = &self.peace {
             router = router.merge(peace::router(desk.clone(), self.signaling.clone()));
@@ -147,6 +156,11 @@ impl Engine {
     /// The recorder: notes and the log of calls, for programs that list, count or delete them themselves.
     pub fn recorder(&self) -> Option<&Recorder> {
         self.notes.as_ref().map(|desk| desk.recorder())
+    }
+
+    /// Images on request, for programs that ask for, list or count them themselves.
+    pub fn imagine(&self) -> Option<&Imagine> {
+        self.images.as_ref().map(|desk| desk.imagine())
     }
 
     /// What happens, from the start on; `None` if it was taken before. The channel is bounded.
@@ -220,6 +234,9 @@ impl Engine {
     }
 
     async fn stop(&self) {
+        if let Some(images) = self.imagine() {
+            images.stop();
+        }
         if let Some(feed) = self.feed.lock().await.take()
             && timeout(LAST_EVENTS, feed).await.is_err()
         {

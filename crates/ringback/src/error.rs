@@ -1,5 +1,6 @@
 //! Why an engine could not be started.
 
+use ringback_imagine::ImagineError;
 use ringback_peace::PeaceError;
 use ringback_recorder::RecorderError;
 use ringback_sfu::SfuError;
@@ -40,6 +41,9 @@ pub enum EngineError {
     /// What keeps notes and the log of calls could not be opened.
     #[error("notes and the log of calls: {0}")]
     Recorder(#[source] RecorderError),
+    /// Images on request could not be opened.
+    #[error("images on request: {0}")]
+    Imagine(#[source] ImagineError),
     /// A webhook that could not work.
     #[error("webhook {name:?}: {reason}")]
     Webhook {
@@ -51,7 +55,7 @@ pub enum EngineError {
     /// The settings of [`EngineBuilder::peace`](crate::EngineBuilder::peace) cannot work.
     #[error("the settings of EngineBuilder::peace: {0}")]
     Peace(#[source] PeaceError),
-    /// The log of events, webhooks and notifications need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
+    /// The log of events, webhooks, notifications and images need a store, and [`EngineBuilder::notes`](crate::EngineBuilder::notes) was not called.
     #[error("there is no log of events: call EngineBuilder::notes, which says where to keep it")]
     NoStore,
 }

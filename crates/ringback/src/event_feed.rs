@@ -1,6 +1,6 @@
 //! The way of signaling's events into the log of events. Signaling never waits: a tee takes its events at once and hands one copy to the embedder and one to a
 //! writer, which puts them into the log in their order, and again and again where the database fails. The end of a call goes into the log with the call's
-//! row, in one transaction; what happens to notes is put there by the recorder itself. With the events of a call that goes on, what the next process needs to go on with
+//! row, in one transaction; what happens to notes is put there by the recorder itself, what happens to images by their desk. With the events of a call that goes on, what the next process needs to go on with
 //! it is kept, in one transaction too.
 
 use std::collections::{HashMap, VecDeque};
@@ -93,7 +93,7 @@ impl Feed {
 
 async fn tee(mut events: Events, mut embedder: EventSink, mut log: EventSink) {
     while let Some(event) = events.recv().await {
-        if !matches!(event, SignalingEvent::Note { .. }) {
+        if !matches!(event, SignalingEvent::Note { .. } | SignalingEvent::Image { .. }) {
             log.send(event.clone());
         }
         embedder.send(event);

@@ -12,6 +12,7 @@ mod call_log;
 mod engine;
 mod error;
 mod event_feed;
+mod imagine;
 mod library;
 mod media;
 mod metrics;
@@ -29,6 +30,10 @@ pub use error::EngineError;
 pub use metrics::METRICS_TYPE;
 pub use missed_call::{MissedCall, NoteDecision, OfferNotes};
 pub use reactions::{ReactionRights, RoomReaction};
+pub use ringback_imagine::{
+    ImageInfo, Imagine, ImagineConfig, ImagineError, JobState, ModerateImages, Money, ProviderConfig, ProviderKind,
+    Quota, Size, SpendCap, WebhookSettings,
+};
 pub use ringback_reactions::{
     Controls, CountedReaction, HostControl, Mode, NamedReaction, Palette, ReactionEvent, Refusal, RefusalCode, Rights,
     RoomReactionsConfig, Who,

@@ -20,6 +20,8 @@ const MODULES: &[(&str, &str)] = modules![
     "errors.js",
     "heartbeat.js",
     "http.js",
+    "image.js",
+    "images.js",
     "media.js",
     "note.js",
     "notes.js",

@@ -17,6 +17,7 @@ mod http_problem;
 mod http_sdp;
 mod http_sessions;
 mod hub;
+pub mod images;
 mod kept_call;
 pub mod media;
 mod media_rooms;

@@ -14,6 +14,7 @@ use crate::config::SignalingConfig;
 use crate::hook_runner::may_leave_note;
 use crate::hooks::Hooks;
 use crate::hub;
+use crate::images::ImageNews;
 use crate::kept_call::KeptCall;
 use crate::media::{Media, MediaEvent};
 use crate::media_rooms::GuardedMedia;
@@ -108,6 +109,12 @@ impl Signaling {
         });
         // After shutdown nobody is left to be told.
         told.await.unwrap_or_default()
+    }
+
+    /// Tells what happened to an image on request: to devices, and on the stream of events.
+    pub async fn image_news(&self, news: ImageNews) {
+        // After shutdown nobody is left to be told.
+        let _ = self.services.hub.ask(move |hub, _| hub.image_news(news)).await;
     }
 
     /// Tells some participants of a room what the reactions have to say: those who have no data channel for it.

@@ -126,6 +126,15 @@ pub enum SignalingEvent {
         /// The note, as on the wire, without links.
         note: serde_json::Value,
     },
+    /// Something happened to an image on request.
+    Image {
+        /// In Unix milliseconds.
+        at: u64,
+        /// `image.queued`, `image.posted` …
+        what: String,
+        /// The image, as on the wire, without a link.
+        image: serde_json::Value,
+    },
     /// The receiver was too slow, and this many events before this one are lost.
     Lost {
         /// How many.

@@ -32,10 +32,14 @@ type Step = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(super) async fn drive(inner: Arc<Inner>, row: JobRow, job: Job, told: mpsc::UnboundedReceiver<JobInput>) {
     let id = row.id.clone();
     let mut running = inner.running.clone();
-    let work = Work { kept: row.clone(), row, job, step: None, inline: None, place: None, shown: 0.0 };
+    // What a former process handed over has a place there already.
+    let there = matches!(row.state, JobState::Submitted | JobState::Running);
+    let provider = inner.provider(&row.provider).filter(|_| there);
+    let place = provider.and_then(|provider| provider.places.clone().try_acquire_owned().ok());
+    let work = Work { kept: row.clone(), row, job, step: None, inline: None, place, shown: 0.0 };
     tokio::select! {
         () = work.run(&inner, told) => { inner.active().remove(&id); }
-        // An error: the service is gone. It is gone on with by the next one.
+        // The service stops, or is gone. It is gone on with by the next one.
         _ = running.changed() => {}
     }
 }

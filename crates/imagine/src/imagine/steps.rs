@@ -16,6 +16,9 @@ use crate::store::{JobRow, Picture};
 /// What a refusal says where moderation gave no word.
 const NOT_CHECKED: &str = "it could not be checked";
 
+/// The most characters of a refusal that are kept and shown.
+const DETAIL: usize = 300;
+
 /// What a step found out, to be noted in the row.
 pub(super) enum News {
     Nothing,
@@ -44,6 +47,7 @@ impl Outcome {
     }
 
     fn refused(detail: String, paid: bool) -> Self {
+        let detail = detail.chars().take(DETAIL).collect();
         Self { input: JobInput::Refused { paid }, news: News::Detail(detail) }
     }
 

@@ -94,9 +94,9 @@ impl ComfyUi {
             return failed(FailReason::Provider, &done["status"]["messages"].to_string());
         }
         let outputs = done["outputs"].as_object().into_iter().flat_map(|outputs| outputs.values());
-        let images = outputs.flat_map(|output| output["images"].as_array().into_iter().flatten());
+        let mut images = outputs.flat_map(|output| output["images"].as_array().into_iter().flatten());
         // Previews are of type `temp`.
-        let file = images.filter(|image| image["type"] == "output").next_back();
+        let file = images.rfind(|image| image["type"] == "output");
         let Some(file) = file else { return failed(FailReason::Provider, "the workflow saves no picture") };
         let part = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
         let query = [("filename", part("filename")), ("subfolder", part("subfolder")), ("type", "output".to_owned())];

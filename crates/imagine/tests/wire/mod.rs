@@ -99,6 +99,13 @@ pub(crate) fn broken(kind: &str) -> Response<Body> {
     file(kind, Body::from_stream(futures_util::stream::iter(pieces)))
 }
 
+/// A body that begins and does not go on.
+pub(crate) fn slow(kind: &str) -> Response<Body> {
+    use futures_util::StreamExt;
+    let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"\x89PNG\r\n\x1a\n"))]);
+    file(kind, Body::from_stream(first.chain(futures_util::stream::pending())))
+}
+
 /// A server that reads a request and hangs up.
 pub(crate) async fn hangs_up() -> String {
     use tokio::io::AsyncReadExt;

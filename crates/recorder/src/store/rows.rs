@@ -119,8 +119,10 @@ pub struct ThreadEntry {
 /// Where a listing goes on: behind this row. Stable, whatever is added meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    pub(crate) at: u64,
-    pub(crate) id: String,
+    /// When what the row tells of happened, in Unix milliseconds.
+    pub at: u64,
+    /// Its id.
+    pub id: String,
 }
 
 impl Cursor {

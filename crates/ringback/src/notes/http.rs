@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{NoteDesk, uploads, wire};
+use crate::imagine::ImageDesk;
 
 /// How much of a file is read from the store of bytes at a time.
 const PIECE: u64 = 256 * 1024;
@@ -32,11 +33,12 @@ const USUAL: u32 = 30;
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) notes: Arc<NoteDesk>,
+    pub(super) images: Option<Arc<ImageDesk>>,
     pub(super) signaling: Arc<Signaling>,
 }
 
 /// The routes `v1/threads/{thread}`, `v1/inbox` and `v1/notes/…`.
-pub(crate) fn router(notes: Arc<NoteDesk>, signaling: Arc<Signaling>) -> Router {
+pub(crate) fn router(notes: Arc<NoteDesk>, images: Option<Arc<ImageDesk>>, signaling: Arc<Signaling>) -> Router {
     Router::new()
         .route("/v1/threads/{thread}", get(thread))
         .route("/v1/inbox", get(inbox))
@@ -44,11 +46,11 @@ pub(crate) fn router(notes: Arc<NoteDesk>, signaling: Arc<Signaling>) -> Router 
         .route("/v1/notes/{note}/media", get(file))
         .route("/v1/notes/{note}/poster", get(poster))
         .merge(uploads::router())
-        .with_state(Desk { notes, signaling })
+        .with_state(Desk { notes, images, signaling })
 }
 
 /// An error as a response.
-pub(crate) struct Refusal(WireError);
+pub(crate) struct Refusal(pub(crate) WireError);
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
@@ -70,6 +72,7 @@ impl IntoResponse for Refusal {
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::Conflict => StatusCode::CONFLICT,
+            ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -107,15 +110,28 @@ async fn thread(
 ) -> Result<Json<Value>, Refusal> {
     let user = desk.signaling.authenticate(&headers)?.sub;
     let before = paging.cursor()?;
-    let page = desk.notes.recorder().thread(&user, &thread, before.as_ref(), paging.limit()).await?;
-    let entries = page.rows.into_iter().map(|(call, note)| {
-        json!({
+    let limit = paging.limit();
+    let page = desk.notes.recorder().thread(&user, &thread, before.as_ref(), limit).await?;
+    let calls = page.rows.into_iter().map(|(call, note)| {
+        let entry = json!({
             "call": call.details.get("call"), "outcome": call.outcome, "placed_at": call.placed_at,
             "ended_at": call.ended_at, "talk_ms": call.talk_ms,
             "note": note.map(|note| wire::value(&desk.notes.shown(note, &user))),
-        })
+        });
+        (call.placed_at, call.id, entry)
     });
-    Ok(Json(json!({ "entries": entries.collect::<Vec<_>>(), "next": page.next.map(|next| next.encode()) })))
+    let mut entries: Vec<_> = calls.collect();
+    if let Some(images) = &desk.images {
+        let before = before.as_ref().map(|cursor| (cursor.at, cursor.id.as_str()));
+        entries.extend(images.thread(&user, &thread, before, limit + 1).await?);
+    }
+    // Of each kind there are as many as fit on a page, so that what is left out is older than all that is shown.
+    entries.sort_unstable_by(|(at, id, _), (other, other_id, _)| (other, other_id).cmp(&(at, id)));
+    let more = page.next.is_some() || entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let next = entries.last().filter(|_| more).map(|(at, id, _)| Cursor { at: *at, id: id.clone() }.encode());
+    let entries: Vec<_> = entries.into_iter().map(|(_, _, entry)| entry).collect();
+    Ok(Json(json!({ "entries": entries, "next": next })))
 }
 
 async fn inbox(

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Hub;
 use crate::call::Call;
+use crate::images::ImageNews;
 use crate::notes::{NoteNews, NoteNotice};
 use crate::protocol::{CallPlace, CallState, Outcome};
 use crate::signaling_event::{SignalingEvent, unix_ms};
@@ -84,6 +85,16 @@ impl Hub {
             self.hooks.notify_note(NoteNotice { live_devices, ..notice });
         }
         self.events.send(SignalingEvent::Note { at: unix_ms(), what: news.event, note: news.note });
+    }
+
+    /// Tells what happened to an image on request.
+    pub(crate) fn image_news(&mut self, news: ImageNews) {
+        for (user, fields) in &news.tell {
+            self.tell_user(user, &news.event, fields);
+        }
+        if let Some(image) = news.image {
+            self.events.send(SignalingEvent::Image { at: unix_ms(), what: news.event, image });
+        }
     }
 
     /// Tells all devices of a user.

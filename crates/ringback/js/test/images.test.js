@@ -1,0 +1,54 @@
+// `node --test`: images on request, against scripted answers.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Images } from "../images.js";
+
+const info = (/** @type {object} */ fields = {}) => ({
+  id: "i_1", revision: 1, thread: "direct:ann:bob", from: { user: "ann", name: "Ann" }, prompt: "a lighthouse", state: "queued", reason: null, detail: null, provider: "flux",
+  again_of: null, created_at: 1, ended_at: null, progress: null, width: 1024, height: 1024, size: 0, content_type: null, url: null, ...fields,
+});
+
+function images() {
+  /** @type {any[]} */
+  const sent = [];
+  const http = {
+    absolute: (/** @type {string} */ path) => `https://chat.example/${path}`,
+    send: async (/** @type {any[]} */ ...request) => {
+      sent.push(request);
+      return { image: info(request[1].endsWith("/again") ? { id: "i_2" } : {}) };
+    },
+  };
+  return { sent, images: new Images(/** @type {any} */ ({ http, user: () => "ann" })) };
+}
+
+test("an image is one object from the request to the picture", async () => {
+  const { sent, images: all } = images();
+  const image = await all.ask("direct:ann:bob", "a lighthouse", { key: "k" });
+  assert.deepEqual(sent[0].slice(0, 2), ["POST", "threads/direct%3Aann%3Abob/images"]);
+  assert.equal(sent[0][2].key, "k");
+  const changes = [];
+  image.on("change", ({ state, progress }) => changes.push([state, progress]));
+  all.handle({ seq: 1, event: "image.running", image: info({ state: "running", revision: 2 }) });
+  all.handle({ seq: 2, event: "image.progress", image: info({ revision: 2, state: "running", progress: 0.4 }) });
+  all.handle({ seq: 3, event: "image.posted", image: info({ revision: 3, state: "posted", ended_at: 9, url: "v1/images/i_1/file?x" }) });
+  assert.deepEqual(changes, [["running", null], ["running", 0.4], ["posted", null]]);
+  assert.equal(image.url, "https://chat.example/v1/images/i_1/file?x");
+  assert.ok(image.isOver && image.isOwn);
+});
+
+test("an answer that comes later than the event it is older than changes nothing", () => {
+  const { images: all } = images();
+  const image = all.take(info({ revision: 3, state: "posted", ended_at: 9, url: "v1/images/i_1/file" }));
+  all.take(info({ state: "running", revision: 2 }));
+  assert.equal(image.state, "posted");
+});
+
+test("again is another image, and each request has a key of its own", async () => {
+  const { sent, images: all } = images();
+  const image = await all.ask("t", "x");
+  const again = await image.again();
+  assert.equal(again.id, "i_2");
+  assert.notEqual(sent[0][2].key, sent[1][2].key);
+  await image.cancel();
+  assert.deepEqual(sent[2].slice(0, 2), ["DELETE", "images/i_1"]);
+});

@@ -1,0 +1,230 @@
+//! Images on request through the engine: asked for over HTTP, made by a studio that speaks Black Forest Labs' wire, listed beside calls, told over the socket and in the log.
+#![allow(clippy::unwrap_used)]
+
+mod house;
+#[path = "../../imagine/tests/studio/mod.rs"]
+mod studio;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use house::{House, PATIENCE, builder};
+use ringback::{
+    Authorize, BoxFuture, Claims, Engine, EngineBuilder, EngineError, Grants, ImagineConfig, JobState, Money,
+    Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer,
+};
+use serde_json::{Value, json};
+use studio::Studio;
+use tower::ServiceExt;
+
+const SECRET: &[u8] = b"a secret of at least 32 bytes, for tests";
+const THREAD: &str = "/v1/threads/direct:ann:bob";
+
+fn picture() -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(40, 30).write_to(&mut file, image::ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+fn config(studio: &Studio) -> ImagineConfig {
+    let mut provider = ProviderConfig::new("flux", ProviderKind::Bfl, studio.url());
+    (provider.key, provider.model) = (Some("k".into()), Some("flux-pro".into()));
+    provider.price = Money::from_micros(40_000);
+    ImagineConfig { providers: vec![provider], allow_hosts: vec![studio.host.clone()], ..ImagineConfig::default() }
+}
+
+fn with_images(folder: &tempfile::TempDir, studio: &Studio) -> EngineBuilder {
+    builder().notes(RecorderConfig::new(folder.path())).imagine(config(studio))
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn error(&self) -> (StatusCode, Value) {
+        (self.status, self.json()["error"]["message"].clone())
+    }
+}
+
+async fn ask(engine: &Engine, user: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+    let claims = Claims::new(user, PATIENCE).name(user.to_uppercase()).grants(Grants::all());
+    let token = TokenIssuer::hs256(SECRET).unwrap().issue(&claims).unwrap();
+    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    if !user.is_empty() {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let body = body.map_or_else(Body::empty, |body| body.to_string().into());
+    let response = engine.router().oneshot(request.body(body).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+async fn get(engine: &Engine, user: &str, path: &str) -> Answer {
+    ask(engine, user, Method::GET, path, None).await
+}
+
+async fn imagine(engine: &Engine, user: &str, key: &str) -> Answer {
+    let body = json!({ "prompt": "a lighthouse in the fog", "key": key });
+    ask(engine, user, Method::POST, &format!("{THREAD}/images"), Some(body)).await
+}
+
+/// Asks until an image is over.
+async fn over(engine: &Engine, user: &str, id: &str) -> Value {
+    let asked = async {
+        loop {
+            let image = get(engine, user, &format!("/v1/images/{id}")).await.json()["image"].clone();
+            let state: JobState = serde_json::from_value(image["state"].clone()).unwrap();
+            if state.is_final() {
+                return image;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_asked_for_told_listed_between_calls_and_fetched_by_its_link() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(with_images(&folder, &studio)).await;
+    let engine = &house.engine;
+    let (mut ann, mut bob) = (house.person("ann", "Ann").await, house.person("bob", "Bob").await);
+    house.call(&mut ann, &mut bob, "bob", false).await;
+    let answer = imagine(engine, "ann", "1").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(&answer.body));
+    let id = answer.json()["image"]["id"].as_str().unwrap().to_owned();
+    let told = bob.event("image.posted").await;
+    assert_eq!((&told["image"]["id"], &told["image"]["prompt"]), (&json!(id), &json!("a lighthouse in the fog")));
+    assert_eq!(ann.event("image.posted").await["image"]["from"], json!({ "user": "ann", "name": "ANN" }));
+    house.call(&mut bob, &mut ann, "ann", false).await;
+
+    let thread = async |user: &str, query: &str| get(engine, user, &format!("{THREAD}{query}")).await.json();
+    let kinds = |page: &Value| -> Vec<&str> {
+        let entries = page["entries"].as_array().unwrap().iter();
+        entries.map(|entry| if entry["image"].is_object() { "image" } else { "call" }).collect()
+    };
+    let listed = async {
+        while kinds(&thread("bob", "").await).len() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, listed).await.unwrap();
+    let whole = thread("bob", "").await;
+    assert_eq!((kinds(&whole), &whole["next"]), (vec!["call", "image", "call"], &Value::Null));
+    // Page by page it is the same.
+    let (mut pages, mut query) = (Vec::new(), "?limit=1".to_owned());
+    loop {
+        let page = thread("bob", &query).await;
+        pages.extend(page["entries"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?limit=1&before={next}");
+    }
+    assert_eq!(
+        pages.iter().map(|entry| entry["placed_at"].clone()).collect::<Vec<_>>(),
+        whole["entries"].as_array().unwrap().iter().map(|entry| entry["placed_at"].clone()).collect::<Vec<_>>(),
+    );
+    assert_eq!(thread("eve", "").await["entries"], json!([]));
+
+    let link = format!("/{}", told["image"]["url"].as_str().unwrap());
+    let file = get(engine, "", &link).await;
+    assert_eq!((file.status, &file.headers["content-type"]), (StatusCode::OK, &"image/jpeg".parse().unwrap()));
+    assert_eq!(image::load_from_memory(&file.body).unwrap().width(), 40);
+    assert_eq!(get(engine, "", &link.replace("signature=", "signature=A")).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(get(engine, "", &format!("/v1/images/{id}/file")).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(get(engine, "eve", &format!("/v1/images/{id}/file")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(get(engine, "bob", &format!("/v1/images/{id}/file")).await.status, StatusCode::OK);
+
+    let log = engine.event_log().unwrap().after(0, 100).await.unwrap();
+    let logged: Vec<_> = log.events.iter().filter(|event| event.kind == "image.posted").collect();
+    assert_eq!(logged.len(), 1);
+    assert_eq!((&logged[0].body["image"]["id"], &logged[0].body["image"]["url"]), (&json!(id), &Value::Null));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_image_is_asked_for_once_however_often_it_is_sent_and_again_is_another_one() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_images(&folder, &studio).start().await.unwrap();
+    let id = imagine(&engine, "ann", "1").await.json()["image"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(imagine(&engine, "ann", "1").await.json()["image"]["id"], json!(id));
+    over(&engine, "ann", &id).await;
+    let again = Some(json!({ "key": "2" }));
+    let again = ask(&engine, "bob", Method::POST, &format!("/v1/images/{id}/again"), again).await;
+    assert_eq!((again.status, &again.json()["image"]["again_of"]), (StatusCode::ACCEPTED, &json!(id)));
+    over(&engine, "bob", again.json()["image"]["id"].as_str().unwrap()).await;
+    assert_eq!(studio.billed(), 2);
+    let over = ask(&engine, "ann", Method::DELETE, &format!("/v1/images/{id}"), None).await;
+    assert_eq!(over.error(), (StatusCode::CONFLICT, json!("an image that is posted cannot be cancelled")));
+    let offers = get(&engine, "ann", "/v1/images").await.json();
+    assert_eq!(offers, json!({ "offers": [{ "provider": "flux", "sizes": [] }] }));
+}
+
+#[tokio::test]
+async fn an_image_under_way_survives_the_engine() {
+    let studio = Studio::start(picture()).await;
+    studio.hold(studio::Hold::Work);
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_images(&folder, &studio).start().await.unwrap();
+    let id = imagine(&engine, "ann", "1").await.json()["image"]["id"].as_str().unwrap().to_owned();
+    studio.until_held(1).await;
+    engine.shutdown(std::time::Duration::ZERO).await;
+    drop(engine);
+    studio.hold(studio::Hold::Nothing);
+    let engine = with_images(&folder, &studio).start().await.unwrap();
+    assert_eq!(over(&engine, "ann", &id).await["state"], "posted");
+    assert_eq!(studio.billed(), 1);
+}
+
+#[tokio::test]
+async fn without_a_provider_the_command_says_so_in_a_thread_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = (StatusCode::SERVICE_UNAVAILABLE, json!("no image provider is configured on this server"));
+    let engine = builder().notes(RecorderConfig::new(folder.path())).start().await.unwrap();
+    assert_eq!(imagine(&engine, "ann", "1").await.error(), none);
+    assert_eq!(get(&engine, "ann", "/v1/images").await.json(), json!({ "offers": [] }));
+    drop(engine);
+    let folder = tempfile::tempdir().unwrap();
+    let empty = builder().notes(RecorderConfig::new(folder.path())).imagine(ImagineConfig::default());
+    assert_eq!(imagine(&empty.start().await.unwrap(), "ann", "1").await.error(), none);
+    let homeless = builder().imagine(ImagineConfig::default()).start().await;
+    assert!(matches!(homeless, Err(EngineError::NoStore)));
+}
+
+/// Lets nobody leave bob anything.
+struct NotBob;
+
+impl Authorize for NotBob {
+    fn may_leave_note<'a>(&'a self, _: &'a str, to: &'a str) -> BoxFuture<'a, Permission> {
+        Box::pin(async move { if to == "bob" { Permission::Forbidden("not bob".into()) } else { Permission::Granted } })
+    }
+}
+
+#[tokio::test]
+async fn only_who_belongs_to_a_thread_and_may_write_to_the_others_asks_in_it() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_images(&folder, &studio).authorize(NotBob).start().await.unwrap();
+    assert_eq!(imagine(&engine, "ann", "1").await.error(), (StatusCode::FORBIDDEN, json!("not bob")));
+    assert_eq!(imagine(&engine, "eve", "1").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(imagine(&engine, "", "1").await.status, StatusCode::UNAUTHORIZED);
+    let body = Some(json!({ "prompt": "x", "key": "1" }));
+    let other = ask(&engine, "ann", Method::POST, "/v1/threads/team/images", body).await;
+    assert_eq!(other.status, StatusCode::NOT_FOUND, "ann was in no call there");
+    for wrong in [json!({}), json!({ "prompt": "", "key": "1" }), json!({ "prompt": "x", "key": "1", "size": "big" })] {
+        let path = "/v1/threads/direct:ann:carl/images";
+        let answer = ask(&engine, "ann", Method::POST, path, Some(wrong.clone())).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let forged = ask(&engine, "", Method::POST, "/v1/images/webhooks/flux", Some(json!({ "id": "t-1" }))).await;
+    assert_eq!(forged.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(studio.billed(), 0);
+}

@@ -1,0 +1,172 @@
+//! Chromium types `/imagine` in a thread and sees the picture, made by a studio that speaks Black Forest Labs' wire, although the server is killed and started again while it is made.
+//! A refusal says why, another one of the same can be asked for, and one that is not wanted any more is cancelled.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod server;
+#[path = "../../crates/imagine/tests/studio/mod.rs"]
+mod studio;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use browser::{Browser, FakeMedia, Page, chromium_or_skip};
+use serde_json::json;
+use studio::{Hold, Studio};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Generous: a browser shares two cores with a compiler, at times.
+const SOON: Duration = Duration::from_secs(60);
+
+const PROMPT: &str = "a lighthouse in the fog, seen from a small boat";
+
+/// The last card of the thread.
+const CARD: &str = "[...document.querySelectorAll('#thread .image-card')].at(-1)";
+
+/// The example server on a folder and a port that outlive it.
+async fn start(folder: &Path, port: u16) -> Child {
+    let mut process = Command::new(server::example("sfu").unwrap())
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--media", "127.0.0.1:0", "--data"])
+        .arg(folder.join("data"))
+        .arg("--imagine")
+        .arg(folder.join("imagine.json"))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let up = async { while !lines.next_line().await.unwrap().expect("the server ended").starts_with("Ringback: ") {} };
+    tokio::time::timeout(SOON, up).await.expect("the server printed no link");
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    process
+}
+
+async fn enter(browser: &Browser, port: u16, name: &str) -> Page {
+    let page = browser.open(&format!("http://127.0.0.1:{port}/?name={name}")).await.unwrap();
+    page.wait_for("ringback.session?.state === 'open'", SOON).await.unwrap();
+    page
+}
+
+/// Types a line below the thread, as a person does.
+async fn type_line(page: &Page, line: &str) {
+    page.wait_for("!document.querySelector('#imagine').inert", SOON).await.unwrap();
+    page.eval("(document.querySelector('#imagine-line').focus(), document.querySelector('#imagine-line').select())")
+        .await
+        .unwrap();
+    page.call("Input.insertText", json!({ "text": line })).await.unwrap();
+    for kind in ["keyDown", "keyUp"] {
+        let key = json!({ "type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r" });
+        page.call("Input.dispatchKeyEvent", key).await.unwrap();
+    }
+}
+
+/// Waits until the last card is in a state.
+async fn card(page: &Page, state: &str) {
+    page.wait_for(&format!("{CARD}?.dataset.state === {state:?}"), SOON).await.unwrap();
+}
+
+async fn click_in_card(page: &Page, key: &str) {
+    let click = format!(
+        "(() => {{ const button = {CARD}?.querySelector('[data-key={key}]'); button?.click(); return !!button; }})()"
+    );
+    page.wait_for(&click, SOON).await.unwrap();
+}
+
+/// What the last card says below its picture.
+async fn words(page: &Page) -> String {
+    page.eval_as(&format!("{CARD}.querySelector('.card-foot p').textContent")).await.unwrap()
+}
+
+/// Keeps a picture of the page, where one is wanted.
+async fn keep_screenshot(page: &Page, name: &str) {
+    if let Some(folder) = std::env::var_os("RINGBACK_SCREENSHOTS") {
+        page.screenshot(&Path::new(&folder).join(name)).await.unwrap();
+    }
+}
+
+/// A sky, a sea, and a light between them.
+fn picture() -> Vec<u8> {
+    let pixel = |x: u32, y: u32| match (x.abs_diff(400) < 14 && y > 150 && y < 420, y < 400) {
+        (true, _) => image::Rgb([240, 236, 220]),
+        (_, true) => image::Rgb([120 + (y / 5) as u8, 140 + (y / 6) as u8, 170]),
+        _ => image::Rgb([30, 60, 80]),
+    };
+    let mut file = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(768, 512, pixel).write_to(&mut file, image::ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_typed_for_and_appears_although_the_server_is_killed_meanwhile() {
+    let Some(chromium) = chromium_or_skip("images_appear") else { return };
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({
+        "providers": [{ "name": "flux", "kind": "bfl", "url": studio.url(), "key": "k", "model": "flux-pro", "price": 0.04 }],
+        "spend_cap": { "amount": 30, "per": "month" },
+        "allow_hosts": [studio.host],
+    });
+    std::fs::write(folder.path().join("imagine.json"), config.to_string()).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = start(folder.path(), port).await;
+    let browser = Browser::launch(&chromium, FakeMedia::default()).await.unwrap();
+    let (ann, bob) = (enter(&browser, port, "Ann").await, enter(&browser, port, "Bob").await);
+    for page in [&ann, &bob] {
+        page.resize(1280, 860).await.unwrap();
+        page.click("#people a.row-text", SOON).await.unwrap();
+        page.wait_for("!document.querySelector('#thread').hidden", SOON).await.unwrap();
+    }
+
+    type_line(&ann, "hello").await;
+    ann.wait_for("document.querySelector('#imagine-error').textContent.includes('type /imagine')", SOON).await.unwrap();
+
+    studio.hold(Hold::Work);
+    type_line(&ann, &format!("/imagine {PROMPT}")).await;
+    card(&ann, "running").await;
+    assert_eq!(words(&ann).await, "Being made…");
+    assert!(ann.eval_as::<bool>(&format!("{CARD}.querySelector('progress') !== null")).await.unwrap());
+    keep_screenshot(&ann, "imagine-running.png").await;
+    studio.until_held(1).await;
+    server.start_kill().unwrap();
+    server.wait().await.unwrap();
+    studio.hold(Hold::Nothing);
+    let _server = start(folder.path(), port).await;
+
+    for page in [&ann, &bob] {
+        card(page, "posted").await;
+        let seen = format!("{CARD}.querySelector('img')?.naturalWidth === 768");
+        page.wait_for(&seen, SOON).await.unwrap();
+        let alt: String = page.eval_as(&format!("{CARD}.querySelector('img').alt")).await.unwrap();
+        assert_eq!(alt, PROMPT);
+        let cards: usize = page.eval_as("document.querySelectorAll('#thread .image-card').length").await.unwrap();
+        assert_eq!(cards, 1, "posted once");
+    }
+    assert_eq!(studio.billed(), 1);
+    keep_screenshot(&ann, "imagine-posted.png").await;
+
+    type_line(&ann, "/imagine something forbidden").await;
+    card(&ann, "refused").await;
+    assert_eq!(words(&ann).await, "Refused: the provider's moderation does not allow this prompt.");
+
+    // Bob, who has seen none of that, wants another one of the first.
+    click_in_card(&bob, "again").await;
+    bob.wait_for("document.querySelectorAll('#thread .image-card img').length === 2", SOON).await.unwrap();
+    ann.wait_for("document.querySelectorAll('#thread .image-card img').length === 2", SOON).await.unwrap();
+    assert_eq!(studio.prompts().iter().filter(|prompt| *prompt == PROMPT).count(), 2);
+
+    click_in_card(&bob, "change").await;
+    let line: String = bob.eval_as("document.querySelector('#imagine-line').value").await.unwrap();
+    assert_eq!(line, format!("/imagine {PROMPT}"));
+
+    studio.hold(Hold::Work);
+    type_line(&bob, "/imagine a ship").await;
+    card(&bob, "running").await;
+    click_in_card(&bob, "cancel").await;
+    card(&bob, "cancelled").await;
+    assert_eq!(words(&bob).await, "Cancelled.");
+    keep_screenshot(&bob, "imagine-cancelled.png").await;
+    bob.resize(390, 800).await.unwrap();
+    keep_screenshot(&bob, "imagine-phone.png").await;
+}
