@@ -96,6 +96,27 @@ impl Aggregator {
         !(self.fresh.is_empty() && self.again.is_empty())
     }
 
+    /// The counters that wait to be told, by their place.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = usize> + '_ {
+        self.fresh.iter().chain(&self.again).copied()
+    }
+
+    /// What was known of a counter three mentions ago.
+    pub(crate) fn told_before(&self, at: usize) -> u64 {
+        self.counters.get(at).map_or(0, |counter| counter.told[0])
+    }
+
+    /// Tells a counter as often as one that has just changed, to receivers who were last told `before`.
+    pub(crate) fn tell_again(&mut self, at: usize, before: u64) {
+        let Some(counter) = self.counters.get_mut(at) else { return };
+        counter.mentions_left = MENTIONS;
+        counter.told = [before; MENTIONS];
+        if !counter.is_fresh && !counter.is_again {
+            counter.is_again = true;
+            self.again.push_back(at);
+        }
+    }
+
     /// Counts a reaction, which was validated.
     pub(crate) fn count(&mut self, reaction: &str, participant: &Arc<str>, name: &Arc<str>, large: bool) {
         let at = match self.places.get(reaction) {

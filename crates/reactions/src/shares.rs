@@ -2,6 +2,7 @@
 //! nor the network has a thousand texts to carry at one moment and then nothing. Every share has counters of its own, which count everything, since what
 //! was told, and how often, differs. A small room has one share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,9 +69,19 @@ impl Shares {
         self.tick
     }
 
-    /// Says how many receivers there are. A new share knows what the first does; who changes shares has missed nothing that is not told again.
+    /// Says how many receivers there are. Where that changes the shares, whoever comes into another may have been told less than it was; so what any
+    /// share still has to tell, all tell as often as if it had just changed.
     pub(crate) fn set_receivers(&mut self, receivers: usize) {
         let shares = (receivers / SHARE).clamp(1, MOST);
+        if shares == self.turns.len() {
+            return;
+        }
+        // All shares count the same, so a counter has the same place in each.
+        let pending: BTreeSet<usize> = self.turns.iter().flat_map(|turn| turn.aggregator.pending()).collect();
+        for at in pending {
+            let before = self.turns.iter().map(|turn| turn.aggregator.told_before(at)).min().unwrap_or_default();
+            self.turns.iter_mut().for_each(|turn| turn.aggregator.tell_again(at, before));
+        }
         if let Some(first) = self.turns.first().cloned() {
             self.turns.resize(shares, first);
         }
