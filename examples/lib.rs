@@ -43,4 +43,6 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "tones.js" "text/javascript; charset=utf-8",
     "waveform.js" "text/javascript; charset=utf-8",
     "words.js" "text/javascript; charset=utf-8",
+    "peace.css" "text/css; charset=utf-8",
+    "peace.js" "text/javascript; charset=utf-8",
 ];

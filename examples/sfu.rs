@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use clap::Parser;
 use ringback::{
     Claims, CodecName, CodecPreferences, Engine, Grants, METRICS_TYPE, RecorderConfig, Rights, TokenIssuer,
-    TokenVerifier, TurnServer, WebhookConfig,
+    TokenVerifier, TurnServer, WebhookConfig, peace,
 };
 use serde_json::{Value, json};
 
@@ -105,6 +105,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let engine = builder
         .notes(notes)
+        .peace(peace::Settings::default(), peace::LiveDevicesOnly)
         .reaction_rights({
             let hosts = arguments.host.clone();
             move |_: &str, user: &str| if hosts.iter().any(|host| host == user) { Rights::HOST } else { Rights::GUEST }

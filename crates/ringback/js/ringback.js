@@ -41,6 +41,7 @@ export { RingbackError } from "./errors.js";
 export { LocalMedia } from "./media.js";
 export { Note } from "./note.js";
 export { Notes } from "./notes.js";
+export { Notifications } from "./notifications.js";
 export { Participant } from "./participant.js";
 export { Reactions } from "./reactions.js";
 export { Room } from "./room.js";

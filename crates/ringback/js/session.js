@@ -7,6 +7,7 @@ import { Emitter } from "./emitter.js";
 import { asRingbackError } from "./errors.js";
 import { Http } from "./http.js";
 import { Notes } from "./notes.js";
+import { Notifications } from "./notifications.js";
 import { Room } from "./room.js";
 import { SignalingSocket } from "./socket.js";
 
@@ -43,6 +44,8 @@ export class Session extends Emitter {
   calls = new Set();
   /** What callers left where nobody picked up, ours and for us. @readonly @type {Notes} */
   notes;
+  /** What this user is told, and how they want it. @readonly @type {Notifications} */
+  notifications;
   user = "";
   name = "";
   device = "";
@@ -65,6 +68,7 @@ export class Session extends Emitter {
     this.#iceTransportPolicy = iceTransportPolicy;
     this.#socket = new SignalingSocket(url, token, device);
     const http = new Http(this.#socket);
+    this.notifications = new Notifications(http);
     const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
     const host = { socket: this.#socket, http, user: () => this.user, makeRoom };
     this.notes = new Notes(host, (note) => {
@@ -299,6 +303,7 @@ export class Session extends Emitter {
   /** @param {ServerEvent} event */
   #handle(event) {
     if (event.event.startsWith("note.")) return this.notes.handle(event);
+    if (event.event === "notification") return this.notifications.handle(event);
     if (event.event === "room.presence") {
       return this.#watchers.get(event.room)?.forEach((show) => show({ count: event.count, people: event.people }));
     }
