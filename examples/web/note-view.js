@@ -30,7 +30,7 @@ const UNHEARD_MS = 3500;
 /** Announced to screen readers when this much is left. */
 const LAST_MS = 10_000;
 /** Why a take is recorded on the device. */
-const HERE = "Your connection carries no sound just now, so it is recorded here and sent when you stop.";
+const HERE = "Your connection carries no sound just now, so this is recorded on the device and goes up as it can.";
 /** Bars of the waveform that grows. */
 const BARS = 44;
 
@@ -157,7 +157,7 @@ export class NoteView {
       case "recording":
         return { title: `${capital(kind)} for ${name}`, status: note.isHere ? "Recording on this device" : "Recording", hint: note.isHere ? HERE : "" };
       case "uploading":
-        return { title: `${capital(kind)} for ${name}`, status: "Sending it to the server…", hint: "Keep this page open until it is there." };
+        return { title: `${capital(kind)} for ${name}`, status: "Uploading what you said…", hint: "Keep this page open until it is there." };
       case "saving":
         return { title: `${capital(kind)} for ${name}`, status: "One moment…", hint: "" };
       case "draft":

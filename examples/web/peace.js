@@ -25,6 +25,8 @@ const DAYS = [
   { day: "sat", short: "S", name: "Saturday" },
   { day: "sun", short: "S", name: "Sunday" },
 ];
+/** Quiet that lasts longer than a week has no end: the server looks no further than some days ahead. */
+const ENDLESS_MS = 8 * 86_400_000;
 /** What the dialog begins with where there were no quiet hours. */
 const NIGHT = { from: "22:00", until: "07:00" };
 const OFTEN = { times: 3, within_s: 300 };
@@ -39,6 +41,8 @@ export class Peace {
   /** @type {number|null} */
   #quietUntil = null;
   #actions;
+  /** One after the other, so that the last word is the last. */
+  #saved = Promise.resolve();
   /** Notices on the page, by the notification they show. @type {Map<string, HTMLElement>} */
   #shown = new Map();
   #dialog = element("dialog", { class: "devices peace", id: "peace", "aria-labelledby": "peace-title" });
@@ -144,7 +148,7 @@ export class Peace {
 
   #showNow() {
     byId("peace-now").textContent =
-      this.#quietUntil === null ? "You are told of missed calls and notes as they come." : `It is quiet now, until ${dayAndTime(this.#quietUntil)}.`;
+      this.#quietUntil === null ? "You are told of missed calls and notes as they come." : `It is quiet ${untilText(this.#quietUntil)}.`;
   }
 
   /** @param {Day} day @param {string} short @param {string} name @param {boolean} on */
@@ -182,7 +186,12 @@ export class Peace {
   }
 
   /** @param {Partial<PeaceSettings>} changed */
-  async #save(changed) {
+  #save(changed) {
+    this.#saved = this.#saved.then(() => this.#keep(changed));
+  }
+
+  /** @param {Partial<PeaceSettings>} changed */
+  async #keep(changed) {
     byId("peace-error").textContent = "";
     byId("peace-saved").textContent = "";
     try {
@@ -208,6 +217,9 @@ export class Peace {
   }
 }
 
+/** How long it is quiet. @param {number} until */
+const untilText = (until) => (until - Date.now() > ENDLESS_MS ? "day and night" : `until ${dayAndTime(until)}`);
+
 /** Where the clock on the wall hangs. */
 const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
@@ -219,13 +231,10 @@ const kindText = ({ kind }) => ({ missed_call: "missed call", note: "note", reac
 
 /** @param {Entry} entry */
 function holdText({ at, held }) {
-  if (!held) return timeText(at);
-  const until = held.rule === "quiet_hours" ? `${held.in_words} You hear of it at ${dayAndTime(held.until)}.` : held.in_words;
-  return `${timeText(at)}. ${until}`;
+  if (!held) return dayAndTime(at);
+  const until = held.rule === "quiet_hours" ? `${held.in_words} It is quiet ${untilText(held.until)}.` : held.in_words;
+  return `${dayAndTime(at)}. ${until}`;
 }
-
-/** @param {number} at */
-const timeText = (at) => dayAndTime(at);
 
 /** What a notification says: each sender, with what they did. @param {Notification} notification */
 function saidOf({ items, total }) {
