@@ -8,13 +8,13 @@ mod server;
 use std::path::Path;
 use std::time::Duration;
 
-use browser::{Browser, FakeMedia, Page, chromium_or_skip};
+use browser::{Browser, Colour, FakeMedia, Page, chromium_or_skip};
 use server::Server;
 
 /// Generous: two browsers share two cores with a compiler, at times.
 const SOON: Duration = Duration::from_secs(60);
 
-const ANN: FakeMedia = FakeMedia { tone: Some(440), colour: None };
+const ANN: FakeMedia = FakeMedia { tone: Some(440), colour: Some(Colour::Red) };
 const BOB: FakeMedia = FakeMedia { tone: Some(1_000), colour: None };
 
 async fn server(ring: &str) -> Server {
@@ -152,4 +152,32 @@ async fn where_no_media_connects_a_note_is_recorded_on_the_page_and_sent_over_a_
     bob.wait_for(&format!("{player}.currentTime > 0.3"), SOON).await.unwrap();
     bob.wait_for_tone(&format!("{player}.captureStream()"), 440, SOON).await.unwrap();
     bob.wait_for("ringback.session.notes.unheard === 0", SOON).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_video_note_that_was_recorded_on_the_page_has_its_picture_and_its_sound() {
+    let test = "a_video_note_that_was_recorded_on_the_page_has_its_picture_and_its_sound";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    let server = server("4").await;
+    let (_bobs, bob) = open(&chromium, &server, BOB, "Bob", "").await;
+    let (_anns, ann) = open(&chromium, &server, ANN, "Ann", "&call=bob&kind=video&ice=relay").await;
+    ann.wait_for("ringback.note?.state === 'offered'", SOON).await.unwrap();
+    ann.click("#note-record", SOON).await.unwrap();
+    ann.wait_for("ringback.note.isHere && ringback.note.state === 'recording'", SOON).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    ann.click("#note-stop", SOON).await.unwrap();
+    ann.wait_for("ringback.note.state === 'draft' && !ringback.note.isHere", SOON).await.unwrap();
+    assert_eq!(ann.eval("ringback.note.contentType").await.unwrap(), "video/webm; codecs=\"vp8, opus\"");
+    ann.click("#note-send", SOON).await.unwrap();
+
+    bob.wait_for("ringback.session.notes.unheard === 1", SOON).await.unwrap();
+    bob.click("#nav-notes", SOON).await.unwrap();
+    let player = "document.querySelector('.letter').querySelector('audio, video')";
+    bob.wait_for(&format!("document.querySelector('.letter video')?.poster && ({player}.loop = true)"), SOON)
+        .await
+        .unwrap();
+    bob.click(".letter .player-play", SOON).await.unwrap();
+    bob.wait_for(&format!("{player}.currentTime > 0.3"), SOON).await.unwrap();
+    bob.wait_for_tone(&format!("{player}.captureStream()"), 440, SOON).await.unwrap();
+    bob.wait_for_colour(player, Colour::Red, SOON).await.unwrap();
 }

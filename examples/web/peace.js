@@ -49,7 +49,7 @@ export class Peace {
   #button = element(
     "button",
     { id: "lobby-peace", class: "icon-button", type: "button", "aria-label": "Notifications", title: "Notifications" },
-    icon("silence"),
+    icon("bell"),
   );
 
   /**
