@@ -56,4 +56,6 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "wake-lock.js" "text/javascript; charset=utf-8",
     "waveform.js" "text/javascript; charset=utf-8",
     "words.js" "text/javascript; charset=utf-8",
+    "peace.css" "text/css; charset=utf-8",
+    "peace.js" "text/javascript; charset=utf-8",
 ];

@@ -15,7 +15,7 @@ use clap::Parser;
 use ringback::{
     BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, ImagineConfig, METRICS_TYPE,
     MissedCall, NoteDecision, OfferNotes, Outcome, Palette, RecorderConfig, Rights, RoomReactionsConfig, TokenIssuer,
-    TokenVerifier, TurnServer, WebhookConfig,
+    TokenVerifier, TurnServer, WebhookConfig, peace,
 };
 use serde_json::{Value, json};
 
@@ -122,6 +122,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = builder
         .notes(notes)
         .reactions(RoomReactionsConfig::default().palette(Palette::new([], STATUSES)?))
+        .peace(peace::Settings::default(), peace::LiveDevicesOnly)
         .reaction_rights({
             let hosts = arguments.host.clone();
             move |_: &str, user: &str| if hosts.iter().any(|host| host == user) { Rights::HOST } else { Rights::GUEST }

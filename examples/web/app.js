@@ -21,6 +21,7 @@ import { meet } from "./names.js";
 import { NoteView } from "./note-view.js";
 import { kindName } from "./note-words.js";
 import { Pages } from "./pages.js";
+import { Peace } from "./peace.js";
 import { silence } from "./player.js";
 import { LocalMedia, Ringback } from "./ringback/ringback.js";
 import { ThreadView } from "./thread.js";
@@ -66,6 +67,8 @@ const noteView = new NoteView(media, devices, { done: noteDone, again: callAgain
 const drafts = new Drafts(() => noteView.note);
 /** @type {Session|null} */
 let session = null;
+/** @type {Peace|null} */
+let peace = null;
 
 Object.defineProperty(window, "ringback", {
   value: {
@@ -215,6 +218,7 @@ function welcome(opened) {
     drafts.clear();
     inbox.clear();
     thread.close();
+    peace?.close();
     document.body.dataset.view = "enter";
     byId("enter-error").textContent = errorText(error);
   });
@@ -229,8 +233,13 @@ function followNotes({ notes, user }) {
   inbox.follow(/** @type {Session} */ (session));
   drafts.follow(/** @type {Session} */ (session));
   pages.apply();
+  const threadOf = (/** @type {string} */ id, /** @type {string[]} */ users) => pages.threadLink(id, users);
+  void Peace.open(/** @type {Session} */ (session), { threadLink: threadOf }).then((opened) => {
+    peace = opened;
+  });
   notes.on("sent", (note) => {
-    if (note.from.user === user || document.body.dataset.view !== "lobby") return;
+    // Where the server keeps the peace, it says when.
+    if (peace || note.from.user === user || document.body.dataset.view !== "lobby") return;
     const link = { href: "#notes", text: "Listen" };
     notice(`${note.from.name} left you a ${kindName(note)}.`, location.hash === "#notes" ? {} : { link });
   });

@@ -29,6 +29,8 @@ const HEARD_LEVEL = 0.22;
 const UNHEARD_MS = 3500;
 /** Announced to screen readers when this much is left. */
 const LAST_MS = 10_000;
+/** Why a take is recorded on the device. */
+const HERE = "Your connection carries no sound just now, so this is recorded on the device and goes up as it can.";
 /** Bars of the waveform that grows. */
 const BARS = 44;
 
@@ -105,18 +107,19 @@ export class NoteView {
     if (!note) return;
     if (note.state === "discarded" || note.deleted) return this.#finish();
     // The devices are open for a take and for nothing else.
-    if (note.state === "draft" || note.isOver) this.#media.closeAll();
+    if (note.state === "draft" || note.isOver || note.isUploading) this.#media.closeAll();
     this.#render();
   }
 
   #render() {
     const { note } = this;
     if (!note) return;
-    const shown = JSON.stringify([note.state, note.take, note.reason, note.canRecord, this.#busy, this.#error]);
+    const state = stateOf(note);
+    const shown = JSON.stringify([state, note.take, note.reason, note.canRecord, note.isHere, this.#busy, this.#error]);
     if (shown === this.#shown) return;
-    const sameState = this.#shown !== "" && root.dataset.state === note.state && root.dataset.take === String(note.take);
+    const sameState = this.#shown !== "" && root.dataset.state === state && root.dataset.take === String(note.take);
     this.#shown = shown;
-    root.dataset.state = note.state;
+    root.dataset.state = state;
     root.dataset.take = String(note.take);
     if (!sameState) {
       for (const off of this.#offState.splice(0)) off();
@@ -129,7 +132,7 @@ export class NoteView {
     hint.textContent = this.#error || texts.hint;
     hint.toggleAttribute("data-error", this.#error !== "");
     keep.hidden = note.state !== "draft";
-    choose.hidden = !["offered", "countdown", "recording"].includes(note.state) || !this.#media.tracks.microphone;
+    choose.hidden = note.isHere || !["offered", "countdown", "recording"].includes(note.state) || !this.#media.tracks.microphone;
     actions.replaceChildren(...this.#actionsOf(note));
     const primary = /** @type {HTMLElement|null} */ (actions.querySelector("[data-primary]:not(:disabled)"));
     (primary ?? byId("note-title")).focus();
@@ -142,7 +145,7 @@ export class NoteView {
     const name = recipients(note);
     const kind = kindName(note);
     const reason = reasonText(note, name);
-    switch (note.state) {
+    switch (stateOf(note)) {
       case "offered":
         return {
           title: promptTitle(name, this.#outcome, note.to.length > 1),
@@ -152,7 +155,9 @@ export class NoteView {
       case "countdown":
         return { title: `${capital(kind)} for ${name}`, status: "Recording starts in", hint: "" };
       case "recording":
-        return { title: `${capital(kind)} for ${name}`, status: "Recording", hint: "" };
+        return { title: `${capital(kind)} for ${name}`, status: note.isHere ? "Recording on this device" : "Recording", hint: note.isHere ? HERE : "" };
+      case "uploading":
+        return { title: `${capital(kind)} for ${name}`, status: "Uploading what you said…", hint: "Keep this page open until it is there." };
       case "saving":
         return { title: `${capital(kind)} for ${name}`, status: "One moment…", hint: "" };
       case "draft":
@@ -169,7 +174,7 @@ export class NoteView {
     const video = note.kind === "video";
     const preview = element("div", { class: "note-preview", id: "note-preview" });
     const face = element("div", { class: "note-face" }, avatar(recipients(note)));
-    switch (note.state) {
+    switch (stateOf(note)) {
       case "offered":
         return video ? [preview, face] : [face];
       case "countdown": {
@@ -182,6 +187,8 @@ export class NoteView {
         const time = element("p", { class: "note-time" }, element("i", { class: "note-dot" }), element("strong", { id: "note-elapsed" }), left);
         return video ? [preview, time, this.#live()] : [time, this.#live()];
       }
+      case "uploading":
+        return [element("progress", { class: "note-arrived", id: "note-arrived", max: "1", value: "0", "aria-label": "Sent so far" })];
       case "saving":
         return [element("div", { class: "note-wait", "aria-hidden": "true" })];
       case "draft": {
@@ -238,7 +245,7 @@ export class NoteView {
     const again = disc("again", "call", "Call again", "", () => this.#actions.again(note));
     const record = disc("record", "rec", this.#busy ? "Connecting…" : "Record", "record", () => this.#record(false), true);
     record.disabled = this.#busy;
-    switch (note.state) {
+    switch (stateOf(note)) {
       case "offered":
         return [disc("no", "close", "Not now", "", () => this.leave()), ...(note.canRecord ? [record] : []), again];
       case "countdown":
@@ -281,13 +288,21 @@ export class NoteView {
       // Whoever was muted while it rang does not mean to leave silence.
       note.room?.mute("microphone", false);
       if (note.kind === "video") note.room?.mute("camera", false);
-      await note.record({ skipCountdown });
+      await note.record({ skipCountdown }).catch((error) => this.#recordHere(note, error));
     } catch (error) {
       this.#error = noteErrorText(error);
       if (note.state === "draft") this.#media.closeAll();
     }
     this.#busy = false;
     if (this.note === note) this.#render();
+  }
+
+  /** Without a way to the server for media, this device records by itself. @param {Note} note @param {unknown} error why there is none */
+  async #recordHere(note, error) {
+    if (/** @type {{code?: string}} */ (error).code !== "timeout" || !note.canRecordHere || this.note !== note) throw error;
+    const { microphone, camera } = this.#media.tracks;
+    const tracks = [microphone, note.kind === "video" ? camera : null].filter((track) => track !== null);
+    await note.recordHere(tracks);
   }
 
   /** @param {() => Promise<void>} act */
@@ -306,7 +321,9 @@ export class NoteView {
     const { note } = this;
     if (!note) return;
     const passed = performance.now() - note.stateSince;
-    if (note.state === "countdown") {
+    if (note.isUploading) {
+      /** @type {HTMLProgressElement|null} */ (document.querySelector("#note-arrived"))?.setAttribute("value", String(note.arrived));
+    } else if (note.state === "countdown") {
       const left = Math.max(1, Math.ceil((note.countdownMs - passed) / 1000));
       const number = byId("note-number");
       if (number.textContent !== String(left)) {
@@ -323,7 +340,7 @@ export class NoteView {
       if (last && !root.hasAttribute("data-last")) announce("Ten seconds left");
       root.toggleAttribute("data-last", last);
       const unheard = performance.now() - this.#heardAt > UNHEARD_MS;
-      this.#hint(unheard ? "Nothing comes from your microphone. Is it the right one?" : "");
+      this.#hint(unheard ? "Nothing comes from your microphone. Is it the right one?" : note.isHere ? HERE : "");
     } else if (note.state === "offered" && !note.reason && note.canRecord) {
       this.#hint(expiryText(note));
     }
@@ -380,6 +397,9 @@ export class NoteView {
     else this.leave();
   }
 }
+
+/** What is seen of a note: its state, but that what this device recorded by itself is on its way. @param {Note} note */
+const stateOf = (note) => (note.isUploading ? "uploading" : note.state);
 
 /** @param {string} text */
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -13,6 +13,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutPayload, RetryConfig};
 
+use crate::at_rest::{self, AtRestKey, Layout};
 use crate::error::RecorderError;
 
 /// How long a bucket that does not answer is asked again within one request. Longer rides out more, and keeps a caller waiting for their draft.
@@ -25,6 +26,8 @@ pub struct ByteStore {
     prefix: Path,
     /// Where it lies, if that is a folder.
     folder: Option<PathBuf>,
+    /// What new objects are encrypted with, and before it older keys; none: they are not.
+    keys: Arc<[AtRestKey]>,
 }
 
 impl ByteStore {
@@ -41,7 +44,7 @@ impl ByteStore {
             let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build();
             let store = Arc::new(store.map_err(|source| failed("opening", url)(source))?);
             let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| refused())?;
-            return Ok(Self { store, prefix, folder: None });
+            return Ok(Self { store, prefix, folder: None, keys: Arc::default() });
         }
         let folder = url.strip_prefix("file://").unwrap_or(url);
         if folder.contains("://") {
@@ -53,7 +56,19 @@ impl ByteStore {
         let store = LocalFileSystem::new_with_prefix(folder).map_err(|source| failed("opening", url)(source))?;
         // A note that is deleted leaves no empty folder that tells of it.
         let store = store.with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), prefix: Path::default(), folder: Some(folder.to_owned()) })
+        let (folder, keys) = (Some(folder.to_owned()), Arc::default());
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), folder, keys })
+    }
+
+    /// Encrypts objects from now on with the first of these keys, and decrypts with any of them.
+    pub fn encrypted(mut self, keys: &[AtRestKey]) -> Self {
+        self.keys = keys.into();
+        self
+    }
+
+    /// The key of a new object, which says whether it is encrypted.
+    pub(crate) fn key(&self, name: String) -> String {
+        if self.keys.is_empty() { name } else { name + at_rest::EXTENSION }
     }
 
     fn path(&self, key: &str) -> Path {
@@ -66,6 +81,7 @@ impl ByteStore {
     /// Where the store fails, or has no room left.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), RecorderError> {
         let path = self.path(key);
+        let bytes = if is_encrypted(key) { self.seal(bytes).await? } else { bytes };
         let put = self.store.put(&path, PutPayload::from_bytes(bytes)).await;
         put.map_err(failed("writing", key))?;
         // `object_store` leaves that to the system, but a row that outlives the machine's power must not refer to bytes that do not.
@@ -78,20 +94,42 @@ impl ByteStore {
         synced.await.map_err(|_| RecorderError::Stopped)?
     }
 
-    /// Reads a part of an object.
+    async fn seal(&self, bytes: Bytes) -> Result<Bytes, RecorderError> {
+        let key = self.keys.first().cloned().ok_or(RecorderError::AtRest("there is no key to encrypt with"))?;
+        let sealed = tokio::task::spawn_blocking(move || at_rest::seal(&key, &bytes));
+        sealed.await.map_err(|_| RecorderError::Stopped)?
+    }
+
+    /// Reads a part of an object, of an encrypted one the chunks that hold it.
     ///
     /// # Errors
-    /// Where there is no such object or part, or the store fails.
+    /// Where there is no such object or part, the store fails, or it was encrypted with another key or is damaged.
     pub async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, RecorderError> {
+        if !is_encrypted(key) || range.is_empty() {
+            return self.raw(key, range).await;
+        }
+        let head = self.raw(key, 0..at_rest::HEAD).await?;
+        let chunks = self.raw(key, Layout::of(&head)?.sealed(&range)).await?;
+        let keys = self.keys.clone();
+        let opened = tokio::task::spawn_blocking(move || at_rest::open(&keys, head, chunks, &range));
+        opened.await.map_err(|_| RecorderError::Stopped)?
+    }
+
+    /// Bytes as they lie there.
+    async fn raw(&self, key: &str, range: Range<u64>) -> Result<Bytes, RecorderError> {
         self.store.get_range(&self.path(key), range).await.map_err(failed("reading", key))
     }
 
-    /// How many bytes an object has; `None` where there is none.
+    /// How many bytes an object has, decrypted; `None` where there is none.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, RecorderError> {
         match self.store.head(&self.path(key)).await {
+            Ok(meta) if is_encrypted(key) => {
+                let head = self.raw(key, 0..at_rest::HEAD).await?;
+                Ok(Some(Layout::of(&head)?.plain_size(meta.size)))
+            }
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed("looking at", key)(error)),
@@ -126,6 +164,10 @@ impl ByteStore {
             })
             .collect())
     }
+}
+
+fn is_encrypted(key: &str) -> bool {
+    key.ends_with(at_rest::EXTENSION)
 }
 
 /// Waits until a new file and its name are on the medium.

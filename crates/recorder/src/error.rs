@@ -119,6 +119,9 @@ pub enum RecorderError {
     /// An upload that is none of the files that are taken.
     #[error("a WebM file is expected, with Opus and, for a video note, VP8")]
     NotWebm,
+    /// Bytes at rest that cannot be encrypted or decrypted, or a key that is none.
+    #[error("bytes at rest: {0}")]
+    AtRest(&'static str),
     /// The recorder shuts down.
     #[error("the recorder is shutting down")]
     Stopped,

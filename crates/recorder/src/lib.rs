@@ -2,6 +2,7 @@
 //! [state machine](Note) for each note, an append-only [spool](SpoolWriter) for each take, [files](make_file) of voice (Ogg/Opus) and video (WebM), and a
 //! [store](Store) of calls and notes, with a [log](EventLog) of what happened to them. The crate knows neither signaling nor the SFU: whoever holds the recorder feeds takes, and carries its events on.
 
+mod at_rest;
 mod bytes;
 mod error;
 mod event_log;
@@ -27,6 +28,7 @@ mod vp8;
 mod webm;
 mod webm_take;
 
+pub use at_rest::AtRestKey;
 pub use bytes::ByteStore;
 pub use error::RecorderError;
 pub use event_log::{EventLog, Follow};

@@ -20,6 +20,7 @@ use rand::Rng;
 use rand::distr::Alphanumeric;
 use tokio::sync::mpsc;
 
+use crate::at_rest::AtRestKey;
 use crate::bytes::ByteStore;
 use crate::error::RecorderError;
 use crate::event_log::EventLog;
@@ -62,13 +63,16 @@ pub struct RecorderConfig {
     pub quota: u64,
     /// How long the log keeps events, whether or not everybody has read them; 30 days unless told. `None`: for ever.
     pub event_retention: Option<Duration>,
+    /// Keys that encrypt the bytes of notes at rest: new ones with the first, and what an older one encrypted stays readable as long as it is among them. None unless told; notes from before
+    /// stay as they are.
+    pub at_rest: Vec<AtRestKey>,
 }
 
 impl RecorderConfig {
     /// Everything in one folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let (folder, quota, event_retention) = (folder.into(), QUOTA, Some(EVENTS));
-        Self { folder, database: None, bytes: None, retention: None, quota, event_retention }
+        Self { folder, database: None, bytes: None, retention: None, quota, event_retention, at_rest: Vec::new() }
     }
 
     /// Where the database is.
@@ -230,7 +234,7 @@ impl Recorder {
         std::fs::create_dir_all(&spool).map_err(failed)?;
         let lock = FolderLock::take(&config.folder).await?;
         let store = Store::open(&config.database_url()).await?;
-        let bytes = ByteStore::open(&config.bytes_url())?;
+        let bytes = ByteStore::open(&config.bytes_url())?.encrypted(&config.at_rest);
         let links = Links::new(&store.secret().await?);
         let live_calls = LiveCalls::open(store.clone(), &config.folder)?;
         let (takes, news) = Takes::start(spool.clone()).map_err(failed)?;

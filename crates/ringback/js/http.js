@@ -1,5 +1,5 @@
 /**
- * The protocol's HTTP side: listings, and what a page asks for and is not told. It knows paths and errors, not notes.
+ * The protocol's HTTP side: listings, and what a page fetches rather than is told. It knows paths and errors, not notes.
  */
 import { RingbackError } from "./errors.js";
 
@@ -28,46 +28,72 @@ export class Http {
    * @throws {RingbackError} the answer's error, or `disconnected`
    */
   async get(path, query = {}) {
-    const url = new URL(this.absolute(`v1/${path}`));
+    const url = this.#url(path);
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
     }
-    return this.#ask("GET", url);
+    return this.#answer(await this.#authorized(url, {}));
   }
 
   /**
-   * @param {"POST"|"DELETE"} method
+   * Sends something.
+   * @param {"POST"|"PUT"|"DELETE"} method
    * @param {string} path below `v1/`
-   * @param {unknown} [body]
+   * @param {unknown} [body] as JSON
    * @returns {Promise<any>} the answer's body
    * @throws {RingbackError} the answer's error, or `disconnected`
    */
   async send(method, path, body) {
-    return this.#ask(method, new URL(this.absolute(`v1/${path}`)), body);
-  }
-
-  /** @param {string} method @param {URL} url @param {unknown} [sent] */
-  async #ask(method, url, sent) {
-    const first = await this.#fetch(method, url, sent, false);
-    const response = first.status === 401 ? await this.#fetch(method, url, sent, true) : first;
-    const body = await response.json().catch(() => ({}));
-    if (response.ok) return body;
-    const { code, message, retry_after_ms: retryAfterMs } = body.error ?? {};
-    const said = message ?? `${method} ${url.pathname} was answered with status ${response.status}`;
-    throw new RingbackError(code ?? CODES[response.status] ?? "internal", said, { retryAfterMs });
+    const sent = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    return this.#answer(await this.#authorized(this.#url(path), { method, ...sent }));
   }
 
   /**
+   * A request whose answer is the caller's to read.
    * @param {string} method
+   * @param {string} path below `v1/`
+   * @param {{headers?: Record<string, string>, body?: Blob}} [init]
+   * @returns {Promise<Response>}
+   * @throws {RingbackError} `disconnected`
+   */
+  raw(method, path, init = {}) {
+    return this.#authorized(this.#url(path), { method, ...init });
+  }
+
+  /** What a refused request says. @param {Response} response @returns {Promise<RingbackError>} */
+  async refusal(response) {
+    const body = await response.json().catch(() => ({}));
+    const { code, message, retry_after_ms: retryAfterMs } = body.error ?? {};
+    const said = message ?? `${new URL(response.url).pathname} was answered with status ${response.status}`;
+    return new RingbackError(code ?? CODES[response.status] ?? "internal", said, { retryAfterMs });
+  }
+
+  /** @param {string} path */
+  #url(path) {
+    return new URL(this.absolute(`v1/${path}`));
+  }
+
+  /** @param {Response} response */
+  async #answer(response) {
+    if (!response.ok) throw await this.refusal(response);
+    return response.json().catch(() => ({}));
+  }
+
+  /** @param {URL} url @param {RequestInit} init */
+  async #authorized(url, init) {
+    const first = await this.#fetch(url, init, false);
+    return first.status === 401 ? this.#fetch(url, init, true) : first;
+  }
+
+  /**
    * @param {URL} url
-   * @param {unknown} sent
+   * @param {RequestInit} init
    * @param {boolean} renew whether a token was refused just now
    */
-  async #fetch(method, url, sent, renew) {
+  async #fetch(url, init, renew) {
     const token = await this.#socket.bearer({ renew });
     try {
-      const headers = { authorization: `Bearer ${token}`, ...(sent !== undefined && { "content-type": "application/json" }) };
-      return await fetch(url, { method, headers, ...(sent !== undefined && { body: JSON.stringify(sent) }) });
+      return await fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${token}` } });
     } catch (cause) {
       throw new RingbackError("disconnected", "the server cannot be reached", { cause });
     }

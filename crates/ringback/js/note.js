@@ -7,6 +7,7 @@
  */
 import { Emitter } from "./emitter.js";
 import { RingbackError } from "./errors.js";
+import { RecordedTake } from "./recorded-take.js";
 
 /** @typedef {import("./http.js").Http} Http */
 /** @typedef {import("./protocol.js").NoteInfo} NoteInfo */
@@ -82,6 +83,12 @@ export class Note extends Emitter {
   /** Counts the server's words, so that an answer that was overtaken by an event is not taken for news. */
   #words = 0;
   #linkedAt = 0;
+  /** The take that this device records by itself. @type {RecordedTake|undefined} */
+  #here;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #hereEnds;
+  /** Whether what this device recorded by itself is on its way, and nothing more is recorded. */
+  isUploading = false;
   /** A room of our own making is to be joined before a take. @type {Promise<void>|undefined} */
   #joined;
   #made = false;
@@ -177,14 +184,73 @@ export class Note extends Emitter {
     await this.#ask("note.record", { skip_countdown: skipCountdown });
   }
 
+  /** Whether this device can record by itself, if its media does not reach the server. */
+  get canRecordHere() {
+    return this.isOwn && !this.isOver && RecordedTake.type(this.kind) !== null;
+  }
+
+  /** Whether this device records by itself just now, or sends what it has. */
+  get isHere() {
+    return this.#here !== undefined;
+  }
+
+  /** The share of what this device recorded by itself that has arrived, 0 to 1. */
+  get arrived() {
+    return this.#here?.arrived ?? 0;
+  }
+
+  /**
+   * Records on this device, without a media connection; what is recorded goes up as a file. Ends at `stop()`, or by itself when it is as long as
+   * a note may be. A page that is closed loses what has not gone up.
+   * @param {MediaStreamTrack[]} tracks a microphone, and for a video note a camera
+   * @throws {RingbackError} `device_failed` where this browser records nothing that the server takes
+   */
+  async recordHere(tracks) {
+    if (this.#here) return;
+    const take = new RecordedTake(this.#host.http, this.id, this.kind, tracks, () => {
+      if (this.isUploading) this.emit("change", this.state);
+    });
+    this.#here = take;
+    try {
+      await take.start();
+    } catch (thrown) {
+      this.#here = undefined;
+      throw thrown;
+    }
+    this.#hereEnds = setTimeout(() => void this.stop().catch(() => {}), this.maxMs);
+    this.stateSince = performance.now();
+    this.emit("change", this.state);
+  }
+
+  /** Records no more on this device, and sends the rest. */
+  async #stopHere() {
+    const take = this.#here;
+    if (!take || this.isUploading) return;
+    clearTimeout(this.#hereEnds);
+    this.isUploading = true;
+    const finished = take.finish();
+    this.emit("change", this.state);
+    try {
+      await finished;
+    } catch (thrown) {
+      // The server waits for nothing any more.
+      await this.#ask("note.stop").catch(() => {});
+      throw thrown;
+    } finally {
+      this.#here = undefined;
+      this.isUploading = false;
+      this.emit("change", this.state);
+    }
+  }
+
   /** Begins at once instead of counting down. */
   skip() {
     return this.#ask("note.record", { skip_countdown: true });
   }
 
-  /** Ends the take, or the countdown before it. */
+  /** Ends the take, or the countdown before it; of one that this device records by itself, resolves once it has gone up. */
   stop() {
-    return this.#ask("note.stop");
+    return this.#here ? this.#stopHere() : this.#ask("note.stop");
   }
 
   send() {
@@ -211,6 +277,7 @@ export class Note extends Emitter {
 
   /** Lets go of microphone and camera. A take under way ends and becomes a draft; a draft stays one. */
   leave() {
+    if (this.#here && !this.isOver) this.stop().catch(() => {});
     this.room?.leave();
   }
 
@@ -251,6 +318,7 @@ export class Note extends Emitter {
     const before = this.#face();
     this.deleted ||= what === "deleted";
     this.#take(info);
+    if (this.isOver) this.#here?.abort();
     // A room that the server no longer has is no place to keep a microphone in.
     const waits = this.state === "offered" || this.state === "draft";
     if (this.isOver || (waits && this.#roomId === null)) this.leave();

@@ -43,6 +43,7 @@ export { Images } from "./images.js";
 export { LocalMedia } from "./media.js";
 export { Note } from "./note.js";
 export { Notes } from "./notes.js";
+export { Notifications } from "./notifications.js";
 export { Participant } from "./participant.js";
 export { Reactions } from "./reactions.js";
 export { Room } from "./room.js";

@@ -8,6 +8,7 @@ import { asRingbackError } from "./errors.js";
 import { Http } from "./http.js";
 import { Images } from "./images.js";
 import { Notes } from "./notes.js";
+import { Notifications } from "./notifications.js";
 import { GONE, Room } from "./room.js";
 import { SignalingSocket } from "./socket.js";
 
@@ -43,6 +44,8 @@ export class Session extends Emitter {
   images;
   /** What callers left where nobody picked up, ours and for us. @readonly @type {Notes} */
   notes;
+  /** What this user is told, and how they want it. @readonly @type {Notifications} */
+  notifications;
   user = "";
   name = "";
   device = "";
@@ -65,6 +68,7 @@ export class Session extends Emitter {
     this.#iceTransportPolicy = iceTransportPolicy;
     this.#socket = new SignalingSocket(url, token, device);
     const http = new Http(this.#socket);
+    this.notifications = new Notifications(http);
     const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
     const host = { socket: this.#socket, http, user: () => this.user, makeRoom };
     this.images = new Images({ http, user: host.user });
@@ -323,6 +327,7 @@ export class Session extends Emitter {
   #handle(event) {
     if (event.event.startsWith("image.")) return this.images.handle(event);
     if (event.event.startsWith("note.")) return this.notes.handle(event);
+    if (event.event === "notification") return this.notifications.handle(event);
     if (event.event === "room.presence") {
       return this.#watchers.get(event.room)?.forEach((show) => show({ count: event.count, people: event.people }));
     }

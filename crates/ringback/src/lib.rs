@@ -39,8 +39,8 @@ pub use ringback_reactions::{
     RoomReactionsConfig, Who,
 };
 pub use ringback_recorder::{
-    EventLog, EventPage, Follow, LoggedEvent, Moderate, NewEvent, NoteInfo, NoteKind, NoteLimits, NoteState, Recorder,
-    RecorderConfig, RecorderError,
+    AtRestKey, EventLog, EventPage, Follow, LoggedEvent, Moderate, NewEvent, NoteInfo, NoteKind, NoteLimits, NoteState,
+    Recorder, RecorderConfig, RecorderError,
 };
 pub use ringback_signaling::hooks::{Authorize, EndedCall, HookError, Notice, Notify, Permission};
 pub use ringback_signaling::media::BoxFuture;

@@ -103,13 +103,13 @@ impl Inner {
 
     async fn keep_bytes(&self, note: &NoteRow, name: &str, file: NoteFile) -> Result<Draft, RecorderError> {
         let extension = if file.content_type.starts_with("audio") { "ogg" } else { "webm" };
-        let file_key = format!("notes/{}/{name}.{extension}", note.id);
+        let file_key = self.bytes.key(format!("notes/{}/{name}.{extension}", note.id));
         let mut size = file.bytes.len() as u64;
         self.bytes.put(&file_key, file.bytes).await?;
         let mut poster_key = None;
         let picture = file.poster.as_ref().map(|poster| (poster.width, poster.height));
         if let Some(poster) = file.poster {
-            let key = format!("notes/{}/{name}.webp", note.id);
+            let key = self.bytes.key(format!("notes/{}/{name}.webp", note.id));
             size += poster.bytes.len() as u64;
             self.bytes.put(&key, poster.bytes).await?;
             poster_key = Some(key);

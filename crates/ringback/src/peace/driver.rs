@@ -2,9 +2,11 @@
 //! time and to several at once, so that a hook that hangs keeps few waiting; what fails is done again.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ringback_recorder::{LoggedEvent, RecorderError};
 use ringback_signaling::Signaling;
 use tokio::task::JoinSet;
@@ -64,8 +66,8 @@ pub(crate) async fn run(desk: Arc<PeaceDesk>, signaling: Weak<Signaling>) {
             Some(user) = changed.recv() => driver.soon(user),
             Some(attended) = driver.attending.join_next(), if !driver.attending.is_empty() => match attended {
                 Ok((user, attended)) => driver.attended(user, attended),
-                // What it was about is found again at the next start.
-                Err(error) => tracing::error!(%error, "attending to a user's notifications failed"),
+                // Only where the runtime ends.
+                Err(error) => tracing::error!(%error, "a user's notifications are not attended to"),
             },
             () = tokio::time::sleep(sleep) => {}
         }
@@ -132,8 +134,9 @@ impl Driver {
             self.busy.insert(user.clone());
             let desk = self.desk.clone();
             self.attending.spawn(async move {
-                let attended = attend(&desk, &signaling, &user).await;
-                (user, attended)
+                let attended = AssertUnwindSafe(attend(&desk, &signaling, &user)).catch_unwind().await;
+                let fault = |_| Ok(Attended { next: None, told: false });
+                (user, attended.unwrap_or_else(fault))
             });
         }
     }
