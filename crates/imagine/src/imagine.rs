@@ -185,7 +185,7 @@ impl Imagine {
             let places = Arc::new(Semaphore::new(config.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
             providers.push(Provider { config, client, places });
         }
-        let fetcher = Fetcher::new(config.max_bytes, Duration::from_secs(config.fetch_s), &config.allow_hosts, lookup)?;
+        let fetcher = Fetcher::new(config.max_bytes, config.fetch_timeout(), &config.allow_hosts, lookup)?;
         let store = Store::open(&parts.database).await?;
         let (events, received) = mpsc::unbounded_channel();
         let (stop, running) = watch::channel(());
@@ -430,7 +430,7 @@ impl Inner {
         JobRules {
             repeatable: capabilities.repeatable,
             resumable: capabilities.resumable,
-            expires: Duration::from_secs(self.config.expires_s),
+            expires: self.config.expires(),
         }
     }
 

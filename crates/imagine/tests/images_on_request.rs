@@ -75,6 +75,21 @@ async fn without_a_provider_the_command_says_so() {
 }
 
 #[tokio::test]
+async fn a_configuration_of_absurd_times_does_not_bring_anything_down() {
+    let studio = Studio::start(png(8, 8)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(ProviderKind::Bfl, &studio);
+    (config.expires_s, config.fetch_s, config.providers[0].timeout_s) = (u64::MAX, u64::MAX, Some(u64::MAX));
+    config.per_user = Some(Quota { images: 5, seconds: u64::MAX });
+    (config.retention_days, config.under_way) = (Some(u32::MAX), u32::MAX);
+    let mut house = House::open(folder.path(), config).await;
+    house.ask("1", "a lighthouse").await;
+    assert_eq!(house.over().await.state, JobState::Posted);
+    assert!(ImagineConfig::from_json(r#"{ "providers": [], "surprise": 1 }"#).is_err());
+    assert!(ImagineConfig::from_json("{}").unwrap().providers.is_empty());
+}
+
+#[tokio::test]
 async fn requests_that_make_no_sense_are_refused_in_words() {
     let studio = Studio::start(png(8, 8)).await;
     let folder = tempfile::tempdir().unwrap();
