@@ -65,6 +65,12 @@ export class ThreadView {
     session.images.on("image", (image) => {
       if (image.thread === this.thread) this.#showImages([image]);
     });
+    session.images.on("deleted", ({ id }) => {
+      const row = this.#images.get(id);
+      row?.card.close();
+      this.#images.delete(id);
+      if (row) this.#showImages([]);
+    });
     session.on("people", () => this.#showHead());
   }
 

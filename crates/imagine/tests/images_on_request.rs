@@ -194,6 +194,31 @@ async fn a_job_can_be_cancelled_by_whoever_asked_and_the_provider_is_told() {
 }
 
 #[tokio::test]
+async fn a_posted_picture_can_be_taken_back_by_whoever_asked_and_stays_paid() {
+    let studio = Studio::start(png(8, 8)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut house = House::open(folder.path(), config(ProviderKind::Bfl, &studio)).await;
+    let asked = house.ask("1", "a lighthouse").await;
+    assert!(matches!(house.imagine.delete(&asked.id, "ann").await, Err(ImagineError::Conflict { .. })), "not over");
+    house.over().await;
+    assert!(matches!(house.imagine.delete(&asked.id, "bob").await, Err(ImagineError::NotFound(_))));
+    house.imagine.delete(&asked.id, "ann").await.unwrap();
+    drop(house);
+    // Told after a restart, since nobody has confirmed it.
+    let mut house = House::open(folder.path(), config(ProviderKind::Bfl, &studio)).await;
+    let told = tokio::time::timeout(house::SOON, house.events.recv()).await.unwrap().unwrap();
+    assert!(told.deleted && told.image.id == asked.id && told.users == ["bob", "ann"]);
+    for user in ["ann", "bob"] {
+        assert!(matches!(house.imagine.image(&asked.id, user).await, Err(ImagineError::NotFound(_))));
+        assert_eq!(house.imagine.thread(user, "direct:ann:bob", None, 10).await.unwrap(), []);
+    }
+    assert!(!folder.path().join("media/images").join(&asked.id).join("picture.jpg").exists());
+    // The request that made it, sent again, makes no second one.
+    assert_eq!(house.ask("1", "a lighthouse").await.id, asked.id);
+    assert_eq!((house.money().await, studio.billed()), ((PRICE, 0), 1));
+}
+
+#[tokio::test]
 async fn no_more_are_at_the_provider_at_once_than_the_operator_says() {
     let studio = Studio::start(png(8, 8)).await;
     studio.hold(Hold::Work);

@@ -84,8 +84,13 @@ export class Image extends Emitter {
     return !["queued", "submitted", "running", "fetching"].includes(this.state);
   }
 
-  /** Gives it up. */
+  /** Gives it up while it is under way. */
   async cancel() {
+    await this.#host.http.send("DELETE", `images/${this.id}`);
+  }
+
+  /** Takes it back, for everybody, once it is over. */
+  async delete() {
     await this.#host.http.send("DELETE", `images/${this.id}`);
   }
 

@@ -10,7 +10,7 @@ import { Image } from "./image.js";
 /** After which a request may have been taken or not. @type {Set<string>} */
 const UNSURE = new Set(["disconnected", "internal"]);
 
-/** `image`: one is new, or another than before. @extends {Emitter<{image: Image}>} */
+/** `image`: one is new, or another than before. `deleted`: whoever asked has taken it back. @extends {Emitter<{image: Image, deleted: Image}>} */
 export class Images extends Emitter {
   /** @type {Map<string, Image>} */
   #known = new Map();
@@ -68,7 +68,11 @@ export class Images extends Emitter {
 
   /** @param {ServerEvent} event */
   handle(event) {
-    if (event.image) this.emit("image", this.take(event.image));
+    if (!event.image) return;
+    const image = this.take(event.image);
+    if (event.event !== "image.deleted") return this.emit("image", image);
+    this.#known.delete(image.id);
+    this.emit("deleted", image);
   }
 }
 
