@@ -176,5 +176,8 @@ async fn a_picture_is_typed_for_and_appears_although_the_server_is_killed_meanwh
     assert_eq!(words(&bob).await, "Cancelled.");
     keep_screenshot(&bob, "imagine-cancelled.png").await;
     bob.resize(390, 800).await.unwrap();
+    let fits =
+        "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('#thread-scroll'))";
+    bob.wait_for(fits, SOON).await.unwrap();
     keep_screenshot(&bob, "imagine-phone.png").await;
 }
