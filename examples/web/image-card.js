@@ -33,7 +33,7 @@ export class ImageCard {
     if (image.url) this.#showPicture(image.url);
     else this.#picture.replaceChildren(...(image.isOver ? [] : [bar(image)]));
     const focused = document.activeElement instanceof HTMLElement && this.#foot.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-    this.#foot.replaceChildren(...this.#words(), ...this.#buttons());
+    this.#foot.replaceChildren(...this.#words(), element("div", { class: "image-actions" }, ...this.#buttons()));
     if (focused) /** @type {HTMLElement|null} */ (this.#foot.querySelector(`[data-key="${focused}"]`))?.focus();
   }
 
