@@ -160,6 +160,14 @@ async fn a_picture_is_typed_for_and_appears_although_the_server_is_killed_meanwh
     let line: String = bob.eval_as("document.querySelector('#imagine-line').value").await.unwrap();
     assert_eq!(line, format!("/imagine {PROMPT}"));
 
+    // He takes it back, for both; a second press says that it is meant.
+    for _ in 0..2 {
+        click_in_card(&bob, "Delete").await;
+    }
+    for page in [&ann, &bob] {
+        page.wait_for("document.querySelectorAll('#thread .image-card img').length === 1", SOON).await.unwrap();
+    }
+
     studio.hold(Hold::Work);
     type_line(&bob, "/imagine a ship").await;
     card(&bob, "running").await;
@@ -168,5 +176,8 @@ async fn a_picture_is_typed_for_and_appears_although_the_server_is_killed_meanwh
     assert_eq!(words(&bob).await, "Cancelled.");
     keep_screenshot(&bob, "imagine-cancelled.png").await;
     bob.resize(390, 800).await.unwrap();
+    let fits =
+        "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('#thread-scroll'))";
+    bob.wait_for(fits, SOON).await.unwrap();
     keep_screenshot(&bob, "imagine-phone.png").await;
 }

@@ -1,5 +1,6 @@
 /** An image on request wherever it is shown: on its way with how far it is, the picture with its prompt, or why there is none. */
 import { element, notice } from "./dom.js";
+import { sure } from "./note-card.js";
 import { failureText, imageErrorText, progressText } from "./image-words.js";
 
 /** @typedef {import("./ringback/ringback.js").Image} Image */
@@ -32,7 +33,7 @@ export class ImageCard {
     if (image.url) this.#showPicture(image.url);
     else this.#picture.replaceChildren(...(image.isOver ? [] : [bar(image)]));
     const focused = document.activeElement instanceof HTMLElement && this.#foot.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-    this.#foot.replaceChildren(...this.#words(), ...this.#buttons());
+    this.#foot.replaceChildren(...this.#words(), element("div", { class: "image-actions" }, ...this.#buttons()));
     if (focused) /** @type {HTMLElement|null} */ (this.#foot.querySelector(`[data-key="${focused}"]`))?.focus();
   }
 
@@ -62,7 +63,8 @@ export class ImageCard {
       element("button", { class: "text-button", type: "button", "data-key": key, onclick: act }, label);
     if (!image.isOver) return image.isOwn ? [button("cancel", "Cancel", () => void this.#do(() => image.cancel()))] : [];
     const again = button("again", image.state === "posted" ? "Again" : "Try again", () => void this.#do(() => image.again()));
-    return [button("change", "Change", () => this.#change(image.prompt)), again];
+    const taken = image.isOwn ? [sure("Delete", "Delete for everybody?", () => void this.#do(() => image.delete()))] : [];
+    return [...taken, button("change", "Change", () => this.#change(image.prompt)), again];
   }
 
   /** @param {() => Promise<unknown>} act */

@@ -9,10 +9,8 @@ export class ImagineLine {
   #input = /** @type {HTMLInputElement} */ (byId("imagine-line"));
   #error = byId("imagine-error");
   #ask;
-  /** What was sent, and under which key: where nobody knows whether it arrived, the same is sent again. */
-  #tried = { prompt: "", key: "" };
 
-  /** @param {(prompt: string, key: string) => Promise<Image>} ask */
+  /** @param {(prompt: string) => Promise<Image>} ask */
   constructor(ask) {
     this.#ask = ask;
     this.#form.addEventListener("submit", (event) => {
@@ -47,11 +45,9 @@ export class ImagineLine {
       else if (line.trim()) this.#say(`Here you can ask for pictures only: type ${COMMAND} and what you want to see.`);
       return;
     }
-    if (this.#tried.prompt !== prompt) this.#tried = { prompt, key: crypto.randomUUID() };
     try {
       this.#form.toggleAttribute("inert", true);
-      await this.#ask(prompt, this.#tried.key);
-      this.#tried = { prompt: "", key: "" };
+      await this.#ask(prompt);
       this.clear();
     } catch (error) {
       this.#say(imageErrorText(error));

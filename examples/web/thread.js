@@ -40,7 +40,7 @@ export class ThreadView {
   /** By image. @type {Map<string, ImageRow>} */
   #images = new Map();
   #atEnd = true;
-  #line = new ImagineLine((prompt, key) => this.#imagine(prompt, key));
+  #line = new ImagineLine((prompt) => this.#imagine(prompt));
   /** @type {string|null} */
   #next = null;
   #actions;
@@ -72,13 +72,19 @@ export class ThreadView {
     session.images.on("image", (image) => {
       if (image.thread === this.thread) this.#showImages([image]);
     });
+    session.images.on("deleted", ({ id }) => {
+      const row = this.#images.get(id);
+      row?.card.close();
+      this.#images.delete(id);
+      if (row) this.#showImages([]);
+    });
     session.on("people", () => this.showHead());
   }
 
-  /** @param {string} prompt @param {string} key */
-  async #imagine(prompt, key) {
+  /** @param {string} prompt */
+  async #imagine(prompt) {
     if (!this.#session) throw new Error("there is no thread without a session");
-    const image = await this.#session.images.ask(this.thread, prompt, { key });
+    const image = await this.#session.images.ask(this.thread, prompt);
     if (image.thread === this.thread) this.#showImages([image]);
     return image;
   }

@@ -30,6 +30,8 @@ CREATE TABLE image_jobs (
     size BIGINT NOT NULL,
     width BIGINT NOT NULL,
     height BIGINT NOT NULL,
+    -- Taken back by whoever asked: seen by nobody, and without its bytes.
+    deleted BIGINT NOT NULL DEFAULT 0,
     UNIQUE (user_id, idempotency_key),
     -- A picture is posted with its bytes or not at all.
     CHECK (state <> 'posted' OR (file_key IS NOT NULL AND ended_at IS NOT NULL)),

@@ -2,6 +2,7 @@
 //! is built in.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,6 +12,9 @@ use crate::money::Money;
 
 /// Pictures are as large as this unless the provider's sizes say otherwise.
 const SIZE: Size = Size { width: 1024, height: 1024 };
+
+/// No time of a configuration is longer, in seconds: a week. What adds one to now must not overflow.
+const LONGEST: u64 = 7 * 86_400;
 
 /// A wire that there is a client for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -184,6 +188,11 @@ impl ProviderConfig {
         }
     }
 
+    /// How long one request may take.
+    pub(crate) fn timeout(&self, usual: Duration) -> Duration {
+        self.timeout_s.map_or(usual, |seconds| Duration::from_secs(seconds.clamp(1, LONGEST)))
+    }
+
     pub(crate) fn size(&self, asked: Option<Size>) -> Result<Size, ImagineError> {
         let first = self.sizes.first().copied().unwrap_or(SIZE);
         match asked {
@@ -282,6 +291,14 @@ impl Default for ImagineConfig {
 }
 
 impl ImagineConfig {
+    pub(crate) fn expires(&self) -> Duration {
+        Duration::from_secs(self.expires_s.clamp(1, LONGEST))
+    }
+
+    pub(crate) fn fetch_timeout(&self) -> Duration {
+        Duration::from_secs(self.fetch_s.clamp(1, LONGEST))
+    }
+
     /// Reads JSON.
     ///
     /// # Errors

@@ -109,6 +109,8 @@ pub struct ImagineEvent {
     pub users: Vec<String>,
     /// The image, without a link.
     pub image: Box<ImageInfo>,
+    /// Whoever asked has taken it back.
+    pub deleted: bool,
     /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done.
     pub revision: Option<u64>,
 }
@@ -185,7 +187,7 @@ impl Imagine {
             let places = Arc::new(Semaphore::new(config.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
             providers.push(Provider { config, client, places });
         }
-        let fetcher = Fetcher::new(config.max_bytes, Duration::from_secs(config.fetch_s), &config.allow_hosts, lookup)?;
+        let fetcher = Fetcher::new(config.max_bytes, config.fetch_timeout(), &config.allow_hosts, lookup)?;
         let store = Store::open(&parts.database).await?;
         let (events, received) = mpsc::unbounded_channel();
         let (stop, running) = watch::channel(());
@@ -309,6 +311,7 @@ impl Imagine {
             link: None,
             charged: crate::money::Money::ZERO,
             picture: None,
+            deleted: false,
         };
         let kept = {
             let (inner, row) = (inner.clone(), row.clone());
@@ -342,6 +345,28 @@ impl Imagine {
         if row.state.is_final() || !told {
             return Err(ImagineError::Conflict { state: row.state.as_str(), wanted: "cancelled" });
         }
+        Ok(ImageInfo::of(&row))
+    }
+
+    /// Takes an image that is over back, for everybody, with its picture. What it cost stays spent.
+    ///
+    /// # Errors
+    /// Where it is not this user's, or not over.
+    pub async fn delete(&self, image: &str, user: &str) -> Result<ImageInfo, ImagineError> {
+        let mut row = self.inner.seen(image, user).await?;
+        if row.user != user {
+            return Err(ImagineError::NotFound(image.to_owned()));
+        }
+        if !self.inner.store.delete_job(&mut row).await? {
+            return Err(ImagineError::Conflict { state: row.state.as_str(), wanted: "deleted" });
+        }
+        if let Some(picture) = &row.picture
+            && let Err(error) = self.inner.bytes.delete(&picture.key).await
+        {
+            // The sweep tries again.
+            tracing::warn!(error, image, "the bytes of a picture stay for now");
+        }
+        self.inner.tell(&row);
         Ok(ImageInfo::of(&row))
     }
 
@@ -430,7 +455,7 @@ impl Inner {
         JobRules {
             repeatable: capabilities.repeatable,
             resumable: capabilities.resumable,
-            expires: Duration::from_secs(self.config.expires_s),
+            expires: self.config.expires(),
         }
     }
 
@@ -474,7 +499,7 @@ impl Inner {
         let mut users: Vec<_> = others.chain([&row.user]).cloned().collect();
         users.dedup();
         // Whoever took the events may be gone; then nobody is left to be told.
-        let _ = self.events.send(ImagineEvent { users, image: Box::new(image), revision });
+        let _ = self.events.send(ImagineEvent { users, image: Box::new(image), deleted: row.deleted, revision });
     }
 }
 

@@ -4,10 +4,15 @@
 mod house;
 mod wire;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use house::{House, png};
-use ringback_imagine::{FailReason, ImagineConfig, JobState, Money, ProviderConfig, ProviderKind, Store};
+use ringback_imagine::{
+    BoxFuture, Capabilities, FailReason, Handle, ImageProvider, ImageRequest, Imagine, ImagineConfig, ImagineError,
+    JobState, Money, NoImageModeration, Progress, ProviderConfig, ProviderError, ProviderKind, Store, Submitted,
+    SystemLookup, Webhook,
+};
 use serde_json::json;
 use wire::{Server, file, retry_after, status};
 
@@ -143,4 +148,52 @@ async fn what_is_old_is_forgotten_with_its_bytes() {
     assert_eq!(store.forget_before(over + 1).await.unwrap(), [key]);
     assert!(house.imagine.image(&asked.id, "ann").await.is_err());
     assert_eq!(house.money().await, (PRICE, 0), "what was spent stays spent");
+}
+
+/// A client of an embedder's own, with a bug in it.
+struct Buggy;
+
+impl ImageProvider for Buggy {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { repeatable: false, resumable: true, cancellable: false, webhooks: false }
+    }
+
+    fn cost(&self, _: &ImageRequest) -> Money {
+        Money::from_micros(PRICE)
+    }
+
+    fn submit<'a>(&'a self, request: &'a ImageRequest, _: &'a str) -> BoxFuture<'a, Result<Submitted, ProviderError>> {
+        assert!(!request.prompt.contains("submit"), "on purpose");
+        Box::pin(async { Ok(Submitted::Accepted(Handle::default())) })
+    }
+
+    fn poll<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<Progress, ProviderError>> {
+        panic!("on purpose")
+    }
+
+    fn cancel<'a>(&'a self, _: &'a Handle) -> BoxFuture<'a, Result<(), ProviderError>> {
+        panic!("on purpose")
+    }
+
+    fn verify_webhook<'a>(&'a self, _: Webhook<'a>) -> BoxFuture<'a, Result<String, ImagineError>> {
+        Box::pin(async { Err(ImagineError::Webhook("none")) })
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_panics_costs_its_job_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderConfig::new("own", ProviderKind::Contract, "http://127.0.0.1:9");
+    let config = ImagineConfig { expires_s: 4, ..ImagineConfig::default() };
+    let clients = vec![(provider, Arc::new(Buggy) as Arc<dyn ImageProvider>)];
+    let parts = house::parts(folder.path(), NoImageModeration);
+    let imagine = Imagine::open_with(config, clients, Arc::new(SystemLookup), parts).await.unwrap();
+    let events = imagine.events().unwrap();
+    let mut house = House { imagine, events };
+    house.ask("1", "panic in submit").await;
+    let failed = house.over().await;
+    assert_eq!((failed.state, failed.reason), (JobState::Failed, Some(FailReason::Unknown)));
+    house.ask("2", "panic in poll").await;
+    assert_eq!(house.over().await.state, JobState::Expired);
+    assert_eq!(house.money().await, (2 * PRICE, 0));
 }

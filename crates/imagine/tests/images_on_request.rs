@@ -75,6 +75,21 @@ async fn without_a_provider_the_command_says_so() {
 }
 
 #[tokio::test]
+async fn a_configuration_of_absurd_times_does_not_bring_anything_down() {
+    let studio = Studio::start(png(8, 8)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(ProviderKind::Bfl, &studio);
+    (config.expires_s, config.fetch_s, config.providers[0].timeout_s) = (u64::MAX, u64::MAX, Some(u64::MAX));
+    config.per_user = Some(Quota { images: 5, seconds: u64::MAX });
+    (config.retention_days, config.under_way) = (Some(u32::MAX), u32::MAX);
+    let mut house = House::open(folder.path(), config).await;
+    house.ask("1", "a lighthouse").await;
+    assert_eq!(house.over().await.state, JobState::Posted);
+    assert!(ImagineConfig::from_json(r#"{ "providers": [], "surprise": 1 }"#).is_err());
+    assert!(ImagineConfig::from_json("{}").unwrap().providers.is_empty());
+}
+
+#[tokio::test]
 async fn requests_that_make_no_sense_are_refused_in_words() {
     let studio = Studio::start(png(8, 8)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -176,6 +191,31 @@ async fn a_job_can_be_cancelled_by_whoever_asked_and_the_provider_is_told() {
     tokio::time::timeout(house::SOON, told).await.unwrap();
     assert_eq!(house.money().await, (PRICE, 0), "it may be made nevertheless");
     assert!(matches!(house.imagine.cancel(&asked.id, "ann").await, Err(ImagineError::Conflict { .. })));
+}
+
+#[tokio::test]
+async fn a_posted_picture_can_be_taken_back_by_whoever_asked_and_stays_paid() {
+    let studio = Studio::start(png(8, 8)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut house = House::open(folder.path(), config(ProviderKind::Bfl, &studio)).await;
+    let asked = house.ask("1", "a lighthouse").await;
+    assert!(matches!(house.imagine.delete(&asked.id, "ann").await, Err(ImagineError::Conflict { .. })), "not over");
+    house.over().await;
+    assert!(matches!(house.imagine.delete(&asked.id, "bob").await, Err(ImagineError::NotFound(_))));
+    house.imagine.delete(&asked.id, "ann").await.unwrap();
+    drop(house);
+    // Told after a restart, since nobody has confirmed it.
+    let mut house = House::open(folder.path(), config(ProviderKind::Bfl, &studio)).await;
+    let told = tokio::time::timeout(house::SOON, house.events.recv()).await.unwrap().unwrap();
+    assert!(told.deleted && told.image.id == asked.id && told.users == ["bob", "ann"]);
+    for user in ["ann", "bob"] {
+        assert!(matches!(house.imagine.image(&asked.id, user).await, Err(ImagineError::NotFound(_))));
+        assert_eq!(house.imagine.thread(user, "direct:ann:bob", None, 10).await.unwrap(), []);
+    }
+    assert!(!folder.path().join("media/images").join(&asked.id).join("picture.jpg").exists());
+    // The request that made it, sent again, makes no second one.
+    assert_eq!(house.ask("1", "a lighthouse").await.id, asked.id);
+    assert_eq!((house.money().await, studio.billed()), ((PRICE, 0), 1));
 }
 
 #[tokio::test]

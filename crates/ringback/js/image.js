@@ -2,7 +2,7 @@
 import { Emitter } from "./emitter.js";
 
 /** @typedef {import("./protocol.js").ImageInfo} ImageInfo */
-/** What an image needs of its session. @typedef {{http: import("./http.js").Http, user: () => string, take: (info: ImageInfo) => Image}} ImageHost */
+/** What an image needs of its session. @typedef {{http: import("./http.js").Http, user: () => string, send: (path: string) => Promise<Image>}} ImageHost */
 
 /** `change`: anything about it. @extends {Emitter<{change: Image}>} */
 export class Image extends Emitter {
@@ -84,15 +84,19 @@ export class Image extends Emitter {
     return !["queued", "submitted", "running", "fetching"].includes(this.state);
   }
 
-  /** Gives it up. */
+  /** Gives it up while it is under way. */
   async cancel() {
+    await this.#host.http.send("DELETE", `images/${this.id}`);
+  }
+
+  /** Takes it back, for everybody, once it is over. */
+  async delete() {
     await this.#host.http.send("DELETE", `images/${this.id}`);
   }
 
   /** Asks for another picture of the same prompt. @returns {Promise<Image>} that one */
   async again() {
-    const { image } = await this.#host.http.send("POST", `images/${this.id}/again`, { key: crypto.randomUUID() });
-    return this.#host.take(image);
+    return this.#host.send(`images/${this.id}/again`);
   }
 
   /** Made by `Images`. @param {ImageInfo} info */

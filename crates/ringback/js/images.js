@@ -1,21 +1,27 @@
 /** Images on request, of this user and of those who show them some. Each is one object wherever it shows up. */
 import { Emitter } from "./emitter.js";
+import { asRingbackError } from "./errors.js";
 import { Image } from "./image.js";
 
 /** @typedef {import("./protocol.js").ImageInfo} ImageInfo */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** @typedef {{provider: string, sizes: string[]}} ImageOffer */
 
-/** `image`: one is new, or another than before. @extends {Emitter<{image: Image}>} */
+/** After which a request may have been taken or not. @type {Set<string>} */
+const UNSURE = new Set(["disconnected", "internal"]);
+
+/** `image`: one is new, or another than before. `deleted`: whoever asked has taken it back. @extends {Emitter<{image: Image, deleted: Image}>} */
 export class Images extends Emitter {
   /** @type {Map<string, Image>} */
   #known = new Map();
+  /** Keys of requests without an answer. @type {Map<string, string>} */
+  #unanswered = new Map();
   #host;
 
   /** Made by `Session`. @param {{http: import("./http.js").Http, user: () => string}} host */
   constructor(host) {
     super();
-    this.#host = { ...host, take: (/** @type {ImageInfo} */ info) => this.take(info) };
+    this.#host = { ...host, send: (/** @type {string} */ path) => this.#send(path, {}) };
   }
 
   /** What can be asked for; empty where this server makes no images. @returns {Promise<ImageOffer[]>} */
@@ -27,12 +33,28 @@ export class Images extends Emitter {
    * Asks for an image in a thread.
    * @param {string} thread
    * @param {string} prompt
-   * @param {{key?: string, provider?: string, size?: string}} [options] `key`: the same again is the same image, for whoever does not know whether a request arrived
-   * @returns {Promise<Image>} on its way
+   * @param {{provider?: string, size?: string}} [options]
+   * @returns {Promise<Image>} on its way. Where the connection broke, the same asked for again is the same image
    */
-  async ask(thread, prompt, { key = crypto.randomUUID(), provider, size } = {}) {
-    const { image } = await this.#host.http.send("POST", `threads/${encodeURIComponent(thread)}/images`, { prompt, key, provider, size });
-    return this.take(image);
+  async ask(thread, prompt, { provider, size } = {}) {
+    const path = `threads/${encodeURIComponent(thread)}/images`;
+    return this.#send(path, { prompt, provider, size });
+  }
+
+  /** @param {string} path @param {Record<string, unknown>} request */
+  async #send(path, request) {
+    const what = JSON.stringify([path, request]);
+    const key = this.#unanswered.get(what) ?? newKey();
+    this.#unanswered.set(what, key);
+    try {
+      const { image } = await this.#host.http.send("POST", path, { ...request, key });
+      this.#unanswered.delete(what);
+      return this.take(image);
+    } catch (thrown) {
+      // Otherwise nobody knows whether it was taken.
+      if (!UNSURE.has(asRingbackError(thrown).code)) this.#unanswered.delete(what);
+      throw thrown;
+    }
   }
 
   /** The one object of what the server told of. @param {ImageInfo} info */
@@ -46,6 +68,15 @@ export class Images extends Emitter {
 
   /** @param {ServerEvent} event */
   handle(event) {
-    if (event.image) this.emit("image", this.take(event.image));
+    if (!event.image) return;
+    const image = this.take(event.image);
+    if (event.event !== "image.deleted") return this.emit("image", image);
+    this.#known.delete(image.id);
+    this.emit("deleted", image);
   }
+}
+
+/** Also where a page came over plain http, where browsers have no `randomUUID`. */
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

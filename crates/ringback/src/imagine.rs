@@ -123,8 +123,9 @@ impl ImageDesk {
 
     /// Tells what happened: the log, which is asked until it takes it, then devices.
     async fn tell(&self, event: ImagineEvent) {
-        let ImagineEvent { users, image, revision } = event;
+        let ImagineEvent { users, image, deleted, revision } = event;
         let what = match revision {
+            Some(_) if deleted => "image.deleted".to_owned(),
             Some(_) => format!("image.{}", image.state.as_str()),
             None => "image.progress".to_owned(),
         };
@@ -136,7 +137,11 @@ impl ImageDesk {
                 tracing::warn!(%error, image = image.id, "an image is told of once more after the next start");
             }
         }
-        let fields = |user: &String| Map::from_iter([("image".to_owned(), self.shown((*image).clone(), user))]);
+        let shown = |user: &str| match deleted {
+            true => wire::value(&image),
+            false => self.shown((*image).clone(), user),
+        };
+        let fields = |user: &String| Map::from_iter([("image".to_owned(), shown(user))]);
         let tell = users.iter().map(|user| (user.clone(), fields(user))).collect();
         if let Some(signaling) = self.signaling.get().and_then(Weak::upgrade) {
             signaling.image_news(ImageNews { event: what, image: logged, tell }).await;

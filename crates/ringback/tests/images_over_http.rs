@@ -162,8 +162,16 @@ async fn an_image_is_asked_for_once_however_often_it_is_sent_and_again_is_anothe
     assert_eq!((again.status, &again.json()["image"]["again_of"]), (StatusCode::ACCEPTED, &json!(id)));
     over(&engine, "bob", again.json()["image"]["id"].as_str().unwrap()).await;
     assert_eq!(studio.billed(), 2);
-    let over = ask(&engine, "ann", Method::DELETE, &format!("/v1/images/{id}"), None).await;
-    assert_eq!(over.error(), (StatusCode::CONFLICT, json!("an image that is posted cannot be cancelled")));
+    let delete = async |user: &str| ask(&engine, user, Method::DELETE, &format!("/v1/images/{id}"), None).await.status;
+    assert_eq!(delete("bob").await, StatusCode::NOT_FOUND, "it is ann's to take back");
+    assert_eq!(delete("ann").await, StatusCode::NO_CONTENT);
+    for user in ["ann", "bob"] {
+        assert_eq!(get(&engine, user, &format!("/v1/images/{id}")).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(get(&engine, user, &format!("/v1/images/{id}/file")).await.status, StatusCode::NOT_FOUND);
+        let listed = get(&engine, user, THREAD).await.json();
+        assert_eq!(listed["entries"].as_array().unwrap().len(), 1, "the other one stays");
+    }
+    assert!(!folder.path().join("media/images").join(&id).exists(), "its bytes are gone");
     let offers = get(&engine, "ann", "/v1/images").await.json();
     assert_eq!(offers, json!({ "offers": [{ "provider": "flux", "sizes": [] }] }));
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::steps::{News, Outcome};
 use super::{Inner, unix_ms};
@@ -26,7 +27,8 @@ const CANCELS: u32 = 3;
 /// More than this much must be done since it was last told.
 const PROGRESS: f32 = 0.05;
 
-type Step = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// A step that is under way, in a task of its own: it ends with this, and a panic in it costs nobody else anything.
+type Step = JoinSet<Outcome>;
 
 /// Carries a job on until it is over, somebody else does, or the service stops.
 pub(super) async fn drive(inner: Arc<Inner>, row: JobRow, job: Job, told: mpsc::UnboundedReceiver<JobInput>) {
@@ -90,7 +92,7 @@ impl Work {
     /// Begins what is to be done. What was under way is not wanted any more.
     fn begin(&mut self, inner: &Arc<Inner>, output: JobOutput) {
         let (inner, row) = (inner.clone(), self.row.clone());
-        self.step = Some(match output {
+        let work: Pin<Box<dyn Future<Output = Outcome> + Send>> = match output {
             JobOutput::Prepare => Box::pin(async move { inner.prepare(&row).await }),
             JobOutput::Submit => Box::pin(async move { inner.submit(&row).await }),
             JobOutput::Poll => Box::pin(async move { inner.poll(&row).await }),
@@ -104,7 +106,10 @@ impl Work {
                 return;
             }
             JobOutput::Changed => return,
-        });
+        };
+        let mut step = JoinSet::new();
+        step.spawn(work);
+        self.step = Some(step);
     }
 
     /// Notes what a step has found out, and says what it means for the machine.
@@ -204,7 +209,10 @@ async fn cancel(inner: &Inner, row: &JobRow) {
 
 async fn answer(step: &mut Option<Step>) -> Outcome {
     match step {
-        Some(step) => step.await,
+        Some(step) => match step.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            _ => Outcome::broken(),
+        },
         None => std::future::pending().await,
     }
 }

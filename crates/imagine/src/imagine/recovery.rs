@@ -60,7 +60,7 @@ impl Inner {
     async fn sweep(&self) -> Result<(), ImagineError> {
         let now = unix_ms();
         let before = |time: Duration| now.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let patience = Duration::from_secs(self.config.expires_s) + ABANDONED;
+        let patience = self.config.expires() + ABANDONED;
         for mut row in self.store.abandoned_jobs(before(patience)).await? {
             self.give_up(&mut row, JobState::Expired, None).await;
         }

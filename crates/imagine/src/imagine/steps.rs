@@ -46,6 +46,11 @@ impl Outcome {
         Self { input, news: News::Nothing }
     }
 
+    /// A step that panicked may have done anything.
+    pub(super) fn broken() -> Self {
+        Self::plain(JobInput::Unknown { after: None })
+    }
+
     fn refused(detail: String, paid: bool) -> Self {
         let detail = detail.chars().take(DETAIL).collect();
         Self { input: JobInput::Refused { paid }, news: News::Detail(detail) }

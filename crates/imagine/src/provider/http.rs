@@ -94,7 +94,7 @@ impl Api {
         }
         let client = Client::builder()
             .connect_timeout(CONNECT)
-            .timeout(config.timeout_s.map_or(timeout, Duration::from_secs))
+            .timeout(config.timeout(timeout))
             .redirect(reqwest::redirect::Policy::none())
             // A kept connection that the other side is just closing looks like a request that may have been taken: a handshake for each is cheaper than a picture.
             .pool_max_idle_per_host(0)

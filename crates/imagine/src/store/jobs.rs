@@ -107,6 +107,19 @@ impl Store {
         Ok(true)
     }
 
+    /// Takes a job that is over back, if nobody else has changed it since its revision.
+    pub(crate) async fn delete_job(&self, row: &mut JobRow) -> Result<bool, ImagineError> {
+        let query = format!(
+            "UPDATE image_jobs SET revision = revision + 1, deleted = 1 WHERE id = $1 AND revision = $2 AND NOT ({OPEN})"
+        );
+        let query = sqlx::query(&query).bind(&row.id).bind(integer(row.revision));
+        let deleted = query.execute(&self.pool).await.map_err(failed("deleting an image"))?.rows_affected() == 1;
+        if deleted {
+            (row.revision, row.deleted) = (row.revision + 1, true);
+        }
+        Ok(deleted)
+    }
+
     /// A job.
     ///
     /// # Errors
@@ -185,7 +198,7 @@ impl Store {
         let mut connection = self.pool.acquire().await.map_err(&failed)?;
         let rows = sqlx::query(
             "SELECT * FROM image_jobs
-             WHERE thread = $1 AND (created_at < $2 OR (created_at = $2 AND id < $3))
+             WHERE thread = $1 AND deleted = 0 AND (created_at < $2 OR (created_at = $2 AND id < $3))
                AND (user_id = $4 OR (state = 'posted' AND EXISTS
                     (SELECT 1 FROM image_viewers WHERE job_id = image_jobs.id AND image_viewers.user_id = $4)))
              ORDER BY created_at DESC, id DESC LIMIT $5",
@@ -229,7 +242,7 @@ impl Store {
     /// Where the database fails.
     pub async fn keys_in_use(&self) -> Result<Vec<String>, ImagineError> {
         sqlx::query_scalar(
-            "SELECT file_key FROM image_jobs WHERE file_key IS NOT NULL AND state IN ('fetching', 'posted')",
+            "SELECT file_key FROM image_jobs WHERE file_key IS NOT NULL AND deleted = 0 AND state IN ('fetching', 'posted')",
         )
         .fetch_all(&self.pool)
         .await

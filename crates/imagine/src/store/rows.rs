@@ -70,12 +70,15 @@ pub struct JobRow {
     pub charged: Money,
     /// The picture, once its bytes are kept.
     pub picture: Option<Picture>,
+    /// Whoever asked has taken it back.
+    pub deleted: bool,
 }
 
 impl JobRow {
-    /// Whether a user may see it: whoever asked always, the others once it is posted.
+    /// Whether a user may see it: whoever asked always, the others once it is posted, and nobody once it is taken back.
     pub fn is_for(&self, user: &str) -> bool {
-        self.user == user || (self.state == JobState::Posted && self.viewers.iter().any(|viewer| viewer == user))
+        let shown = self.state == JobState::Posted && self.viewers.iter().any(|viewer| viewer == user);
+        !self.deleted && (self.user == user || shown)
     }
 
     pub(super) fn of(row: &AnyRow) -> Result<Self, ImagineError> {
@@ -114,6 +117,7 @@ impl JobRow {
             cost: Money::from_micros(natural(row, "cost")?),
             charged: Money::from_micros(natural(row, "charged")?),
             picture,
+            deleted: natural(row, "deleted")? != 0,
         })
     }
 }

@@ -69,13 +69,7 @@ impl House {
     }
 
     pub(crate) async fn open_with(folder: &Path, config: ImagineConfig, moderate: impl ModerateImages) -> Self {
-        let parts = ImagineParts {
-            database: format!("sqlite://{}", folder.join("test.sqlite").display()),
-            bytes: Arc::new(Folder(folder.join("media"))),
-            moderate: Arc::new(moderate),
-            owner: "house".to_owned(),
-        };
-        let imagine = Imagine::open(config, parts).await.unwrap();
+        let imagine = Imagine::open(config, parts(folder, moderate)).await.unwrap();
         let events = imagine.events().unwrap();
         Self { imagine, events }
     }
@@ -109,6 +103,16 @@ impl House {
     pub(crate) async fn money(&self) -> (u64, u64) {
         let spending = self.imagine.spending().await.unwrap();
         (spending.spent.micros(), spending.reserved.micros())
+    }
+}
+
+/// Everything in one folder.
+pub(crate) fn parts(folder: &Path, moderate: impl ModerateImages) -> ImagineParts {
+    ImagineParts {
+        database: format!("sqlite://{}", folder.join("test.sqlite").display()),
+        bytes: Arc::new(Folder(folder.join("media"))),
+        moderate: Arc::new(moderate),
+        owner: "house".to_owned(),
     }
 }
 

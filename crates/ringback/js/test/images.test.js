@@ -1,6 +1,7 @@
 // `node --test`: images on request, against scripted answers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { RingbackError } from "../errors.js";
 import { Images } from "../images.js";
 
 const info = (/** @type {object} */ fields = {}) => ({
@@ -23,9 +24,9 @@ function images() {
 
 test("an image is one object from the request to the picture", async () => {
   const { sent, images: all } = images();
-  const image = await all.ask("direct:ann:bob", "a lighthouse", { key: "k" });
+  const image = await all.ask("direct:ann:bob", "a lighthouse");
   assert.deepEqual(sent[0].slice(0, 2), ["POST", "threads/direct%3Aann%3Abob/images"]);
-  assert.equal(sent[0][2].key, "k");
+  assert.match(sent[0][2].key, /^[0-9a-f]{32}$/);
   const changes = [];
   image.on("change", ({ state, progress }) => changes.push([state, progress]));
   all.handle({ seq: 1, event: "image.running", image: info({ state: "running", revision: 2 }) });
@@ -51,4 +52,23 @@ test("again is another image, and each request has a key of its own", async () =
   assert.notEqual(sent[0][2].key, sent[1][2].key);
   await image.cancel();
   assert.deepEqual(sent[2].slice(0, 2), ["DELETE", "images/i_1"]);
+});
+
+test("what was sent when the connection broke is sent again under its key, and what was refused under another", async () => {
+  /** @type {any[]} */
+  const keys = [];
+  const codes = ["disconnected", "disconnected", "rate_limited", undefined];
+  const http = {
+    send: async (/** @type {string} */ _, /** @type {string} */ __, /** @type {any} */ { key }) => {
+      keys.push(key);
+      const code = codes.shift();
+      if (code) throw new RingbackError(/** @type {any} */ (code), "no");
+      return { image: info() };
+    },
+  };
+  const all = new Images(/** @type {any} */ ({ http, user: () => "ann" }));
+  for (let tried = 0; tried < 3; tried++) await assert.rejects(all.ask("t", "x"));
+  await all.ask("t", "x");
+  assert.deepEqual([keys[1], keys[2]], [keys[0], keys[0]]);
+  assert.notEqual(keys[3], keys[0]);
 });

@@ -38,7 +38,7 @@ pub(crate) fn router(images: Option<Arc<ImageDesk>>, signaling: Arc<Signaling>) 
     Router::new()
         .route("/v1/images", get(offers))
         .route("/v1/threads/{thread}/images", post(ask))
-        .route("/v1/images/{image}", get(image).delete(cancel))
+        .route("/v1/images/{image}", get(image).delete(give_up))
         .route("/v1/images/{image}/again", post(again))
         .route("/v1/images/{image}/file", get(file))
         .route("/v1/images/webhooks/{provider}", post(webhook))
@@ -85,11 +85,16 @@ async fn image(State(desk): State<Desk>, Path(id): Path<String>, headers: Header
     Ok(Json(json!({ "image": images.shown(image, &user) })))
 }
 
-async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+/// Cancels an image that is under way, and takes back one that is over.
+async fn give_up(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Result<StatusCode, Refusal> {
     let user = desk.signaling.authenticate(&headers)?.sub;
-    let images = desk.images()?;
-    let image = images.imagine().cancel(&id, &user).await.map_err(wire::refused)?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "image": images.shown(image, &user) }))).into_response())
+    let imagine = desk.images()?.imagine();
+    if imagine.image(&id, &user).await.map_err(wire::refused)?.state.is_final() {
+        imagine.delete(&id, &user).await.map_err(wire::refused)?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    imagine.cancel(&id, &user).await.map_err(wire::refused)?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 #[derive(Deserialize)]

@@ -17,7 +17,7 @@ pub(super) fn value(image: &ImageInfo) -> Value {
 
 /// Puts a link in, relative to where the engine's router is nested, if there is something to get. Signed as those of notes are, whose ids begin otherwise.
 pub(super) fn linked(recorder: &Recorder, mut image: ImageInfo, user: &str) -> ImageInfo {
-    if image.state == JobState::Posted {
+    if image.state == JobState::Posted && image.content_type.is_some() {
         let query = recorder.sign(&image.id, MediaPart::File, user);
         image.url = Some(format!("v1/images/{}/file?{query}", image.id));
     }
