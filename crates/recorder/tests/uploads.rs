@@ -145,3 +145,21 @@ async fn a_file_that_is_no_take_leaves_the_one_before_it_and_says_why() {
     recorder.discard(&note, "ann").await.unwrap();
     assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn uploads_that_are_given_up_again_and_again_fill_no_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = Desk::in_folder(folder.path()).await;
+    let (note, recorder, file) = (desk.offer("c1").await.id, desk.recorder.clone(), webm());
+    let on_spool = || std::fs::read_dir(folder.path().join("spool")).unwrap().count();
+    for take in 1..=3 {
+        recorder.begin_upload(&note, "ann", None).await.unwrap();
+        recorder.append_upload(&note, "ann", take, 0, file.slice(..5_000)).await.unwrap();
+        recorder.stop(&note, "ann").await.unwrap();
+        assert_eq!(on_spool(), 1);
+    }
+    // What arrives all the same is no take any more.
+    recorder.upload_length(&note, "ann", 3, 5_000).await.unwrap();
+    recorder.append_upload(&note, "ann", 3, 5_000, Bytes::new()).await.unwrap();
+    assert_eq!((on_spool(), recorder.note(&note, "ann").await.unwrap().state), (0, NoteState::Offered));
+}

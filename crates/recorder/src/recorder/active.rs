@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, Notify};
 
 use super::keeping::LAST_WAIT;
-use super::uploads::ARRIVES;
+use super::uploads::{ARRIVES, forget};
 use super::{Inner, NoteEvent, RecorderEvent, millis, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
@@ -99,7 +99,7 @@ impl Active {
         let mut part = self.part.lock().await;
         // Given up meanwhile.
         if part.note.take() != take || !part.note.awaits_arrival() {
-            return;
+            return forget(&path);
         }
         let _ = part.note.handle(now(), NoteInput::Arrived);
         self.carry_out(inner, &mut part).await;

@@ -136,9 +136,7 @@ impl Inner {
         let (folder, kind, longest) = (self.spool.clone(), note.kind, note.limits.max);
         let made = tokio::task::spawn_blocking(move || {
             let spooled = spool_upload(&folder, &header, &path, kind, longest);
-            if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(%error, path = %path.display(), "an upload that is done with stays on disk");
-            }
+            forget(&path);
             spooled
         });
         made.await.map_err(|_| TakeReason::Failed)?
@@ -192,7 +190,19 @@ impl Active {
     ) -> Result<UploadState, RecorderError> {
         let upload = self.record_elsewhere(inner, length).await?;
         let state = upload.state();
-        *self.upload().lock().await = Some(upload);
+        // Whoever begins again and again fills no disk.
+        if let Some(former) = self.upload().lock().await.replace(upload) {
+            forget(former.path());
+        }
         Ok(state)
+    }
+}
+
+/// Deletes an upload that is done with.
+pub(super) fn forget(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %path.display(), "an upload that is done with stays on disk");
     }
 }
