@@ -81,6 +81,8 @@ pub struct Allocator {
     spent: u64,
     /// … and at its peak.
     spent_at_peak: u64,
+    /// What the best steps of all would take.
+    desired: u64,
 }
 
 impl Allocator {
@@ -113,6 +115,12 @@ impl Allocator {
     #[must_use]
     pub fn spent(&self) -> u64 {
         self.spent
+    }
+
+    /// What would be granted without a limit takes so much, sound included, in bit/s: how much it is worth looking for.
+    #[must_use]
+    pub fn desired(&self) -> u64 {
+        self.desired
     }
 
     /// Decides for the demands added since the last [`clear`](Self::clear), after the sound has taken `audio` bit/s.
@@ -152,6 +160,8 @@ impl Allocator {
             }
         }
         self.spent = purse.spent;
+        self.desired =
+            audio + bids.iter().filter_map(|bid| bid.demand.ladder.steps().last()).map(|top| top.peak).sum::<u64>();
         let before = std::mem::replace(&mut self.spent_at_peak, purse.spent_at_peak);
         self.take_note(now, before);
     }

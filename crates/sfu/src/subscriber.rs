@@ -168,7 +168,7 @@ impl Subscriber {
     }
 
     /// A subscriber says which share of a slot's packets it has lost lately, in 1/256.
-    pub(crate) fn on_loss(&mut self, now: Instant, fraction_lost: u8) {
+    pub(crate) fn heed_loss(&mut self, now: Instant, fraction_lost: u8) {
         self.loss.on_report(now, fraction_lost);
     }
 

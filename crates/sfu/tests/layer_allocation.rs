@@ -226,6 +226,8 @@ fn sound_goes_first_then_the_focus_and_the_last_ones_go_without() {
     assert_eq!(steps(440), [Some((0, 1)), Some((0, 0)), Some((0, 0)), Some((0, 0))]);
     assert_eq!(steps(1_000), [Some((1, 2)), Some((0, 1)), Some((0, 1)), Some((0, 0))]);
     assert_eq!(steps(9_000), [Some((2, 2)); 4]);
+    let desired = [50, 9_000].map(|budget| fresh(&people, budget * 1_000, 100_000).allocator.desired());
+    assert_eq!(desired, [6_900_000; 2], "whatever there is");
 }
 
 #[test]

@@ -58,7 +58,10 @@ impl Room {
     /// A member's network can take so much, in bit/s, sound and headers included; `None`: nobody knows.
     pub(crate) fn set_budget(&mut self, now: Instant, key: usize, bits_per_second: Option<u64>) {
         let Some(subscriber) = self.subscribers.get_mut(key) else { return };
-        subscriber.allocator.budget.set(now, bits_per_second);
+        let budget = &mut subscriber.allocator.budget;
+        // Without a limit there may be no further look.
+        self.changed |= budget.is_limited() && bits_per_second.is_none();
+        budget.set(now, bits_per_second);
     }
 
     /// Whether somebody's budget has fallen below what flows to them. A rise has time until the next regular look.

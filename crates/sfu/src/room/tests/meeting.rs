@@ -10,7 +10,7 @@ use crate::events::SlotReason;
 pub(super) const LAYERS: [(u32, &str, u16, u16, usize); 2] = [(31, "q", 320, 180, 309), (33, "f", 1280, 720, 2_184)];
 
 /// The temporal layers of four pictures in a row, as browsers send them, and whether each refers to the base only.
-const PATTERN: [(u8, bool); 4] = [(0, false), (2, true), (1, true), (2, false)];
+pub(super) const PATTERN: [(u8, bool); 4] = [(0, false), (2, true), (1, true), (2, false)];
 
 pub(super) struct Meeting {
     pub(super) scene: Scene,

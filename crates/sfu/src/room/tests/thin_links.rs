@@ -1,11 +1,15 @@
 //! What subscribers get whose network cannot take everything.
 
 use ringback_transport::rtcp::RtcpWriter;
+use ringback_transport::rtp::RtpHeader;
+use ringback_transport::sdp::{CodecName, Extension, MediaKind};
 
-use super::meeting::{LAYERS, Meeting};
+use super::meeting::{LAYERS, Meeting, PATTERN};
 use super::scene::*;
+use crate::av1::DependencyDescriptor;
 use crate::events::SlotReason;
 use crate::vp8::Vp8Descriptor;
+use crate::vp9::Vp9Descriptor;
 
 #[test]
 fn a_thin_link_gets_fewer_pictures_of_the_small_layer_without_a_gap_in_their_numbers() {
@@ -127,4 +131,86 @@ fn a_picture_left_out_after_later_ones_went_out_leaves_no_number_to_ask_for() {
     assert_eq!(lens, [309, 309, 0], "the base twice, and nothing in place of what came late");
     let sequences: Vec<u16> = came.iter().map(|(header, _)| header.sequence.wrapping_sub(came[0].0.sequence)).collect();
     assert_eq!(sequences, [0, 2, 1]);
+}
+
+/// The id of AV1's dependency descriptor.
+const DEPENDENCY: u8 = 12;
+
+/// A room of one who sends without simulcast, in this codec, and one who looks on.
+fn pair_of(name: CodecName) -> Scene {
+    let mut scene = Scene::new(0, 0);
+    for id in 1..=2 {
+        let mut lines = lines(1);
+        for line in lines.iter_mut().filter(|line| line.kind == MediaKind::Video) {
+            line.codecs = vec![codec(name, VP8, Some(RTX))];
+            line.extensions.insert(Extension::DependencyDescriptor, DEPENDENCY, true, true);
+        }
+        scene.join(id, &lines);
+    }
+    scene
+}
+
+/// The payload of a picture, and its dependency descriptor.
+fn frame(name: CodecName, picture: u16) -> (Vec<u8>, Vec<u8>) {
+    let (temporal, _) = PATTERN[usize::from(picture) % 4];
+    let [high, low] = picture.to_be_bytes();
+    let predicted = picture > 0;
+    let (mut payload, dependency) = match name {
+        CodecName::Vp9 => {
+            let flags = 0xAC | u8::from(predicted) << 6;
+            let layer = temporal << 5 | u8::from(temporal == 0) << 4;
+            (vec![flags, high | 0x80, low, layer, (picture / 4) as u8, 0x82], Vec::new())
+        }
+        // Templates of temporal layers 0, 1 and 2, told with the first picture.
+        _ => {
+            let mut value = vec![0xC0 | temporal, high, low];
+            value.extend(if predicted { &[][..] } else { &[0x80, 0x03, 0b0101_1100] });
+            (vec![if predicted { 0x10 } else { 0x18 }], value)
+        }
+    };
+    payload.resize(309, 0);
+    (payload, dependency)
+}
+
+#[test]
+fn vp9_and_av1_lose_temporal_layers_without_a_gap_in_their_packets_and_keep_the_numbers_of_their_pictures() {
+    for name in [CodecName::Vp9, CodecName::Av1] {
+        let mut scene = pair_of(name);
+        let mut came = Vec::new();
+        for picture in 0..300_u16 {
+            let (payload, dependency) = frame(name, picture);
+            let extensions: &[(u8, &[u8])] = &[(DEPENDENCY, &dependency)];
+            let extensions = if dependency.is_empty() { &[] } else { extensions };
+            scene.send(0, &rtp(20, VP8, picture, u32::from(picture) * 1_800, extensions, &payload));
+            scene.pass(20 * MS);
+            if picture == 100 {
+                scene.room.set_budget(scene.now, 1, Some(90_000));
+            }
+            if picture == 150 {
+                scene.room.set_budget(scene.now, 1, None);
+            }
+            came.extend(scene.sink.rtp.drain(..).filter(|(to, _)| *to == 1).map(|(_, packet)| packet));
+        }
+        let headers: Vec<_> = came.iter().map(|packet| RtpHeader::parse(packet).unwrap()).collect();
+        let apart = |one: u32, other: u32| other.wrapping_sub(one);
+        assert!(headers.windows(2).all(|pair| pair[1].sequence == pair[0].sequence.wrapping_add(1)), "{name:?}");
+        // A picture lasts 1,800 ticks: where some are left out, those that come are further apart.
+        let gaps: Vec<u32> =
+            headers.windows(2).map(|pair| apart(pair[0].timestamp, pair[1].timestamp) / 1_800).collect();
+        assert!(gaps[..100].iter().all(|gap| *gap == 1), "{name:?}: {gaps:?}");
+        assert!(gaps.iter().filter(|gap| **gap == 2).count() >= 10, "{name:?}: {gaps:?}");
+        assert!(gaps[gaps.len() - 100..].iter().all(|gap| *gap == 1), "{name:?}: {gaps:?}");
+        let numbers: Vec<u16> =
+            came.iter().zip(&headers).map(|(packet, header)| number(name, packet, header)).collect();
+        let steps: Vec<u32> = numbers.windows(2).map(|pair| u32::from(pair[1].wrapping_sub(pair[0]))).collect();
+        assert_eq!(steps, gaps, "{name:?}");
+    }
+}
+
+/// The picture id, or the frame number, of a packet.
+fn number(name: CodecName, packet: &[u8], header: &RtpHeader) -> u16 {
+    match name {
+        CodecName::Vp9 => Vp9Descriptor::parse(header.payload(packet)).unwrap().picture_id.unwrap().value,
+        _ => DependencyDescriptor::parse(header.extension(packet, DEPENDENCY).unwrap()).unwrap().frame_number,
+    }
 }
