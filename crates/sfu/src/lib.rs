@@ -14,6 +14,7 @@
 extern crate self as ringback_sfu;
 
 pub mod av1;
+pub mod congestion;
 pub mod counters;
 mod decoding;
 mod error;
