@@ -28,8 +28,8 @@ type Micros = i64;
 /// What is assumed until feedback comes, in bits per second: a voice and the smallest layers of a few faces. A network that has less is too full for a
 /// quarter of a second; from a lower start a megabit takes longer than two seconds to find.
 pub const START: u64 = 500_000;
-/// The estimate does not go below this: a voice.
-pub const LEAST: u64 = 40_000;
+/// The estimate does not go below this: a voice and a bit of the smallest picture. From less it would take long to find the way up.
+pub const LEAST: u64 = 80_000;
 /// … or above: 20 Mbit/s, more than any page shows.
 pub const MOST: u64 = 20_000_000;
 /// Whoever has sent no feedback at all this long after the first packet sends none: nothing is held back from them then.
@@ -43,12 +43,12 @@ const INTERRUPTED: f64 = 150_000.0;
 /// A queue shorter than this is none; half of a path's jitter comes on top.
 const SHORT_LINE: Micros = 20_000;
 /// A queue this long is too long however steady it is; a path's jitter comes on top.
-const LONG_LINE: Micros = 80_000;
-/// From this on nothing rises, and the budget is lowered for the queue to empty: by all of it where packets wait for [`FULL_LINE`].
+const LONG_LINE: Micros = 100_000;
+/// From this on the budget is lowered for the queue to empty: by all of it where packets wait for [`FULL_LINE`].
 const LINE_TO_EMPTY: Micros = 50_000;
-const FULL_LINE: Micros = 400_000;
+const FULL_LINE: Micros = 300_000;
 /// What the budget keeps all the same.
-const LEAST_BUDGET: f64 = 0.2;
+const LEAST_BUDGET: f64 = 0.1;
 /// Windows of the rates of what arrives: for raising the estimate, and for lowering it to what a full link delivers.
 const STEADY_WINDOW: Micros = 500_000;
 const MOMENT: Micros = 250_000;
@@ -58,6 +58,8 @@ const IDLE_SHARE: f64 = 0.65;
 const HEADROOM: f64 = 1.15;
 /// How much of a new round trip counts.
 const ROUND_TRIP_SMOOTHING: i64 = 8;
+/// What came later than this had been held up by an interruption.
+const LONGEST_ROUND_TRIP: Micros = 1_000_000;
 /// How often [`handle_timeout`](Estimator::handle_timeout) should be called while packets flow.
 pub const INTERVAL: Duration = Duration::from_millis(20);
 /// … and while a cluster is on its way, so that its padding is spread.
@@ -192,7 +194,7 @@ impl Estimator {
         self.last_feedback = now;
         (self.halve_at, self.halvings) = (None, 0);
         if let Some(newest_sent) = newest_sent {
-            self.round_trip += (now - newest_sent - self.round_trip) / ROUND_TRIP_SMOOTHING;
+            self.round_trip += ((now - newest_sent).min(LONGEST_ROUND_TRIP) - self.round_trip) / ROUND_TRIP_SMOOTHING;
         }
         if !was_silent {
             self.losses.add(now, arrived, lost);
@@ -209,15 +211,14 @@ impl Estimator {
         self.usage = match self.trend.usage() {
             _ if steadily > LONG_LINE + jitter => Usage::Over,
             // Delays that grow and shrink while nothing stands in line are the network's own.
-            _ if stands < SHORT_LINE + jitter / 2 => Usage::Normal,
-            Usage::Normal if stands > LINE_TO_EMPTY + jitter => Usage::Under,
+            _ if stands < rate::line(self.rate.rate()).max(SHORT_LINE) + jitter / 2 => Usage::Normal,
             usage => usage,
         };
         let rate = self.rate.rate();
         let findings = Findings {
             now,
             usage: self.usage,
-            queue: stands,
+            queue: stands - jitter / 2,
             round_trip: self.round_trip,
             delivered: self.arriving.rate(STEADY_WINDOW),
             delivered_now,
@@ -226,7 +227,9 @@ impl Estimator {
         if self.rate.update(&findings) {
             self.prober.give_up(now);
         }
-        self.losses.update(now, self.rate.rate(), delivered_now);
+        // Whoever does not use the estimate delivers less than the network takes.
+        let most_delivered = delivered_now.filter(|_| !findings.is_idle);
+        self.losses.update(now, self.rate.rate(), most_delivered);
         let usual_loss = self.losses.mean();
         match self.prober.conclude(now, self.highest, self.possible(), usual_loss) {
             Some(Outcome::Through(rate)) => {
@@ -299,7 +302,7 @@ impl Estimator {
             Feedback::Absent | Feedback::Reports => return,
         }
         let calm = self.usage != Usage::Over
-            && self.queue.standing() < LINE_TO_EMPTY
+            && self.queue.standing() < SHORT_LINE + self.queue.jitter() / 2
             && !self.losses.is_unusual()
             && self.halve_at.is_none()
             && now - self.last_sent < SILENCE;
@@ -400,5 +403,88 @@ impl Estimator {
         let arrival = unwrapped + distance * TICK;
         self.arrival = Some((ticks, arrival));
         arrival
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_sends_no_feedback_at_all_is_held_back_for_a_moment_only() {
+        let start = Instant::now();
+        let mut estimator = Estimator::new(start);
+        estimator.on_sent(start, 1, 1200);
+        assert_eq!(estimator.budget(), Some(START));
+        estimator.handle_timeout(start + NO_FEEDBACK);
+        assert_eq!(estimator.budget(), Some(START));
+        estimator.handle_timeout(start + NO_FEEDBACK + INTERVAL);
+        assert_eq!(estimator.budget(), None);
+    }
+
+    #[test]
+    fn reports_of_loss_lower_the_estimate_of_whoever_sends_only_those() {
+        let start = Instant::now();
+        let mut estimator = Estimator::new(start);
+        let at = |n: u32| start + Duration::from_millis(20) * n;
+        for n in 0..1_500_u32 {
+            // Two megabits per second.
+            for k in 0..4 {
+                estimator.on_sent(at(n), (n * 4 + k) as u16, 1250);
+            }
+            if n % 50 == 49 {
+                let lost = if n < 750 { 0 } else { 80 };
+                estimator.on_receiver_report(at(n), lost, Some(Duration::from_millis(60)));
+            }
+            if n == 749 {
+                assert_eq!(estimator.estimate(), Some(MOST), "nothing speaks against it");
+            }
+        }
+        let estimate = estimator.estimate().unwrap_or(MOST);
+        assert!(estimate < 1_000_000, "{estimate}");
+    }
+
+    #[test]
+    fn a_remb_is_a_bound_unless_there_is_transport_wide_feedback() {
+        let start = Instant::now();
+        let mut estimator = Estimator::new(start);
+        estimator.on_remb(start, 700_000);
+        assert_eq!(estimator.budget(), Some(700_000));
+        for n in 0..100 {
+            estimator.on_sent(start + Duration::from_millis(n * 10), n as u16, 1200);
+        }
+        estimator.on_feedback(start + Duration::from_secs(1), (0..100).map(|n| (n, Some(i64::from(n) * 40))));
+        estimator.on_remb(start, 100_000);
+        assert!(estimator.estimate().is_some_and(|estimate| estimate >= START));
+    }
+
+    #[test]
+    fn feedback_about_packets_that_were_never_sent_changes_nothing() {
+        let start = Instant::now();
+        let mut estimator = Estimator::new(start);
+        estimator.on_feedback(start, (0..400).map(|n| (n, Some(i64::MAX - i64::from(n)))));
+        for n in 0..50 {
+            estimator.on_sent(start, n, 1200);
+        }
+        estimator.on_feedback(start, (30_000..31_000).map(|n| (n, None)));
+        assert_eq!(estimator.estimate(), Some(START));
+    }
+
+    #[test]
+    fn a_receiver_that_lies_about_time_stays_within_bounds() {
+        let start = Instant::now();
+        let mut estimator = Estimator::new(start);
+        estimator.set_desired(100_000_000);
+        let mut state = 1_u64;
+        for n in 0..20_000_u32 {
+            let now = start + Duration::from_millis(5) * n;
+            estimator.on_sent(now, n as u16, 1200);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let arrival = (state >> 40) as i64 - (1 << 23);
+            estimator.on_feedback(now, [(n as u16, Some(arrival << (n % 30)))].into_iter());
+            estimator.handle_timeout(now);
+            assert!(estimator.padding(now) < 30_000);
+            assert!(estimator.budget().is_some_and(|budget| budget <= MOST));
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! radio link that loses 10 % of whatever it is given would never be used by that. So the loss that stays whatever is sent, the
 //! least of the last ten seconds, is held to be the link's own, and only what goes beyond it counts.
 
-use super::Micros;
+use super::{LEAST, Micros};
 
 /// Losses are looked at in spans of this, and of at least so many packets.
 const SPAN: Micros = 400_000;
@@ -76,7 +76,7 @@ impl LossControl {
         let limit = self.limit.map_or(estimate, |limit| limit.min(estimate * FORGET));
         self.limit = if loss - self.own() > OVERRUN {
             let lowered = limit * (1.0 - 0.5 * (loss - self.own()));
-            Some(delivered.map_or(lowered, |delivered| lowered.min(delivered)))
+            Some(delivered.map_or(lowered, |delivered| lowered.min(delivered.max(limit / 2.0))))
         } else if beyond > TOO_MUCH {
             Some(limit * (1.0 - 0.5 * beyond))
         } else if beyond <= LITTLE {
@@ -85,6 +85,7 @@ impl LossControl {
         } else {
             self.limit
         };
+        self.limit = self.limit.map(|limit| limit.max(LEAST as f64));
     }
 
     /// The share of packets that the link loses whatever is sent.
@@ -147,7 +148,9 @@ mod tests {
         let mut control = LossControl::default();
         run(&mut control, 20, 0.01);
         control.judge(0.4, 0.7, 1e6, Some(250_000.0));
-        assert_eq!(control.limit(), Some(250_000.0));
+        assert_eq!(control.limit(), Some(500_000.0), "half at once");
+        control.judge(0.4, 0.7, 500_000.0, Some(260_000.0));
+        assert_eq!(control.limit(), Some(260_000.0));
     }
 
     #[test]

@@ -12,6 +12,8 @@ const SMALL_GAIN: f64 = 0.1;
 const SHORTEST: Micros = 150_000;
 /// … and on one where it did not show, up to this long.
 const LONGEST: Micros = 800_000;
+/// One of this length is believed also where it is not sure.
+const LONG: Micros = 300_000;
 /// Fewer packets show no slope.
 const LEAST_PACKETS: f64 = 8.0;
 /// The delay may grow by this share of what was added, and the rate got through: at a full link it grows by all of it, where three flows share one by
@@ -205,9 +207,9 @@ impl Cluster {
         let rest = (yy - y * y / count - slope * together).max(0.0);
         let doubt = (rest / (count - 2.0) / spread).sqrt();
         let (growth, doubt) = (slope / self.gain, doubt / self.gain);
-        if lost / (lost + count) > usual_loss + MOST_LOST || growth - doubt > MOST_GROWTH {
+        if lost / (lost + count) > usual_loss + MOST_LOST || growth - 2.0 * doubt > MOST_GROWTH {
             Outcome::Refused
-        } else if doubt > MOST_DOUBT {
+        } else if doubt > MOST_DOUBT || (growth > MOST_GROWTH && self.ends - self.began < LONG) {
             Outcome::Unclear
         } else if growth > MOST_GROWTH {
             Outcome::Refused

@@ -1,5 +1,6 @@
-//! How long packets wait on their way: the least delay of a feedback's packets, over the least of the last ten seconds. Jitter only adds, so that
-//! the least is what all of them waited: a standing queue. Clocks need not agree, and may drift by what they drift in ten seconds.
+//! How long packets wait on their way: the least delay of a feedback's packets, over the least of the last ten to twenty
+//! seconds. Jitter only adds, so that
+//! the least is what all of them waited: a standing queue. Clocks need not agree, and may drift by what they drift in that time.
 //!
 //! draft-ietf-rmcat-gcc looks at changes of the delay only; a queue that stands does not change. RFC 8698 (NADA) and RFC 6817 (LEDBAT) measure
 //! against a base delay as here.
@@ -8,7 +9,9 @@ use super::Micros;
 
 /// The base delay is the least of one to two of these: a path whose delay rose counts as empty again after that, and so does a queue
 /// that somebody else keeps full.
-const HALF_WINDOW: Micros = 5_000_000;
+const HALF_WINDOW: Micros = 10_000_000;
+/// No path is taken to have more jitter: a queue that grows within a feedback looks like it.
+const MOST_JITTER: f64 = 40_000.0;
 
 #[derive(Debug, Default)]
 pub(super) struct QueueDelay {
@@ -63,7 +66,7 @@ impl QueueDelay {
 
     /// How much delays differ.
     pub(super) fn jitter(&self) -> Micros {
-        self.jitter as Micros
+        self.jitter.min(MOST_JITTER) as Micros
     }
 }
 
@@ -89,9 +92,9 @@ mod tests {
         let mut queue = QueueDelay::default();
         feedback(&mut queue, 0, [10_000; 3]);
         let mut standing = Vec::new();
-        for n in 1..120 {
+        for n in 1..220 {
             standing.push(feedback(&mut queue, n * 100_000, [60_000; 3]));
         }
-        assert_eq!((standing[0], standing[40], standing[118]), (50_000, 50_000, 0));
+        assert_eq!((standing[0], standing[90], standing[218]), (50_000, 50_000, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The delay-based rate: down to what arrives when the delay grows, up again otherwise, fast far from where it last grew and slowly near it
+//! The delay-based rate: down to what arrives when the delay grows, up again otherwise, fast before it first grew and slowly after that
 //! (additive increase, multiplicative decrease; draft-ietf-rmcat-gcc-02, section 5.5). It decides on a number from what the others have found out.
 
 use super::Micros;
@@ -6,17 +6,29 @@ use super::trend::Usage;
 
 /// The rate goes down to this share of what arrives (the draft's beta): the rest lets the queue empty.
 const DECREASE: f64 = 0.85;
-/// What it rises by in a second, far from where the delay last grew (the draft's eta).
+/// … but at once to no less than this share of itself: where feedback gets lost, more arrives than is known. Whatever stands in line then is the budget's
+/// business.
+const LOWEST_STEP: f64 = 0.5;
+/// What it rises by in a second until the delay first grows (the draft's eta).
 const INCREASE: f64 = 1.08;
-/// Near it, it rises by a packet of this size in each two response times, which are a round trip and this long (the draft's).
-const PACKET_BITS: f64 = 1200.0 * 8.0;
-const RESPONSE: Micros = 100_000;
-/// The least rise near it, in bits per second each second.
-const LEAST_RISE: f64 = 8_000.0;
+/// After that it rises by this much in a second, in bits per second, whatever it is: flows that share a link go down by the same share and up by
+/// the same amount, and so become equal. The draft has a packet in each response time, two to four times as much, with which a slow link swings.
+const RISE: f64 = 20_000.0;
+/// … and faster while nothing stands in line. More is found by trying.
+const FREE_RISE: f64 = 50_000.0;
+const EMPTY_LINE: Micros = 5_000;
+/// A flow of [`LINE_RATE`] rises while less than this stands in line; one of more stops earlier, one of less later, within these bounds, and beyond twice as much
+/// it gives way by this share in a second; a decrease is a whole one from so many times that line on. So those that have much leave it to those that have little.
+const LINE: f64 = 25_000.0;
+const LINE_RATE: f64 = 1_000_000.0;
+const LINES: (Micros, Micros) = (12_000, 60_000);
+const FULL_DECREASE: f64 = 4.0;
+const GIVE_WAY: f64 = 0.95;
 /// A rate does not rise beyond this much of what arrives, and a bit more: it would be a guess.
 const MOST_OVER_DELIVERED: f64 = 1.5;
 const MARGIN: f64 = 10_000.0;
-/// After it went down, it goes down again after a round trip at the earliest, within these bounds, or at once when less than half arrives.
+/// After it went down, it goes down again after a round trip and what feedback takes at the earliest, within these bounds, or at once when less than half arrives.
+const RESPONSE: Micros = 100_000;
 const REACTION: (Micros, Micros) = (100_000, 400_000);
 /// Up to this much waiting in line, somebody who sends little is held not to be who fills it.
 const SHORT_LINE: Micros = 60_000;
@@ -33,7 +45,7 @@ const BELOW_CAPACITY: f64 = 0.98;
 pub(super) struct Findings {
     pub(super) now: Micros,
     pub(super) usage: Usage,
-    /// How long packets stand in line.
+    /// How long packets stand in line, a part of the path's jitter left out.
     pub(super) queue: Micros,
     pub(super) round_trip: Micros,
     /// What arrives, in bits per second, over half a second and over the last moment.
@@ -80,7 +92,12 @@ impl RateControl {
             Usage::Over => self.decrease(findings),
             Usage::Under => false,
             Usage::Normal => {
-                self.increase(findings, elapsed as f64 / 1e6);
+                let (line, seconds) = (line(self.rate), elapsed as f64 / 1e6);
+                if findings.queue < line {
+                    self.increase(findings, seconds);
+                } else if findings.queue > 2 * line && !findings.is_idle {
+                    self.rate *= GIVE_WAY.powf(seconds);
+                }
                 false
             }
         }
@@ -94,9 +111,11 @@ impl RateControl {
         if too_soon && delivered > self.rate / 2.0 {
             return false;
         }
-        let mut rate = delivered * DECREASE;
+        let share = findings.queue as f64 / (FULL_DECREASE * line(self.rate) as f64);
+        let decrease = 1.0 - (1.0 - DECREASE) * share.clamp(0.0, 1.0);
+        let mut rate = (delivered * decrease).max(self.rate * LOWEST_STEP);
         if findings.is_idle && findings.queue < SHORT_LINE {
-            rate = rate.max(self.rate * DECREASE);
+            rate = rate.max(self.rate * decrease);
         } else {
             let near = self.capacity.filter(|capacity| (delivered / capacity - 1.0).abs() < NEAR);
             self.capacity = Some(near.map_or(delivered, |near| near + CAPACITY_SMOOTHING * (delivered - near)));
@@ -109,14 +128,19 @@ impl RateControl {
 
     fn increase(&mut self, findings: &Findings, seconds: f64) {
         let Some(delivered) = findings.delivered else { return };
-        self.capacity = self.capacity.filter(|capacity| delivered < capacity * (1.0 + NEAR));
-        let response = (findings.round_trip + RESPONSE) as f64 / 1e6;
-        let raised = match self.capacity {
-            Some(_) => self.rate + (PACKET_BITS / response / 2.0).max(LEAST_RISE) * seconds,
+        let raised = match self.decreased {
             None => self.rate * INCREASE.powf(seconds),
+            Some(_) if findings.queue > EMPTY_LINE => self.rate + RISE * seconds,
+            Some(_) => self.rate + FREE_RISE * seconds,
         };
         self.rate = self.rate.max(raised.min(delivered * MOST_OVER_DELIVERED + MARGIN));
     }
+}
+
+/// How long a line a flow of this rate rises beside.
+pub(super) fn line(rate: f64) -> Micros {
+    let (least, most) = LINES;
+    ((LINE * LINE_RATE / rate) as Micros).clamp(least, most)
 }
 
 #[cfg(test)]
@@ -127,7 +151,7 @@ mod tests {
         Findings {
             now: at,
             usage,
-            queue: 100_000,
+            queue: 0,
             round_trip: 50_000,
             delivered: Some(delivered),
             delivered_now: Some(delivered),
@@ -135,23 +159,28 @@ mod tests {
         }
     }
 
+    fn over(at: Micros, delivered: f64) -> Findings {
+        Findings { queue: 100_000, ..findings(at, Usage::Over, delivered) }
+    }
+
     #[test]
     fn it_goes_down_to_what_arrives_and_rises_slowly_from_there() {
-        let mut control = RateControl::new(2e6);
-        assert!(control.update(&findings(0, Usage::Over, 1e6)));
+        let mut control = RateControl::new(1.5e6);
+        assert!(control.update(&over(0, 1e6)));
         assert_eq!(control.rate(), 850_000.0);
         for n in 1..=10 {
             control.update(&findings(n * 100_000, Usage::Normal, 850_000.0));
         }
-        assert!((860_000.0..900_000.0).contains(&control.rate()), "{}", control.rate());
+        assert!((850_000.0..=910_000.0).contains(&control.rate()), "{}", control.rate());
     }
 
     #[test]
     fn it_does_not_go_down_twice_for_one_queue_unless_that_is_far_from_enough() {
         let mut control = RateControl::new(2e6);
-        control.update(&findings(0, Usage::Over, 1e6));
-        assert!(!control.update(&findings(50_000, Usage::Over, 0.9e6)));
-        assert!(control.update(&findings(60_000, Usage::Over, 0.3e6)));
+        control.update(&over(0, 1e6));
+        assert!(!control.update(&over(50_000, 0.9e6)));
+        assert!(control.update(&over(60_000, 0.3e6)));
+        assert_eq!(control.rate(), 500_000.0, "half at once");
     }
 
     #[test]
@@ -164,9 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_line_those_that_have_much_give_way_to_those_that_have_little() {
+        let (mut much, mut little) = (RateControl::new(2e6), RateControl::new(400_000.0));
+        for n in 0..50 {
+            much.update(&Findings { queue: 40_000, ..findings(n * 100_000, Usage::Normal, 2e6) });
+            little.update(&Findings { queue: 40_000, ..findings(n * 100_000, Usage::Normal, 400_000.0) });
+        }
+        assert!(much.rate() < 1.6e6 && little.rate() > 400_000.0, "{} {}", much.rate(), little.rate());
+    }
+
+    #[test]
     fn whoever_sends_little_does_not_fall_to_it_for_another_ones_queue() {
         let mut control = RateControl::new(2e6);
-        let quiet = Findings { is_idle: true, queue: 20_000, ..findings(0, Usage::Over, 40_000.0) };
+        let quiet = Findings { is_idle: true, queue: 50_000, ..findings(0, Usage::Over, 40_000.0) };
         control.update(&quiet);
         assert_eq!(control.rate(), 1.7e6);
     }

@@ -15,6 +15,10 @@ pub trait Control {
     /// Padding that should leave now, in bytes.
     fn padding(&mut self, now: Instant) -> usize;
     fn estimate(&self) -> f64;
+    /// How long packets stand in line, as far as it knows, in ms.
+    fn line(&self) -> f64 {
+        0.0
+    }
     /// What to send.
     fn budget(&self) -> f64 {
         self.estimate()
@@ -51,6 +55,10 @@ impl Control for Ours {
 
     fn estimate(&self) -> f64 {
         self.0.estimate().unwrap() as f64
+    }
+
+    fn line(&self) -> f64 {
+        self.0.queue_delay().as_secs_f64() * 1e3
     }
 
     fn budget(&self) -> f64 {

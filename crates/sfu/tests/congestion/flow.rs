@@ -29,6 +29,8 @@ pub enum Picture {
 pub struct Record {
     /// Estimate each 100 ms, in bits per second.
     pub estimates: Vec<f64>,
+    /// How long packets stand in line by the estimator's account, in ms, each 100 ms.
+    pub lines: Vec<f64>,
     /// Bits that arrived in each 100 ms, padding left out.
     pub delivered: Vec<f64>,
     /// How late each 100 ms's voice was at worst, compared with an empty link, in ms.
@@ -204,6 +206,7 @@ impl World {
             self.capacity.push(conditions.rate.unwrap_or(u64::MAX) as f64);
             for flow in &mut self.flows {
                 flow.record.estimates.push(flow.control.estimate());
+                flow.record.lines.push(flow.control.line());
                 flow.record.delivered.push(std::mem::take(&mut flow.bits) * 10.0);
                 flow.record.voice_delay.push(std::mem::take(&mut flow.late));
                 flow.record.layers.push(flow.layer);
