@@ -28,6 +28,7 @@ mod last_keyframe;
 pub mod layers;
 mod level_source;
 pub mod nack;
+pub mod pacer;
 mod picture_size;
 mod publisher;
 mod renumber;
