@@ -109,7 +109,7 @@ pub struct Estimator {
 }
 
 impl Estimator {
-    /// An estimator for a subscriber to whom nothing has been sent.
+    /// An estimator for a subscriber to whom nothing has been sent, and who has negotiated transport-wide feedback.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -135,6 +135,24 @@ impl Estimator {
             halvings: 0,
             highest: 0,
         }
+    }
+
+    /// Sets whether transport-wide feedback has been negotiated. Whoever has not is sent what they are meant to get until a report speaks against it.
+    pub fn set_transport_feedback(&mut self, negotiated: bool) {
+        match (negotiated, self.feedback) {
+            (true, Feedback::Absent | Feedback::Reports) => {
+                (self.feedback, self.first_sent) = (Feedback::Awaited, None);
+                self.rate = RateControl::new(START as f64);
+            }
+            (false, Feedback::Awaited | Feedback::Transport) => self.feedback = Feedback::Absent,
+            _ => {}
+        }
+    }
+
+    /// Notes a packet that leaves without a transport-wide sequence number.
+    pub fn on_sent_unnumbered(&mut self, now: Instant, bytes: usize) {
+        let now = self.micros(now);
+        self.sending.add(now, bytes as u32);
     }
 
     /// Notes a packet that leaves with a transport-wide sequence number; `bytes` is its size on the wire.
@@ -246,7 +264,7 @@ impl Estimator {
     /// Takes in a receiver report (RFC 3550, section 6.4) of one stream, as a subscriber without transport-wide feedback sends: the share of packets lost since the
     /// one before, in 1/256.
     pub fn on_receiver_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
-        if self.feedback == Feedback::Transport {
+        if matches!(self.feedback, Feedback::Transport | Feedback::Awaited) {
             return;
         }
         let now = self.micros(now);
@@ -270,7 +288,7 @@ impl Estimator {
 
     /// Takes in a REMB (draft-alvestrand-rmcat-remb-03) of a subscriber without transport-wide feedback, in bits per second.
     pub fn on_remb(&mut self, now: Instant, bitrate: u64) {
-        if self.feedback == Feedback::Transport {
+        if matches!(self.feedback, Feedback::Transport | Feedback::Awaited) {
             return;
         }
         self.last_feedback = self.micros(now);
@@ -350,6 +368,12 @@ impl Estimator {
         }
     }
 
+    /// Whether the estimate rests on transport-wide feedback.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.feedback == Feedback::Transport
+    }
+
     /// What should be sent now, in bits per second: the estimate, less what lets a queue empty.
     #[must_use]
     pub fn budget(&self) -> Option<u64> {
@@ -426,6 +450,7 @@ mod tests {
     fn reports_of_loss_lower_the_estimate_of_whoever_sends_only_those() {
         let start = Instant::now();
         let mut estimator = Estimator::new(start);
+        estimator.set_transport_feedback(false);
         let at = |n: u32| start + Duration::from_millis(20) * n;
         for n in 0..1_500_u32 {
             // Two megabits per second.
@@ -448,8 +473,11 @@ mod tests {
     fn a_remb_is_a_bound_unless_there_is_transport_wide_feedback() {
         let start = Instant::now();
         let mut estimator = Estimator::new(start);
+        estimator.set_transport_feedback(false);
+        assert_eq!(estimator.budget(), None);
         estimator.on_remb(start, 700_000);
         assert_eq!(estimator.budget(), Some(700_000));
+        estimator.set_transport_feedback(true);
         for n in 0..100 {
             estimator.on_sent(start + Duration::from_millis(n * 10), n as u16, 1200);
         }

@@ -14,6 +14,7 @@
 extern crate self as ringback_sfu;
 
 pub mod av1;
+mod budget;
 pub mod congestion;
 pub mod counters;
 mod decoding;
@@ -46,7 +47,7 @@ pub mod vp9;
 mod worker;
 
 pub use error::SfuError;
-pub use events::{DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
+pub use events::{Bandwidth, DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
 pub use focus::{Focus, FocusReason};
 pub use ids::{ParticipantId, RoomId, Source};
 pub use level_source::Word;

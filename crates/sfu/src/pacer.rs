@@ -164,6 +164,13 @@ impl Pacer {
         self.judge_fullness();
     }
 
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        self.free.extend(self.waiting.drain(..).map(|held| held.place));
+        self.waiting_bytes = 0;
+        self.judge_fullness();
+    }
+
     /// Bytes that wait.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {

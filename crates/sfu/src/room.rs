@@ -3,12 +3,13 @@
 //! place in it; the driver keeps their connections under the same numbers.
 //!
 //! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through,
-//! `room/voices.rs` follows who speaks, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
+//! `room/networks.rs` heeds what their networks take, `room/voices.rs` follows who speaks, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
 //! what is due after some time.
 
 mod flows;
 mod listening;
 mod media;
+mod networks;
 mod stills;
 mod taps;
 #[cfg(test)]
@@ -64,7 +65,8 @@ impl Default for RoomConfig {
 
 impl RoomConfig {
     /// The highest bitrate of a simulcast layer that a slot may carry, in bit/s; 2,500,000 unless told, what a browser
-    /// sends of 720p. It stands in for an estimate of each subscriber's bandwidth.
+    /// sends of 720p. What a subscriber's
+    /// network takes is estimated, and comes on top.
     #[must_use]
     pub fn with_video_cap(mut self, bits_per_second: u64) -> Self {
         self.video_cap = bits_per_second;
@@ -127,6 +129,8 @@ pub(crate) struct Room {
     events: VecDeque<SfuEvent>,
     last_media: Option<Instant>,
     next_tick: Instant,
+    /// When a packet that waits, or padding, is due.
+    next_pace: Option<Instant>,
     /// Kept between ticks to spare an allocation for each.
     wishes: Vec<Wish>,
     ticks: u64,
@@ -155,6 +159,7 @@ impl Room {
             events: VecDeque::new(),
             last_media: None,
             next_tick: now + IDLE_TICK,
+            next_pace: None,
             wishes: Vec::new(),
             ticks: 0,
         }
@@ -313,6 +318,6 @@ impl Room {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.next_tick
+        self.next_pace.map_or(self.next_tick, |pace| pace.min(self.next_tick))
     }
 }

@@ -1,8 +1,9 @@
 //! What one participant receives: its slots, what flows in each, and the continuous RTP stream that each presents while tracks
 //! and layers change behind it. Which track a slot should carry is decided in `slots.rs` and by the room; here a slot goes over
 //! to it, video at a keyframe, audio at any packet. How large the pictures are is what the client says, and for a moment what it
-//! is about to say: `subscriber/sizes.rs`.
+//! is about to say: `subscriber/sizes.rs`. How much of it the network takes, and when it leaves, is in `subscriber/network.rs`.
 
+mod network;
 mod sizes;
 mod slot;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ringback_transport::sdp::{Line, MediaKind};
 
+use crate::budget::Budget;
 use crate::focus::Focus;
 use crate::forward::header::SendClock;
 use crate::forward::{Packet, PacketSink, Target};
@@ -18,6 +20,7 @@ use crate::publisher::Source;
 use crate::retransmission::{SentPacket, StoredPacket};
 use crate::slots::SlotAssignment;
 
+use network::{Hold, Metered, Network};
 use sizes::Expectation;
 pub(crate) use slot::{Feed, Slot};
 
@@ -26,6 +29,9 @@ const MAX_SLOTS: usize = 64;
 
 /// The size a slot is assumed to be shown at until the client says: a large tile, so that nobody starts blurred.
 const DEFAULT_VIEW: (u32, u32) = (1280, 720);
+
+/// What headers make of a packet, about, before it is known: RTP's with its extensions.
+const HEADERS: usize = 36;
 
 /// The round trip to a subscriber that has not reported yet.
 const DEFAULT_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -68,8 +74,9 @@ pub(crate) struct Subscriber {
     expectation: Expectation,
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
-    /// The transport-wide sequence number of the next packet.
-    transport_sequence: u16,
+    network: Network,
+    /// What its slots may take together.
+    pub(crate) budget: Budget,
     clock: SendClock,
 }
 
@@ -84,7 +91,8 @@ impl Subscriber {
             told_focus: None,
             expectation: Expectation::default(),
             round_trip: DEFAULT_ROUND_TRIP,
-            transport_sequence: 1,
+            network: Network::new(origin),
+            budget: Budget::default(),
             clock: SendClock::new(origin),
         }
     }
@@ -109,6 +117,7 @@ impl Subscriber {
             };
             self.slots.push(slot);
         }
+        self.renegotiate_network();
         for mut slot in before.into_iter().take(MAX_SLOTS) {
             slot.assign(None, None, None, true);
             self.retired.push(slot);
@@ -138,7 +147,11 @@ impl Subscriber {
         if !flows && !slot.may_switch(from.key, packet) {
             return None;
         }
-        if slot.must_wait(packet, sink.is_congested(target.member as usize)) {
+        let is_video = slot.kind == MediaKind::Video;
+        let (begins, is_key) = if is_video { slot.enter_frame(packet) } else { (true, false) };
+        let network = &mut self.network;
+        let no_room = sink.is_congested(target.member as usize) || (begins && network.pacer.is_full());
+        if slot.must_wait(packet, no_room) {
             return None;
         }
         let goes_on = std::mem::take(&mut slot.cut_off);
@@ -147,10 +160,18 @@ impl Subscriber {
             let timestamp = slot.switch(now, from.key, packet);
             switched = (!flows).then_some(timestamp);
         }
-        let send_time = self.clock.at(now);
-        if slot.forward(now, from.store_id, packet, (self.transport_sequence, send_time), target.member as usize, sink)
-        {
-            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let stamp = (network.transport_sequence, self.clock.at(now));
+        let (store, member) = (from.store_id, target.member as usize);
+        if is_video && !network.pacer.may_pass(now, packet.payload.len() + HEADERS, is_key) {
+            let mut hold = Hold { pacer: &mut network.pacer, slot: target.slot, is_key };
+            slot.cut_off = !slot.forward(now, store, packet, stamp, member, &mut hold) && network.pacer.is_full();
+        } else {
+            let mut metered = Metered { sink, len: 0 };
+            if slot.forward(now, store, packet, stamp, member, &mut metered) {
+                let len = metered.len;
+                network.pacer.on_sent(now, len);
+                network.on_sent(now, slot.is_numbered(), len);
+            }
         }
         switched
     }
@@ -169,6 +190,10 @@ impl Subscriber {
 
     /// What was sent under this number, if this subscriber may have it again.
     pub(crate) fn take_resend(&mut self, now: Instant, ssrc: u32, sequence: u16) -> Option<SentPacket> {
+        // Behind media: whoever misses it asks again.
+        if !self.network.pacer.is_idle(now) {
+            return None;
+        }
         let round_trip = self.round_trip;
         self.slots.iter_mut().find(|slot| slot.ssrc == ssrc)?.take_resend(now, round_trip, sequence)
     }
@@ -183,10 +208,13 @@ impl Subscriber {
         stored: &StoredPacket<'_>,
         sink: &mut S,
     ) {
-        let stamp = (self.transport_sequence, self.clock.at(now));
+        let stamp = (self.network.transport_sequence, self.clock.at(now));
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc == ssrc) else { return };
-        if slot.resend(sent, stored, stamp, member, sink) {
-            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let mut metered = Metered { sink, len: 0 };
+        if slot.resend(sent, stored, stamp, member, &mut metered) {
+            let len = metered.len;
+            self.network.pacer.on_sent(now, len);
+            self.network.on_sent(now, slot.is_numbered(), len);
         }
     }
 }

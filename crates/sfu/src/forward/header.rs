@@ -41,6 +41,8 @@ pub(crate) struct HeaderTemplate {
     send_time: Option<usize>,
     level: Option<usize>,
     dependency: Option<u8>,
+    /// The ids of the two that are written when a packet leaves.
+    stamps: [Option<u8>; 2],
 }
 
 impl HeaderTemplate {
@@ -68,7 +70,9 @@ impl HeaderTemplate {
         // It fits: 12 + 4 bytes, and at most 22 of values with four element headers of two bytes each.
         let len = blank.write(&mut bytes, &elements[..count]).unwrap_or(0);
         let dependency = id(Extension::DependencyDescriptor);
-        let mut template = Self { bytes, len, transport_sequence: None, send_time: None, level: None, dependency };
+        let stamps = [transport_sequence, send_time];
+        let mut template =
+            Self { bytes, len, transport_sequence: None, send_time: None, level: None, dependency, stamps };
         let value_at = |wanted: Option<u8>| {
             let header = RtpHeader::parse_unpadded(&template.bytes[..len]).ok()?;
             let value = header.extension(&template.bytes[..len], wanted?)?;
@@ -77,6 +81,27 @@ impl HeaderTemplate {
         let places = (value_at(transport_sequence), value_at(send_time), value_at(level));
         (template.transport_sequence, template.send_time, template.level) = places;
         template
+    }
+
+    /// Whether packets carry a transport-wide sequence number.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.transport_sequence.is_some()
+    }
+
+    /// Writes when a packet of this slot leaves, and its transport-wide sequence number, into one that has waited.
+    pub(crate) fn restamp(&self, packet: &mut [u8], transport_sequence: u16, send_time: u32) {
+        let Ok(header) = RtpHeader::parse_unpadded(packet) else { return };
+        let at = |id: Option<u8>| {
+            let value = header.extension(packet, id?)?;
+            Some(value.as_ptr() as usize - packet.as_ptr() as usize)
+        };
+        let [sequence_at, time_at] = self.stamps.map(at);
+        if let Some(place) = sequence_at.and_then(|at| packet.get_mut(at..at + 2)) {
+            place.copy_from_slice(&transport_sequence.to_be_bytes());
+        }
+        if let Some(place) = time_at.and_then(|at| packet.get_mut(at..at + 3)) {
+            place.copy_from_slice(&send_time.to_be_bytes()[1..]);
+        }
     }
 
     /// The length of the header in bytes, the same for every packet without a dependency descriptor: equal payloads make equal datagrams,

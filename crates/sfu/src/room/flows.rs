@@ -6,6 +6,7 @@ use std::time::Instant;
 use ringback_transport::sdp::MediaKind;
 
 use super::Room;
+use crate::budget::sound;
 use crate::events::{SfuEvent, SlotMapping, SlotReason};
 use crate::forward::{LayerKey, PacketSink, Target};
 use crate::ids::{ParticipantId, Source};
@@ -21,6 +22,8 @@ struct Plan<'a> {
     held: Option<SlotReason>,
     /// What flows must end at once.
     stop: bool,
+    /// What would flow if the network took anything, in bits per second.
+    desired: u64,
 }
 
 impl Room {
@@ -99,8 +102,13 @@ impl Room {
         let keys: Vec<(ParticipantId, usize)> = self.members.iter().map(|(key, member)| (member.id, key)).collect();
         let find = |id: ParticipantId| keys.iter().find(|(other, _)| *other == id).map(|(_, key)| *key);
         for (_, subscriber) in &mut self.subscribers {
-            let (mut audio, mut video) = (0, 0);
-            for slot in &mut subscriber.slots {
+            let (mut audio, mut video, mut desired) = (0, 0, 0);
+            let fed = |kind| subscriber.slots.iter().filter(|slot| slot.kind == kind && slot.is_fed()).count();
+            let (voices, pictures) = (fed(MediaKind::Audio), fed(MediaKind::Video));
+            let most = self.config.video_cap;
+            let cap = subscriber.budget.divide(voices, pictures, most);
+            let mut silenced = Vec::new();
+            for (at, slot) in subscriber.slots.iter_mut().enumerate() {
                 let slots = &subscriber.assignment;
                 let shown = match slot.kind {
                     MediaKind::Audio => {
@@ -112,10 +120,17 @@ impl Room {
                         slots.shown(video - 1)
                     }
                 };
-                let plan = plan(slot, shown, &find, &self.publishers, self.config.video_cap);
+                let plan = plan(slot, shown, &find, &self.publishers, (cap, most));
                 let feed = plan.feed.map(|(feed, track)| (feed, track.codecs.as_slice()));
                 slot.assign(feed, plan.wanted, plan.held, plan.stop);
+                desired += plan.desired;
+                if plan.stop {
+                    silenced.push(at);
+                }
             }
+            silenced.into_iter().for_each(|slot| subscriber.silence(slot));
+            // Nothing to look at: nothing is looked for.
+            subscriber.set_desired(if desired > 0 { desired + sound(voices) } else { 0 });
         }
     }
 
@@ -190,7 +205,7 @@ impl Room {
             if !self.members.get(member).is_some_and(|m| m.connected) {
                 continue;
             }
-            let has_room = !sink.is_congested(member);
+            let has_room = !sink.is_congested(member) && !subscriber.is_full();
             for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
                 let cut_off = slot.wanted().filter(|_| slot.cut_off && has_room);
                 if let Some(wanted) = slot.awaited().or(cut_off) {
@@ -226,9 +241,9 @@ fn plan<'a>(
     shown: Option<(ParticipantId, Source)>,
     find: &impl Fn(ParticipantId) -> Option<usize>,
     publishers: &'a slab::Slab<Publisher>,
-    video_cap: u64,
+    (cap, most): (u64, u64),
 ) -> Plan<'a> {
-    let nothing = Plan { feed: None, wanted: None, held: None, stop: true };
+    let nothing = Plan { feed: None, wanted: None, held: None, stop: true, desired: 0 };
     let Some((participant, source)) = shown else { return nothing };
     let found = find(participant).and_then(|member| Some((member, publishers.get(member)?)));
     let Some((member, publisher)) = found else { return nothing };
@@ -246,15 +261,21 @@ fn plan<'a>(
     };
     let flowing = slot.flowing();
     let current = flowing.filter(|key| key.member == feed.member && key.track == feed.track);
+    let bitrate = |layer: usize| track.layers.get(layer).map_or(0, |layer| layer.state().bitrate);
+    let mut desired = 0;
     let wanted = match held {
         Some(_) => None,
-        None if track.layers.len() <= 1 => (!track.layers.is_empty()).then(|| publisher.key(at, 0)),
+        None if track.layers.len() <= 1 => {
+            desired = if slot.kind == MediaKind::Video { bitrate(0) } else { 0 };
+            (!track.layers.is_empty()).then(|| publisher.key(at, 0))
+        }
         None => {
             let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
             let view = (pixels(slot.size().0), pixels(slot.size().1));
             let states: Vec<layers::LayerState> = track.layers.iter().map(|layer| layer.state()).collect();
             let current = current.map(|key| usize::from(key.layer));
-            layers::choose(&states, view, video_cap, current).map(|layer| publisher.key(at, layer))
+            desired = layers::choose(&states, view, most, None).map_or(0, bitrate);
+            layers::choose(&states, view, cap, current).map(|layer| publisher.key(at, layer))
         }
     };
     // The old track flows on until the new one begins, unless it may not flow at all any more.
@@ -262,5 +283,5 @@ fn plan<'a>(
         let old = publishers.get(key.member as usize).and_then(|p| p.tracks.get(usize::from(key.track)));
         old.is_none_or(|old| old.muted)
     });
-    Plan { feed: Some((feed, track)), wanted, held, stop: held.is_some() || old_is_muted }
+    Plan { feed: Some((feed, track)), wanted, held, stop: held.is_some() || old_is_muted, desired }
 }
