@@ -12,6 +12,8 @@ const SMALL_GAIN: f64 = 0.1;
 const SHORTEST: Micros = 150_000;
 /// … and on one where it did not show, up to this long.
 const LONGEST: Micros = 800_000;
+/// What a cluster adds at least, in bits.
+const LEAST_ADDED: f64 = 1_000.0 * 8.0;
 /// One of this length is believed also where it is not sure.
 const LONG: Micros = 300_000;
 /// Fewer packets show no slope.
@@ -93,11 +95,14 @@ impl Prober {
 
     /// Begins a cluster over an estimate in bits per second.
     pub(super) fn begin(&mut self, now: Micros, estimate: f64) {
+        // Padding comes in packets: what is added must be some of them.
+        let filled = (LEAST_ADDED / (estimate * self.gain) * 1e6) as Micros;
+        let length = self.length.max(filled).min(LONGEST);
         self.cluster = Some(Cluster {
             rate: estimate * (1.0 + self.gain),
             gain: self.gain,
             began: now,
-            ends: now + self.length,
+            ends: now + length,
             packets: None,
             bytes: 0,
             last_sent: now,
@@ -188,6 +193,7 @@ impl Prober {
             Outcome::Unclear => {
                 self.not_before = now + FIRST_WAIT / 4;
                 self.length = (self.length * 2).min(LONGEST);
+                self.gain = GAIN;
             }
         }
         Some(outcome)
