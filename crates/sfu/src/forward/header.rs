@@ -180,3 +180,45 @@ impl SendClock {
         abs_send_time(now.saturating_duration_since(self.0))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_waited_gets_its_stamps_when_it_leaves_in_either_form_of_header() {
+        let mut extensions = ExtensionMap::default();
+        for (id, extension) in [
+            (3, Extension::TransportCc),
+            (4, Extension::AbsSendTime),
+            (5, Extension::Mid),
+            (6, Extension::DependencyDescriptor),
+        ] {
+            extensions.insert(extension, id, true, true);
+        }
+        let template = HeaderTemplate::new("v0", &extensions);
+        // The second is too long for the one-byte form.
+        for dependency in [&[][..], &[7; 20]] {
+            let fields = Fields {
+                marker: true,
+                payload_type: 96,
+                sequence: 1,
+                timestamp: 2,
+                ssrc: 3,
+                transport_sequence: 4,
+                send_time: 5,
+                level: None,
+                dependency,
+            };
+            let mut packet = vec![0; template.len(dependency) + 50];
+            template.write(&mut packet, &fields);
+            let mut expected = packet.clone();
+            template.write(&mut expected, &Fields { transport_sequence: 0x1234, send_time: 0x56_789A, ..fields });
+            template.restamp(&mut packet, 0x1234, 0x56_789A);
+            assert_eq!(packet, expected);
+            let header = RtpHeader::parse_unpadded(&packet).unwrap();
+            assert_eq!(header.extension(&packet, 3), Some(&[0x12, 0x34][..]));
+        }
+    }
+}
