@@ -16,9 +16,21 @@ use ringback_sfu::feedback::TransportFeedbackRecorder;
 use ringback_sfu::{ParticipantId, SfuEvent};
 use ringback_transport::rtcp::{RtcpPacket, RtcpWriter, TICKS_PER_REFERENCE, TransportFeedbackFields, parse_compound};
 
-/// The layers of the camera: RID, SSRC, size, packets of a frame and bytes of each. 150 and 900 kbit/s.
-const LAYERS: [(&str, u32, (u16, u16), usize, usize); 2] =
-    [("q", 3001, (320, 180), 1, 600), ("h", 3002, (1280, 720), 3, 1200)];
+/// A layer of the camera.
+struct Layer {
+    rid: &'static str,
+    ssrc: u32,
+    size: (u16, u16),
+    /// Packets of a frame, and bytes of each.
+    packets: usize,
+    len: usize,
+}
+
+/// 150 and 900 kbit/s.
+const LAYERS: [Layer; 2] = [
+    Layer { rid: "q", ssrc: 3001, size: (320, 180), packets: 1, len: 600 },
+    Layer { rid: "h", ssrc: 3002, size: (1280, 720), packets: 3, len: 1200 },
+];
 
 fn constant(rate: u64) -> Conditions {
     Conditions::delayed(Duration::from_millis(25), Duration::from_millis(1)).with_rate(rate, Duration::from_millis(300))
@@ -100,7 +112,7 @@ impl Scene {
         for compound in &self.call.peers[0].rtcp[self.read_rtcp..] {
             for packet in parse_compound(compound).flatten() {
                 let RtcpPacket::Pli { media_ssrc, .. } = packet else { continue };
-                let at = LAYERS.iter().position(|(_, ssrc, ..)| *ssrc == media_ssrc).unwrap();
+                let at = LAYERS.iter().position(|layer| layer.ssrc == media_ssrc).unwrap();
                 self.wants_key[at] = true;
             }
         }
@@ -109,7 +121,7 @@ impl Scene {
 
     fn send_frame(&mut self) {
         self.frames += 1;
-        for (at, (rid, ssrc, (width, height), packets, len)) in LAYERS.into_iter().enumerate() {
+        for (at, Layer { rid, ssrc, size: (width, height), packets, len }) in LAYERS.into_iter().enumerate() {
             let key = std::mem::take(&mut self.wants_key[at]);
             // A keyframe is four times as large.
             for n in 0..packets * if key { 4 } else { 1 } {

@@ -198,11 +198,11 @@ impl World {
         while let Some((at, feedback)) = self.up.poll(now) {
             self.flows[feedback.flow].control.on_feedback(at, &feedback.packets);
         }
-        if ms % 10 == 0 {
+        if ms.is_multiple_of(10) {
             let rate = conditions.rate.unwrap_or(u64::MAX);
             self.queue.push((rate > 0).then(|| self.down.queued_bytes() as f64 * 8e3 / rate as f64));
         }
-        if ms % 100 == 0 {
+        if ms.is_multiple_of(100) {
             self.capacity.push(conditions.rate.unwrap_or(u64::MAX) as f64);
             for flow in &mut self.flows {
                 flow.record.estimates.push(flow.control.estimate());
@@ -219,16 +219,16 @@ impl World {
 impl Flow {
     fn send(&mut self, index: usize, elapsed: Duration, now: Instant, link: &mut Link<Datagram>) {
         let ms = elapsed.as_millis();
-        if ms % 5 == 0 {
+        if ms.is_multiple_of(5) {
             self.control.tick(now);
         }
-        if ms % 20 == 0 {
+        if ms.is_multiple_of(20) {
             self.record.voice.0 += 1;
             self.packet(index, now, VOICE, Kind::Voice, link);
         }
         self.choose_layer(elapsed);
         let voice = VOICE as f64 * 8.0 * 50.0;
-        if ms % 33 == 0 {
+        if ms.is_multiple_of(33) {
             let rate = match self.picture {
                 Picture::UpTo(most) => (self.control.budget() - voice).clamp(0.0, most),
                 Picture::Layers(layers) => layers[self.layer],
