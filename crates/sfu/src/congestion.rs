@@ -254,8 +254,13 @@ impl Estimator {
                 self.rate.probed(rate);
                 self.losses.raise_to(rate);
             }
-            // What the cluster has left in line is not to be taken for a trend.
-            Some(_) => self.trend.restart(),
+            Some(outcome) => {
+                // What the cluster has left in line is not to be taken for a trend.
+                self.trend.restart();
+                if outcome == Outcome::Refused && findings.is_idle {
+                    self.prober.put_off(now);
+                }
+            }
             None => {}
         }
         self.bound();

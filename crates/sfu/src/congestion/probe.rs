@@ -32,6 +32,8 @@ const ANSWER: Micros = 1_000_000;
 /// After a failure nothing is tried for this long, and after each further one for twice as long, up to the longest.
 const FIRST_WAIT: Micros = 1_000_000;
 const LONGEST_WAIT: Micros = 2_000_000;
+/// … or this long, where much less is sent than is held possible.
+const IDLE_WAIT: Micros = 5_000_000;
 
 /// How a cluster ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,6 +117,11 @@ impl Prober {
     pub(super) fn give_up(&mut self, now: Micros) {
         self.cluster = None;
         self.not_before = self.not_before.max(now + FIRST_WAIT);
+    }
+
+    /// Tries nothing for longer: most of a cluster would be padding.
+    pub(super) fn put_off(&mut self, now: Micros) {
+        self.not_before = self.not_before.max(now + IDLE_WAIT);
     }
 
     /// Gives up what is under way; the next may begin as soon as anything may.
