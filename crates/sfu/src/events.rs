@@ -4,6 +4,7 @@
 //! and counted.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,15 @@ pub enum SfuEvent {
         /// Those who are the nearest to the stage, first the one on it.
         readings: Vec<(ParticipantId, Reading, Word)>,
     },
+    /// What a participant's network takes, as measured: each second, from those whose feedback tells.
+    Bandwidth {
+        /// In which room.
+        room: RoomId,
+        /// Whose network.
+        participant: ParticipantId,
+        /// The measurements.
+        bandwidth: Bandwidth,
+    },
     /// A data-channel message for the engine.
     Data {
         /// In which room.
@@ -137,6 +147,20 @@ pub enum SfuEvent {
         /// Why.
         reason: RoomCloseReason,
     },
+}
+
+/// What the network toward a participant takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bandwidth {
+    /// In bits per second.
+    pub estimate: u64,
+    /// Of a thousand packets, how many were lost lately.
+    pub lost: u16,
+    /// There and back, with what feedback waits for.
+    pub round_trip: Duration,
+    /// How long packets stand in line on their way.
+    pub queue: Duration,
 }
 
 /// What flows in a slot.
@@ -263,7 +287,8 @@ impl EventQueue {
             ) => a == b && s == t,
             (SfuEvent::Slots { participant: a, .. }, SfuEvent::Slots { participant: b, .. })
             | (SfuEvent::Quality { participant: a, .. }, SfuEvent::Quality { participant: b, .. })
-            | (SfuEvent::Focus { participant: a, .. }, SfuEvent::Focus { participant: b, .. }) => a == b,
+            | (SfuEvent::Focus { participant: a, .. }, SfuEvent::Focus { participant: b, .. })
+            | (SfuEvent::Bandwidth { participant: a, .. }, SfuEvent::Bandwidth { participant: b, .. }) => a == b,
             _ => false,
         };
         let Some(at) = self.waiting.iter().position(same) else { return Some(event) };

@@ -100,7 +100,7 @@ pub(crate) struct Switched {
     pub(crate) timestamp: u32,
 }
 
-/// Sends one packet to every target. Switches that happen on the way are noted in `switched`.
+/// Sends one packet to every target. Switches that happen on the way are noted in `switched`. Returns when to look after it, if it waits somewhere.
 pub(crate) fn fan_out<S: PacketSink>(
     now: Instant,
     from: PacketSource<'_>,
@@ -108,11 +108,16 @@ pub(crate) fn fan_out<S: PacketSink>(
     subscribers: &mut slab::Slab<Subscriber>,
     sink: &mut S,
     switched: &mut Vec<Switched>,
-) {
+) -> Option<Instant> {
+    let mut held: Option<Instant> = None;
     for &target in from.targets {
         let Some(subscriber) = subscribers.get_mut(target.member as usize) else { continue };
         if let Some(timestamp) = subscriber.forward(now, target, from, packet, sink) {
             switched.push(Switched { target, timestamp });
         }
+        if let Some(due) = subscriber.held_until() {
+            held = Some(held.map_or(due, |held| held.min(due)));
+        }
     }
+    held
 }

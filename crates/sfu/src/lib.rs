@@ -15,6 +15,7 @@ extern crate self as ringback_sfu;
 
 pub mod allocator;
 pub mod av1;
+pub mod congestion;
 pub mod counters;
 mod decoding;
 mod error;
@@ -28,6 +29,7 @@ mod last_keyframe;
 pub mod layers;
 mod level_source;
 pub mod nack;
+pub mod pacer;
 mod picture_size;
 mod publisher;
 pub mod quality;
@@ -47,7 +49,7 @@ pub mod vp9;
 mod worker;
 
 pub use error::SfuError;
-pub use events::{DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
+pub use events::{Bandwidth, DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
 pub use focus::{Focus, FocusReason};
 pub use ids::{ParticipantId, RoomId, Share, Source};
 pub use level_source::Word;

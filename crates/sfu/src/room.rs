@@ -3,13 +3,14 @@
 //! place in it; the driver keeps their connections under the same numbers.
 //!
 //! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through,
-//! `room/voices.rs` follows who speaks, `room/quality.rs` how good connections are, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
+//! `room/networks.rs` heeds what their networks take, `room/voices.rs` follows who speaks, `room/quality.rs` how good connections are, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
 //! what is due after some time.
 
 mod flows;
 mod interest;
 mod listening;
 mod media;
+mod networks;
 mod plan;
 mod quality;
 mod stills;
@@ -132,6 +133,8 @@ pub(crate) struct Room {
     events: VecDeque<SfuEvent>,
     last_media: Option<Instant>,
     next_tick: Instant,
+    /// When a packet that waits, or padding, is due.
+    next_pace: Option<Instant>,
     /// Kept between ticks to spare an allocation for each.
     wishes: Vec<Wish>,
     /// Likewise.
@@ -164,6 +167,7 @@ impl Room {
             events: VecDeque::new(),
             last_media: None,
             next_tick: now + IDLE_TICK,
+            next_pace: None,
             wishes: Vec::new(),
             plans: Vec::new(),
             ticks: 0,
@@ -325,6 +329,6 @@ impl Room {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.next_tick
+        self.next_pace.map_or(self.next_tick, |pace| pace.min(self.next_tick))
     }
 }

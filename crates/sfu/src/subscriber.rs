@@ -1,9 +1,10 @@
 //! What one participant receives: its slots, what flows in each, and the continuous RTP stream that each presents while tracks
 //! and layers change behind it. Which track a slot should carry is decided in `slots.rs` and by the room; here a slot goes over
 //! to it, video at a keyframe, audio at any packet. How large the pictures are is what the client says, and for a moment what it
-//! is about to say: `subscriber/sizes.rs`.
+//! is about to say: `subscriber/sizes.rs`. How much of it the network takes, and when it leaves, is in `subscriber/network.rs`.
 
 mod loss;
+mod network;
 mod sizes;
 mod slot;
 
@@ -21,6 +22,7 @@ use crate::retransmission::{SentPacket, StoredPacket};
 use crate::slots::SlotAssignment;
 
 use loss::Loss;
+use network::{Hold, Metered, Network};
 use sizes::Expectation;
 pub(crate) use slot::{Assignment, Feed, Slot, area};
 
@@ -29,6 +31,9 @@ const MAX_SLOTS: usize = 64;
 
 /// The size a slot is assumed to be shown at until the client says: a large tile, so that nobody starts blurred.
 const DEFAULT_VIEW: (u32, u32) = (1280, 720);
+
+/// What headers make of a packet, about, before it is known: RTP's with its extensions.
+const HEADERS: usize = 36;
 
 /// The round trip to a subscriber that has not reported yet.
 const DEFAULT_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -76,8 +81,7 @@ pub(crate) struct Subscriber {
     /// How long a packet takes there and back.
     pub(crate) round_trip: Duration,
     loss: Loss,
-    /// The transport-wide sequence number of the next packet.
-    transport_sequence: u16,
+    network: Network,
     clock: SendClock,
 }
 
@@ -95,7 +99,7 @@ impl Subscriber {
             allocated: None,
             round_trip: DEFAULT_ROUND_TRIP,
             loss: Loss::default(),
-            transport_sequence: 1,
+            network: Network::new(origin),
             clock: SendClock::new(origin),
         }
     }
@@ -120,6 +124,7 @@ impl Subscriber {
             };
             self.slots.push(slot);
         }
+        self.renegotiate_network();
         for mut slot in before.into_iter().take(MAX_SLOTS) {
             slot.assign(Assignment { stop: true, ..Assignment::default() });
             self.retired.push(slot);
@@ -149,7 +154,13 @@ impl Subscriber {
         if !flows && !slot.may_switch(from.key, packet) {
             return None;
         }
-        if slot.must_wait(packet, sink.is_congested(target.member as usize)) {
+        let is_video = slot.kind == MediaKind::Video;
+        let (begins, is_key) = if is_video { slot.enter_frame(packet) } else { (true, false) };
+        let network = &mut self.network;
+        // What is left out anyway needs no room.
+        let is_full = begins && network.pacer.is_full() && !slot.leaves_out(packet);
+        let no_room = sink.is_congested(target.member as usize) || is_full;
+        if slot.must_wait(packet, no_room) {
             return None;
         }
         let goes_on = std::mem::take(&mut slot.cut_off);
@@ -159,10 +170,18 @@ impl Subscriber {
             switched = (!flows).then_some(timestamp);
         }
         slot.is_redundant = self.loss.is_lossy(now);
-        let send_time = self.clock.at(now);
-        if slot.forward(now, from.store_id, packet, (self.transport_sequence, send_time), target.member as usize, sink)
-        {
-            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let stamp = (network.transport_sequence, self.clock.at(now));
+        let (store, member) = (from.store_id, target.member as usize);
+        if is_video && !network.pacer.may_pass(now, packet.payload.len() + HEADERS, is_key) {
+            let mut hold = Hold { pacer: &mut network.pacer, slot: target.slot, is_key };
+            slot.cut_off = !slot.forward(now, store, packet, stamp, member, &mut hold) && network.pacer.is_full();
+        } else {
+            let mut metered = Metered { sink, len: 0 };
+            if slot.forward(now, store, packet, stamp, member, &mut metered) {
+                let len = metered.len;
+                network.pacer.on_sent(now, len);
+                network.on_sent(now, slot.is_numbered(), len);
+            }
         }
         switched
     }
@@ -186,6 +205,10 @@ impl Subscriber {
 
     /// What was sent under this number, if this subscriber may have it again.
     pub(crate) fn take_resend(&mut self, now: Instant, ssrc: u32, sequence: u16) -> Option<SentPacket> {
+        // Behind media: whoever misses it asks again.
+        if !self.network.pacer.is_idle(now) {
+            return None;
+        }
         let round_trip = self.round_trip;
         self.slots.iter_mut().find(|slot| slot.ssrc == ssrc)?.take_resend(now, round_trip, sequence)
     }
@@ -200,10 +223,13 @@ impl Subscriber {
         stored: &StoredPacket<'_>,
         sink: &mut S,
     ) {
-        let stamp = (self.transport_sequence, self.clock.at(now));
+        let stamp = (self.network.transport_sequence, self.clock.at(now));
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc == ssrc) else { return };
-        if slot.resend(sent, stored, stamp, member, sink) {
-            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let mut metered = Metered { sink, len: 0 };
+        if slot.resend(sent, stored, stamp, member, &mut metered) {
+            let len = metered.len;
+            self.network.pacer.on_sent(now, len);
+            self.network.on_sent(now, slot.is_numbered(), len);
         }
     }
 }

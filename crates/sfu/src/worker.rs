@@ -124,6 +124,10 @@ pub struct WorkerStatistics {
     pub panics: u64,
     /// Data-channel messages dropped because the engine did not take them.
     pub data_dropped: u64,
+    /// Participants whose network is measured, by their transport-wide feedback.
+    pub networks_measured: usize,
+    /// What these networks take together, in bits per second.
+    pub bandwidth: u64,
     /// Voice packets that were decoded, because their client tells no levels or is not believed.
     pub voices_decoded: u64,
 }

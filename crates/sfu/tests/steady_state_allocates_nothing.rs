@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use ringback_sfu::ParticipantId;
+use ringback_sfu::congestion::Estimator;
 use ringback_sfu::counters::Counters;
 use ringback_sfu::feedback::{ReceptionStatistics, TransportFeedbackRecorder};
 use ringback_sfu::keyframe::KeyframeLimiter;
 use ringback_sfu::layers::{LayerState, choose};
 use ringback_sfu::nack::{MAX_PER_ROUND, NackGenerator};
+use ringback_sfu::pacer::Pacer;
 use ringback_sfu::retransmission::{PacketStore, RtxSequencer, SentLog, SentPacket, restore_rtx};
 use ringback_sfu::rewrite::{MediaClock, Rewriter, Rewritten};
 use ringback_sfu::sender_report::{SlotReporter, SourceClock};
@@ -213,4 +215,81 @@ fn what_never_carries_media_costs_nothing_but_itself() {
         ));
     });
     assert_eq!(allocations.count_total, 0, "{allocations:?}");
+}
+
+/// A subscriber who is sent more than their network takes at first, then a third of it, with feedback, probes and a pacer that holds packets.
+struct Network {
+    now: Instant,
+    sequence: u16,
+    free_at: Instant,
+    arrivals: Vec<(u16, Option<i64>)>,
+    estimator: Estimator,
+    pacer: Pacer,
+    origin: Instant,
+    held: u32,
+    padding: u32,
+}
+
+impl Network {
+    fn new() -> Self {
+        let origin = Instant::now();
+        let mut estimator = Estimator::new(origin);
+        estimator.set_desired(5_000_000);
+        let (arrivals, pacer) = (Vec::with_capacity(512), Pacer::new());
+        Self { now: origin, sequence: 0, free_at: origin, arrivals, estimator, pacer, origin, held: 0, padding: 0 }
+    }
+
+    fn run(&mut self, milliseconds: u64) {
+        for n in 0..milliseconds {
+            self.now += Duration::from_millis(1);
+            let now = self.now;
+            if n.is_multiple_of(33) {
+                let packets = if n / 4_000 % 2 == 0 { 8 } else { 2 };
+                for _ in 0..packets {
+                    if self.pacer.may_pass(now, 1_200, false) {
+                        self.pacer.on_sent(now, 1_200);
+                        self.leave(1_200);
+                    } else if !self.pacer.is_full() && self.pacer.hold(0, 1_200, false, |packet| packet.fill(1)) {
+                        self.held += 1;
+                    }
+                }
+            }
+            while let Some(len) = self.pacer.release(now, |_, packet| packet.len()) {
+                self.leave(len);
+            }
+            while self.estimator.padding(now) >= 240 {
+                self.padding += 1;
+                self.leave(240);
+            }
+            if n.is_multiple_of(60) {
+                self.estimator.on_feedback(now, self.arrivals.drain(..));
+                self.pacer.set_budget(self.estimator.budget());
+            }
+            self.estimator.handle_timeout(now);
+        }
+    }
+
+    /// A packet enters a link of 1.5 Mbit/s that loses one in fifty.
+    fn leave(&mut self, bytes: usize) {
+        self.estimator.on_sent(self.now, self.sequence, bytes);
+        self.free_at = self.free_at.max(self.now) + Duration::from_micros(bytes as u64 * 8 * 2 / 3);
+        let arrival = ((self.free_at - self.origin).as_micros() / 250) as i64;
+        let is_lost = self.sequence.is_multiple_of(50);
+        if self.arrivals.len() < self.arrivals.capacity() {
+            self.arrivals.push((self.sequence, (!is_lost).then_some(arrival)));
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+}
+
+#[test]
+fn congestion_control_allocates_nothing_once_media_flows() {
+    let mut network = Network::new();
+    network.run(30_000);
+    (network.held, network.padding) = (0, 0);
+    let allocations = allocation_counter::measure(|| network.run(60_000));
+    assert_eq!(allocations.count_total, 0, "{allocations:?}");
+    assert!(network.held > 100, "{}", network.held);
+    assert!(network.padding > 100, "{}", network.padding);
+    assert!(network.estimator.estimate().is_some_and(|estimate| (700_000..2_000_000).contains(&estimate)));
 }

@@ -41,6 +41,8 @@ pub(crate) struct HeaderTemplate {
     send_time: Option<usize>,
     level: Option<usize>,
     dependency: Option<u8>,
+    /// The ids of the two that are written when a packet leaves.
+    stamps: [Option<u8>; 2],
 }
 
 impl HeaderTemplate {
@@ -68,7 +70,9 @@ impl HeaderTemplate {
         // It fits: 12 + 4 bytes, and at most 22 of values with four element headers of two bytes each.
         let len = blank.write(&mut bytes, &elements[..count]).unwrap_or(0);
         let dependency = id(Extension::DependencyDescriptor);
-        let mut template = Self { bytes, len, transport_sequence: None, send_time: None, level: None, dependency };
+        let stamps = [transport_sequence, send_time];
+        let mut template =
+            Self { bytes, len, transport_sequence: None, send_time: None, level: None, dependency, stamps };
         let value_at = |wanted: Option<u8>| {
             let header = RtpHeader::parse_unpadded(&template.bytes[..len]).ok()?;
             let value = header.extension(&template.bytes[..len], wanted?)?;
@@ -77,6 +81,27 @@ impl HeaderTemplate {
         let places = (value_at(transport_sequence), value_at(send_time), value_at(level));
         (template.transport_sequence, template.send_time, template.level) = places;
         template
+    }
+
+    /// Whether packets carry a transport-wide sequence number.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.transport_sequence.is_some()
+    }
+
+    /// Writes when a packet of this slot leaves, and its transport-wide sequence number, into one that has waited.
+    pub(crate) fn restamp(&self, packet: &mut [u8], transport_sequence: u16, send_time: u32) {
+        let Ok(header) = RtpHeader::parse_unpadded(packet) else { return };
+        let at = |id: Option<u8>| {
+            let value = header.extension(packet, id?)?;
+            Some(value.as_ptr() as usize - packet.as_ptr() as usize)
+        };
+        let [sequence_at, time_at] = self.stamps.map(at);
+        if let Some(place) = sequence_at.and_then(|at| packet.get_mut(at..at + 2)) {
+            place.copy_from_slice(&transport_sequence.to_be_bytes());
+        }
+        if let Some(place) = time_at.and_then(|at| packet.get_mut(at..at + 3)) {
+            place.copy_from_slice(&send_time.to_be_bytes()[1..]);
+        }
     }
 
     /// The length of the header in bytes, the same for every packet without a dependency descriptor: equal payloads make equal datagrams,
@@ -153,5 +178,47 @@ impl SendClock {
 
     pub(crate) fn at(self, now: Instant) -> u32 {
         abs_send_time(now.saturating_duration_since(self.0))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_waited_gets_its_stamps_when_it_leaves_in_either_form_of_header() {
+        let mut extensions = ExtensionMap::default();
+        for (id, extension) in [
+            (3, Extension::TransportCc),
+            (4, Extension::AbsSendTime),
+            (5, Extension::Mid),
+            (6, Extension::DependencyDescriptor),
+        ] {
+            extensions.insert(extension, id, true, true);
+        }
+        let template = HeaderTemplate::new("v0", &extensions);
+        // The second is too long for the one-byte form.
+        for dependency in [&[][..], &[7; 20]] {
+            let fields = Fields {
+                marker: true,
+                payload_type: 96,
+                sequence: 1,
+                timestamp: 2,
+                ssrc: 3,
+                transport_sequence: 4,
+                send_time: 5,
+                level: None,
+                dependency,
+            };
+            let mut packet = vec![0; template.len(dependency) + 50];
+            template.write(&mut packet, &fields);
+            let mut expected = packet.clone();
+            template.write(&mut expected, &Fields { transport_sequence: 0x1234, send_time: 0x56_789A, ..fields });
+            template.restamp(&mut packet, 0x1234, 0x56_789A);
+            assert_eq!(packet, expected);
+            let header = RtpHeader::parse_unpadded(&packet).unwrap();
+            assert_eq!(header.extension(&packet, 3), Some(&[0x12, 0x34][..]));
+        }
     }
 }

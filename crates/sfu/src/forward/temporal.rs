@@ -64,6 +64,12 @@ impl TemporalGate {
         self.wanted = highest;
     }
 
+    /// Whether a packet will not pass, nor any other of its layer for now.
+    #[inline]
+    pub(crate) fn is_closed_to(&self, temporal: Temporal) -> bool {
+        temporal.layer > self.open.max(self.wanted)
+    }
+
     /// Whether a packet passes. `starts`: a decoder can begin with it, so that nothing before it counts.
     #[inline]
     pub(crate) fn passes(&mut self, temporal: Temporal, starts: bool) -> bool {

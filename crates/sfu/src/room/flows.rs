@@ -163,7 +163,7 @@ impl Room {
             if !self.members.get(member).is_some_and(|m| m.connected) {
                 continue;
             }
-            let has_room = !sink.is_congested(member);
+            let has_room = !sink.is_congested(member) && !subscriber.is_full();
             for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
                 let cut_off = slot.wanted().filter(|_| slot.cut_off && has_room);
                 if let Some(wanted) = slot.awaited().or(cut_off) {

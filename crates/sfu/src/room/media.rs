@@ -51,7 +51,8 @@ impl Room {
             layer.last_keyframe.take(now, &received.packet);
         }
         let from = PacketSource { key: from_key, store_id: layer.store_id, targets: &layer.targets };
-        fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
+        let held = fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
+        self.next_pace = [self.next_pace, held].into_iter().flatten().min();
         self.tell_switched();
         if let Some(opus) = opus {
             self.on_voice(now, key, received.packet.timestamp, received.packet.level, opus);
@@ -81,9 +82,10 @@ impl Room {
                         self.on_keyframe_request(now, key, entry.ssrc, sink);
                     }
                 }
-                RtcpPacket::Remb(remb) => self.set_budget(now, key, Some(remb.bitrate)),
-                // What a subscriber's network can take follows from this by congestion control, which is to come.
-                RtcpPacket::TransportFeedback(_) => {}
+                RtcpPacket::Remb(remb) => self.on_network(now, key, |member| member.on_remb(now, remb.bitrate)),
+                RtcpPacket::TransportFeedback(feedback) => {
+                    self.on_network(now, key, |member| member.on_transport_feedback(now, &feedback));
+                }
                 _ => {}
             }
         }
@@ -96,11 +98,13 @@ impl Room {
         key: usize,
         reports: impl Iterator<Item = ringback_transport::rtcp::ReceptionReport>,
     ) {
+        let mut most_lost = None;
         for report in reports {
             self.on_receipt(now, key, &report);
             let Some(subscriber) = self.subscribers.get_mut(key) else { return };
             let Some(slot) = subscriber.slots.iter().position(|slot| slot.ssrc == report.ssrc) else { continue };
             subscriber.heed_loss(now, report.fraction_lost);
+            most_lost = most_lost.max(Some(report.fraction_lost));
             let slot = subscriber.slots.get(slot);
             let (sent, delay) = (report.last_sender_report, report.delay_since_last_sender_report);
             let Some(round_trip) = slot.and_then(|slot| slot.reporter.round_trip(now, sent, delay)) else { continue };
@@ -111,6 +115,9 @@ impl Room {
             if let Some(publisher) = self.publishers.get_mut(key) {
                 publisher.reports.round_trip = round_trip;
             }
+        }
+        if let Some(fraction_lost) = most_lost {
+            self.on_network(now, key, |member| member.on_loss(now, fraction_lost));
         }
     }
 

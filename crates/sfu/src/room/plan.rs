@@ -139,9 +139,14 @@ impl Directory {
         }
         allocator.allocate(now, sound.max(least_sound));
         *allocated = Some((now, allocator.budget.live()));
-        for (slot, plan) in slots.iter_mut().zip(plans) {
+        // Nothing to look at: nothing is looked for.
+        let desired = if plans.iter().any(|plan| plan.demand.is_some()) { allocator.desired() } else { 0 };
+        // One bit for each slot, of which there are no more than 64.
+        let mut is_silent = 0_u64;
+        for (at, (slot, plan)) in slots.iter_mut().zip(plans.iter_mut()).enumerate() {
             let granted = plan.demand.and_then(|place| allocator.granted(place));
             let is_paused = plan.demand.is_some() && granted.is_none();
+            is_silent |= u64::from(plan.stop || is_paused) << at;
             let Some(feed) = plan.feed else {
                 slot.assign(Assignment { stop: true, ..Assignment::default() });
                 continue;
@@ -175,6 +180,8 @@ impl Directory {
                 stop: plan.stop || is_paused,
             });
         }
+        (0..plans.len()).filter(|at| is_silent >> at & 1 == 1).for_each(|slot| subscriber.silence(slot));
+        subscriber.set_desired(desired);
     }
 
     /// What a slot is meant to show, and whether it may.

@@ -25,6 +25,7 @@ const READING_TICKS: u64 = 5;
 impl Room {
     /// Does what is due.
     pub(crate) fn handle_timeout<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        self.pace(now, sink);
         if now < self.next_tick {
             return;
         }
@@ -39,6 +40,7 @@ impl Room {
         for (_, subscriber) in &mut self.subscribers {
             self.changed |= subscriber.handle_timeout(now);
         }
+        self.tick_networks(now, sink);
         self.report_slots(now, sink);
         self.repeat_keyframe_requests(now, sink);
         self.tick_taps(now, sink);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use ringback_transport::rtp::RtpHeaderWriter;
 use ringback_transport::sdp::{Codec, CodecName, Line, MediaKind, SlotLine};
 
 use crate::counters::{CounterRewriter, Counters};
@@ -115,6 +116,10 @@ pub(crate) struct Slot {
     pub(crate) is_redundant: bool,
     /// Whether video was left out, for want of room on its way: it goes on at a keyframe.
     pub(crate) cut_off: bool,
+    /// The timestamp of the frame that came last, as it came, and whether it is a keyframe.
+    frame: Option<(u32, bool)>,
+    /// The outgoing timestamp of the last packet.
+    last_timestamp: u32,
 }
 
 impl Slot {
@@ -154,6 +159,8 @@ impl Slot {
             receipt: None,
             is_redundant: false,
             cut_off: false,
+            frame: None,
+            last_timestamp: 0,
         }
     }
 
@@ -328,6 +335,71 @@ impl Slot {
         self.wanted == Some(from) && packet.starts && carried
     }
 
+    /// Takes note of the frame that a packet belongs to. Returns whether it begins with it, and whether it is a keyframe.
+    #[inline]
+    pub(crate) fn enter_frame(&mut self, packet: &Packet<'_>) -> (bool, bool) {
+        match self.frame {
+            Some((timestamp, is_key)) if timestamp == packet.timestamp && !packet.starts => (false, is_key),
+            _ => {
+                self.frame = Some((packet.timestamp, packet.starts));
+                (true, packet.starts)
+            }
+        }
+    }
+
+    /// Whether its packets carry a transport-wide sequence number.
+    #[inline]
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.header.is_numbered()
+    }
+
+    /// Writes when a packet leaves into one that has waited.
+    pub(crate) fn restamp(&self, packet: &mut [u8], (transport_sequence, send_time): (u16, u32)) {
+        self.header.restamp(packet, transport_sequence, send_time);
+    }
+
+    /// Whether padding can go out here: under the SSRC of retransmissions, whose numbers nobody's pictures depend on, while something flows.
+    pub(crate) fn can_pad(&self) -> bool {
+        self.flowing.is_some() && self.rtx_ssrc.is_some() && self.is_numbered() && self.rtx_payload_type().is_some()
+    }
+
+    fn rtx_payload_type(&self) -> Option<u8> {
+        self.codecs.iter().find_map(|codec| codec.rtx_payload_type)
+    }
+
+    /// Sends a packet of `padding` bytes of padding. Returns whether it went out.
+    pub(crate) fn pad<S: PacketSink>(
+        &mut self,
+        padding: u8,
+        (transport_sequence, send_time): (u16, u32),
+        to: usize,
+        sink: &mut S,
+    ) -> bool {
+        let (Some(ssrc), Some(payload_type)) = (self.rtx_ssrc, self.rtx_payload_type()) else { return false };
+        let fields = Fields {
+            marker: false,
+            payload_type,
+            sequence: self.rtx.next_sequence(),
+            timestamp: self.last_timestamp,
+            ssrc,
+            transport_sequence,
+            send_time,
+            level: None,
+            dependency: &[],
+        };
+        let (header, len) = (&self.header, self.header.len(&[]));
+        sink.send_rtp(to, len + usize::from(padding), |buf| {
+            header.write(buf, &fields);
+            let _ = RtpHeaderWriter::pad(buf, len, padding.into());
+        })
+    }
+
+    /// Whether a packet is of a temporal layer that is left out.
+    #[inline]
+    pub(crate) fn leaves_out(&self, packet: &Packet<'_>) -> bool {
+        self.gate.is_closed_to(packet.temporal)
+    }
+
     /// Whether video is left out: there is no room on its way, or there was none and no decoder can go on here.
     #[inline]
     pub(crate) fn must_wait(&mut self, packet: &Packet<'_>, is_congested: bool) -> bool {
@@ -413,6 +485,7 @@ impl Slot {
             return false;
         }
         self.reporter.on_packet(payload.len());
+        self.last_timestamp = timestamp;
         if self.kind == MediaKind::Video && self.rtx_ssrc.is_some() {
             let record = SentPacket {
                 sequence,

@@ -74,6 +74,9 @@ impl Driver {
                 statistics.participants = self.participants.len();
                 statistics.streams = self.ways.streams.len();
                 statistics.data_dropped += self.events.dropped_data;
+                let bandwidths = self.rooms.iter().map(|(_, home)| home.room.bandwidths());
+                (statistics.networks_measured, statistics.bandwidth) =
+                    bandwidths.fold((0, 0), |(count, sum), (more, rate)| (count + more, sum + rate));
                 answer(reply, Ok(statistics));
             }
             Command::Shutdown { reply } => return Some(Some(reply)),

@@ -1,0 +1,207 @@
+//! Congestion control on virtual networks, as RFC 8867 asks to try it: what it finds, how fast, what it leaves in line, and what it
+//! shares. A failure names its seed. The long suite and the tables of `docs/congestion.md`:
+//! `cargo test --release --workspace --test congestion -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, unreachable_pub, missing_docs)]
+
+mod control;
+mod flow;
+mod summary;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use control::{Interceptor, Ours};
+use flow::{Picture, World};
+use ringback_link::{Conditions, Network, Profile};
+use summary::{Summary, mean, swing};
+
+/// What the picture can use, in bits per second, and what is wanted altogether.
+const FLUID: Picture = Picture::UpTo(2_500_000.0);
+const LAYERS: Picture = Picture::Layers(&[150e3, 500e3, 1_700e3]);
+const WANTED: u64 = 2_550_000;
+
+/// Seeds of the suite that always runs, and of the long one.
+const FEW: Range<u64> = 1..6;
+const MANY: Range<u64> = 100..300;
+
+fn network(name: &str) -> Network {
+    Network::named(name).unwrap()
+}
+
+fn constant(rate: u64, queue: Duration) -> Network {
+    let conditions = Conditions::delayed(Duration::from_millis(25), Duration::from_millis(2)).with_rate(rate, queue);
+    Network::symmetric("constant", "", "", Profile::constant(conditions))
+}
+
+/// One flow of ours on a network.
+fn run(network: &Network, picture: Picture, seed: u64, seconds: u64) -> World {
+    let mut world = World::new(network.down.clone(), network.up.clone(), seed);
+    world.add(Ours::new(world.start(), WANTED), picture, Duration::ZERO);
+    world.run(seconds);
+    world
+}
+
+/// What a flow got in these seconds, in bits per second.
+fn delivered(world: &World, flow: usize, seconds: Range<usize>) -> f64 {
+    mean(&world.record(flow).delivered[seconds.start * 10..seconds.end * 10])
+}
+
+fn steps(seeds: Range<u64>) {
+    let network = network("step-down-up");
+    for seed in seeds {
+        let world = run(&network, FLUID, seed, 60);
+        let summary = Summary::of(&world, 0);
+        assert!(summary.over_300 <= 1.0, "seed {seed}: above 300 ms for {} s", summary.over_300);
+        let (low, back) = (delivered(&world, 0, 25..40), delivered(&world, 0, 45..48));
+        assert!(low > 210_000.0, "seed {seed}: {low} of 300 kbit/s");
+        assert!(back > 1_400_000.0, "seed {seed}: {back} of 2 Mbit/s five seconds after they came back");
+    }
+}
+
+#[test]
+fn after_a_step_down_the_queue_empties_and_after_a_step_up_it_is_used_within_five_seconds() {
+    steps(FEW);
+}
+
+fn deep_queues(seeds: Range<u64>) {
+    // A base station that keeps two seconds.
+    let base = Conditions::delayed(Duration::from_millis(25), Duration::from_millis(2));
+    let (high, low) =
+        (base.with_rate(2_000_000, Duration::from_millis(300)), base.with_rate(300_000, Duration::from_secs(2)));
+    let stages = [(Duration::from_secs(20), high), (Duration::from_secs(20), low)];
+    let network = Network::symmetric("deep", "", "", Profile::stages(stages));
+    for seed in seeds {
+        let summary = Summary::of(&run(&network, FLUID, seed, 40), 0);
+        assert!(summary.over_300 <= 2.5, "seed {seed}: above 300 ms for {} s", summary.over_300);
+    }
+}
+
+#[test]
+fn a_queue_that_could_hold_two_seconds_empties_before_it_does() {
+    deep_queues(FEW);
+}
+
+fn quick_starts(seeds: Range<u64>) {
+    // Where delays jump about it takes longer to tell whether more got through.
+    for (name, seconds) in [("step-down-up", 2), ("perfect", 2), ("shared-3m", 2), ("handover", 4), ("lift", 5)] {
+        for seed in seeds.clone() {
+            let world = run(&network(name), FLUID, seed, seconds as u64 + 1);
+            let found = world.record(0).estimates[seconds * 10];
+            assert!(found >= 1_000_000.0, "{name}, seed {seed}: {found} after {seconds} s");
+        }
+    }
+}
+
+#[test]
+fn a_megabit_is_found_within_two_seconds_where_there_is_one() {
+    quick_starts(FEW);
+}
+
+fn shares(seeds: Range<u64>) {
+    let network = network("shared-3m");
+    let mut ratios = Vec::new();
+    for seed in seeds {
+        let mut world = World::new(network.down.clone(), network.up.clone(), seed);
+        for flow in 0..3 {
+            world.add(Ours::new(world.start(), WANTED), FLUID, Duration::from_secs(flow * 3));
+        }
+        world.run(240);
+        let mut got: Vec<f64> = (0..3).map(|flow| delivered(&world, flow, 60..240)).collect();
+        got.sort_by(f64::total_cmp);
+        let fair = mean(&got);
+        let within = |share: f64| got[0] >= fair * (1.0 - share) && got[2] <= fair * (1.0 + share);
+        assert!(within(0.3), "seed {seed}: {got:?}");
+        assert!(fair > 900_000.0, "seed {seed}: {got:?}");
+        ratios.push(got[2] / got[0]);
+    }
+    println!("shares: the largest by the smallest, {:.2} on average; {ratios:.2?}", mean(&ratios));
+    assert!(mean(&ratios) <= 1.25, "{ratios:?}");
+}
+
+#[test]
+fn three_flows_that_begin_one_after_the_other_share_three_megabits_within_a_fifth() {
+    shares(1..5);
+}
+
+fn steady(seeds: Range<u64>) {
+    for rate in [600_000, 1_000_000, 2_000_000] {
+        for seed in seeds.clone() {
+            let world = run(&constant(rate, Duration::from_millis(300)), FLUID, seed, 80);
+            let swing = swing(&world.record(0).estimates[200..]);
+            assert!(swing < 0.12, "{rate}, seed {seed}: the estimate swings by {swing}");
+            let used = delivered(&world, 0, 20..80) / rate as f64;
+            assert!(used > 0.8, "{rate}, seed {seed}: {used} is used");
+        }
+    }
+    for rate in [400_000, 700_000, 1_000_000, 1_500_000, 3_000_000] {
+        for seed in seeds.clone() {
+            let world = run(&constant(rate, Duration::from_millis(300)), LAYERS, seed, 80);
+            let changes = world.record(0).changes.iter().filter(|at| **at > 20.0).count();
+            assert!(changes <= 6, "{rate}, seed {seed}: {changes} changes of the layer in a minute");
+        }
+    }
+}
+
+#[test]
+fn on_a_steady_link_nothing_swings() {
+    steady(1..4);
+}
+
+#[test]
+fn a_tenth_of_loss_that_is_the_links_own_costs_a_tenth() {
+    for seed in FEW {
+        let world = run(&network("loss-10"), FLUID, seed, 30);
+        let got = delivered(&world, 0, 10..30);
+        assert!(got > 2_000_000.0, "seed {seed}: {got}");
+    }
+}
+
+#[test]
+fn padding_is_a_small_part_and_none_goes_out_once_enough_is_found() {
+    for seed in FEW {
+        let world = run(&network("perfect"), FLUID, seed, 30);
+        let record = world.record(0);
+        assert!(record.padding_bytes * 50 < record.bytes, "seed {seed}: {} of {}", record.padding_bytes, record.bytes);
+    }
+}
+
+#[test]
+#[ignore = "the long suite: hours of calls in minutes"]
+fn long_suite() {
+    steps(MANY);
+    deep_queues(MANY);
+    quick_starts(MANY);
+    shares(MANY.start..MANY.start + 60);
+    steady(MANY.start..MANY.start + 30);
+}
+
+#[test]
+#[ignore = "prints the tables of docs/congestion.md"]
+fn tables() {
+    for (title, picture) in
+        [("a picture of any rate up to 2.5 Mbit/s", FLUID), ("layers of 150, 500 and 1,700 kbit/s", LAYERS)]
+    {
+        println!("\n{title}\n{}", Summary::HEADER);
+        for name in ["step-down-up", "rfc8867", "3g", "lift", "congested-wifi", "handover", "loss-10"] {
+            for ours in [true, false] {
+                let summaries: Vec<Summary> = (1..=20)
+                    .map(|seed| {
+                        let network = network(name);
+                        let mut world = World::new(network.down.clone(), network.up.clone(), seed);
+                        match ours {
+                            true => world.add(Ours::new(world.start(), WANTED), picture.clone(), Duration::ZERO),
+                            false => world.add(Interceptor::new(), picture.clone(), Duration::ZERO),
+                        }
+                        world.run(90);
+                        Summary::of(&world, 0)
+                    })
+                    .collect();
+                println!(
+                    "| {name} | {} | {}",
+                    if ours { "ours" } else { "rtc-interceptor" },
+                    Summary::mean(&summaries)
+                );
+            }
+        }
+    }
+}
