@@ -2,7 +2,7 @@
 
 use ringback_transport::rtcp::RtcpWriter;
 use ringback_transport::rtp::RtpHeader;
-use ringback_transport::sdp::{CodecName, Extension, MediaKind};
+use ringback_transport::sdp::{CodecName, Extension, ExtensionMap, MediaKind};
 
 use super::meeting::{LAYERS, Meeting, PATTERN};
 use super::scene::*;
@@ -99,7 +99,14 @@ fn somebody_is_always_seen() {
 #[test]
 fn a_receiver_that_can_estimate_itself_is_taken_at_its_word() {
     let mut meeting = Meeting::of(1);
-    let looker = meeting.looker();
+    let (now, looker) = (meeting.scene.now, meeting.looker());
+    // It does not tell when each packet came.
+    let mut plain = lines(1);
+    for line in &mut plain {
+        line.extensions = ExtensionMap::default();
+        line.codecs.iter_mut().for_each(|codec| codec.feedback.transport_cc = false);
+    }
+    meeting.scene.room.renegotiate(now, looker, &plain, &claims()).unwrap();
     meeting.scene.control(looker, |writer: &mut RtcpWriter<'_>| {
         writer.remb(5, 200_000, &[1001]).unwrap();
     });
