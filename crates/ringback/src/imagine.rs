@@ -131,7 +131,7 @@ impl ImageDesk {
         };
         let logged = revision.map(|_| wire::value(&image));
         if let (Some(revision), Some(body)) = (revision, &logged) {
-            let new = NewEvent { at: wire::unix_ms(), kind: what.clone(), body: json!({ "image": body }) };
+            let new = NewEvent { at: wire::unix_ms(), kind: what.clone(), body: json!({ "image": body, "to": users }) };
             self.put_into_log(&new).await;
             if let Err(error) = self.imagine.told(&image.id, revision).await {
                 tracing::warn!(%error, image = image.id, "an image is told of once more after the next start");

@@ -1,6 +1,6 @@
 //! When a subscriber's packets leave: voice at once, video at a multiple of the budget, so that a burst waits here, where it can be
 //! cut, rather than in a queue of the network's, where voice waits behind it. A state machine on passed-in time: it holds plain packets and says
-//! when they may go; numbering them for the transport, sealing and sending is the [subscriber's](crate::subscriber) business, and so
+//! when they may go; numbering them for the transport, sealing and sending is the subscriber's business, and so
 //! is what is left out once [`is_full`](Pacer::is_full).
 //!
 //! Whoever is sent much less than the budget is never held: a few additions per packet, and no memory before the first packet is.

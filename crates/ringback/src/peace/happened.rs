@@ -1,5 +1,6 @@
 //! What an event of the log means for whom: who may be told of something, and who has seen something by themselves. Whoever calls back, or hears a note, needs no notification of it.
 
+use ringback_imagine::ImageInfo;
 use ringback_peace::OccurrenceKind;
 use ringback_recorder::{LoggedEvent, NoteInfo, OccurrenceRow, Seen};
 use ringback_signaling::protocol::{CallInfo, LegState, Outcome, UserRef};
@@ -27,6 +28,8 @@ impl Happened {
             "note.sent" => read(event).map(|NoteEvent { note, .. }| note_sent(&note, event.at)),
             "note.heard" | "note.deleted" => read(event).map(|note| note_seen(note, Some(event.at))),
             "note.unheard" => read(event).map(|note| note_seen(note, None)),
+            "image.posted" => read(event).map(|posted| image_posted(&posted, event.at)),
+            "image.deleted" => read(event).map(|deleted| image_deleted(&deleted, event.at)),
             OCCURRED => read(event).map(occurred),
             _ => None,
         }
@@ -60,6 +63,13 @@ struct Ended {
 struct NoteEvent {
     note: NoteInfo,
     user: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ImageEvent {
+    image: ImageInfo,
+    #[serde(default)]
+    to: Vec<String>,
 }
 
 fn read<T: serde::de::DeserializeOwned>(event: &LoggedEvent) -> Option<T> {
@@ -122,6 +132,21 @@ fn note_seen(NoteEvent { note, user }: NoteEvent, at: Option<u64>) -> Happened {
     Happened { seen: std::iter::once(note).chain(call).collect(), ..Happened::default() }
 }
 
+/// Told at least once for each image; the id makes one row of it.
+fn image_posted(ImageEvent { image, to }: &ImageEvent, at: u64) -> Happened {
+    let from = &image.from;
+    let body = json!({ "from_name": from.name, "thread": image.thread, "about": image.prompt });
+    // Whoever asked for it has been waiting for it.
+    let to = to.iter().filter(|to| **to != from.user);
+    let new = to.map(|to| row(to, format!("image:{}", image.id), at, OccurrenceKind::Image, &from.user, body.clone()));
+    Happened { new: new.collect(), ..Happened::default() }
+}
+
+fn image_deleted(ImageEvent { image, to }: &ImageEvent, at: u64) -> Happened {
+    let gone = |user: &String| Seen::One { user: user.clone(), id: format!("image:{}", image.id), at: Some(at) };
+    Happened { seen: to.iter().map(gone).collect(), ..Happened::default() }
+}
+
 fn occurred(Occurred { user, item }: Occurred) -> Happened {
     let body = json!({
         "from_name": item.from.name, "thread": item.thread, "call": item.call, "note": item.note, "about": item.about,
@@ -174,6 +199,20 @@ mod tests {
     fn whoever_calls_back_has_seen_that_they_missed_a_call() {
         let happened = Happened::of(&event("call.placed", json!({ "call": call(false, &[]), "caller": {} })));
         assert_eq!(happened.seen, [knows("ann", "ben", 5), knows("ann", "cem", 5)]);
+    }
+
+    #[test]
+    fn a_picture_is_news_to_everybody_but_whoever_asked_for_it_and_none_once_it_is_gone() {
+        let image = json!({
+            "id": "i", "revision": 4, "thread": "t", "from": { "user": "ann", "name": "Ann" }, "prompt": "a lighthouse",
+            "state": "posted", "provider": "p", "created_at": 1, "width": 1, "height": 1, "size": 1,
+        });
+        let body = json!({ "image": image, "to": ["ann", "ben"] });
+        let happened = Happened::of(&event("image.posted", body.clone()));
+        assert_eq!(told(&happened), ["ben"]);
+        assert_eq!((happened.new[0].id.as_str(), happened.new[0].kind.as_str()), ("image:i", "image"));
+        let gone = Happened::of(&event("image.deleted", body));
+        assert_eq!((gone.new.len(), gone.seen.len()), (0, 2));
     }
 
     #[test]
