@@ -107,7 +107,7 @@ impl Entry {
     }
 }
 
-/// See the [module](self).
+/// What has happened, see the module's documentation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// By when they happened and their ids: the order in which they are decided on.
