@@ -1,17 +1,19 @@
 //! What an operator watches, in the text format that Prometheus scrapes (OpenMetrics 1.0): sessions, calls by outcome, notes by state, how far the log of events and
 //! its webhooks have come, and what each media worker has counted. Read when asked; nothing here runs per packet, and nothing names a user.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
-use ringback_sfu::WorkerStatistics;
+use ringback_sfu::{DELAY_BOUNDS, Delays, WorkerStatistics};
 use ringback_signaling::SignalingStatistics;
 use ringback_signaling::protocol::{QualityTimes, UserQuality};
 
@@ -189,6 +191,15 @@ impl Counts {
             }
             registry.register(*name, *help, family);
         }
+        let delays = Family::<WorkerLabels, WorkerDelay>::default();
+        for (worker, statistics) in workers.iter().enumerate() {
+            delays.get_or_create(&WorkerLabels { worker }).0.set(statistics.delays).ok();
+        }
+        registry.register(
+            "worker_delay_seconds",
+            "For how long a worker has had packets in its hands, batch by batch: from the socket until what came of them was given back to the system",
+            delays,
+        );
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &registry) {
             tracing::error!(%error, "metrics cannot be written");
@@ -218,6 +229,27 @@ impl Counts {
     }
 }
 
+/// A histogram that a worker has kept.
+#[derive(Debug, Default)]
+struct WorkerDelay(OnceLock<Delays>);
+
+impl EncodeMetric for WorkerDelay {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Delays { counts, sum } = self.0.get().copied().unwrap_or_default();
+        let bounds = DELAY_BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), counts.iter().sum(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+impl TypedMetric for WorkerDelay {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
 type Read<N> = (&'static str, &'static str, fn(&WorkerStatistics) -> N);
 
 /// What a worker holds now.
@@ -225,6 +257,10 @@ const HELD: &[Read<usize>] = &[
     ("worker_rooms", "Open rooms", |of| of.rooms),
     ("worker_participants", "Participants in them", |of| of.participants),
     ("worker_streams", "TCP connections", |of| of.streams),
+    ("worker_networks_measured", "Participants whose network is measured", |of| of.networks_measured),
+    ("worker_bandwidth_bits", "What these networks take together, in bits per second", |of| {
+        usize::try_from(of.bandwidth).unwrap_or(usize::MAX)
+    }),
 ];
 
 /// What a worker has counted since it began.
@@ -262,6 +298,9 @@ mod tests {
         counts.note("voice", "note.sent");
         let mut worker = WorkerStatistics::default();
         worker.packets_forwarded = 7;
+        worker.delays.counts[1] = 3;
+        worker.delays.counts[10] = 1;
+        worker.delays.sum = Duration::from_millis(70);
         let signaling = SignalingStatistics { sessions: 3, live_calls: 1, occupied_rooms: 1 };
         let workers = [worker, WorkerStatistics::default()];
         let text = counts.text(&signaling, &workers, None);
@@ -272,6 +311,10 @@ mod tests {
             "ringback_workers 2",
             "ringback_worker_packets_forwarded_total{worker=\"0\"} 7",
             "ringback_worker_packets_forwarded_total{worker=\"1\"} 0",
+            "ringback_worker_delay_seconds_bucket{le=\"0.0001\",worker=\"0\"} 3",
+            "ringback_worker_delay_seconds_bucket{le=\"0.05\",worker=\"0\"} 3",
+            "ringback_worker_delay_seconds_bucket{le=\"+Inf\",worker=\"0\"} 4",
+            "ringback_worker_delay_seconds_sum{worker=\"0\"} 0.07",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
         }

@@ -60,4 +60,6 @@ pub use room::RoomConfig;
 pub use stage::StageReason;
 pub use subscriber::{SlotInfo, SlotView};
 pub use tap::{Tap, TapEnd, TapEvent, TapPacket};
-pub use worker::{JoinOffer, Joined, Limits, Worker, WorkerConfig, WorkerHandle, WorkerStatistics};
+pub use worker::{
+    DELAY_BOUNDS, Delays, JoinOffer, Joined, Limits, Worker, WorkerConfig, WorkerHandle, WorkerStatistics,
+};

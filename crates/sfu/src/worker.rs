@@ -4,6 +4,7 @@
 //! long offer delays nobody's media.
 
 mod deadlines;
+mod delay;
 mod driver;
 mod handle;
 mod outbox;
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 use crate::error::SfuError;
 use crate::events::{EventQueue, SfuEvent};
 
+pub use delay::{DELAY_BOUNDS, Delays};
 pub use handle::{JoinOffer, Joined, WorkerHandle};
 
 /// Sockets of one worker: IPv4 and IPv6, and one more of each for a second network.
@@ -128,6 +130,8 @@ pub struct WorkerStatistics {
     pub networks_measured: usize,
     /// What these networks take together, in bits per second.
     pub bandwidth: u64,
+    /// How long it had packets in its hands, batch by batch.
+    pub delays: Delays,
     /// Voice packets that were decoded, because their client tells no levels or is not believed.
     pub voices_decoded: u64,
 }

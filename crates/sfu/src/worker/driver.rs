@@ -243,6 +243,7 @@ impl Driver {
                     self.handle_datagram(now, Path::new(from, link), datagram);
                 }
                 self.flush();
+                self.statistics.delays.observe(now.elapsed());
             }
         }
         self.batch = Some(batch);
