@@ -42,8 +42,9 @@ use tally::Percentiles;
 /// How long all clients together may take to come up, besides a tenth of a second each.
 const UP: Duration = Duration::from_secs(20);
 
-/// Traffic before the measured one, in which keyframes are asked for and slots filled.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// Traffic before the measured one, in which keyframes are asked for and slots filled, and in which the server finds out what receivers that report arrivals take: it begins at
+/// 500 kbit/s.
+const WARM_UP: Duration = Duration::from_secs(4);
 
 /// How long what is on its way gets to arrive; a bad network needs the longer one.
 const SETTLE: Duration = Duration::from_millis(300);

@@ -40,6 +40,15 @@ const LARGE_CAMERA: &str = "{
     };
 }";
 
+/// Sends the camera as one stream that holds all sizes (SVC), instead of a stream for each.
+const SVC: &str = "{
+    const add = RTCPeerConnection.prototype.addTransceiver;
+    RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+        if (init?.sendEncodings?.length === 3) init = { ...init, sendEncodings: [{ scalabilityMode: 'L2T3' }] };
+        return add.call(this, kind, init);
+    };
+}";
+
 /// Offers no redundant audio.
 const NO_RED: &str = "{
     const add = RTCPeerConnection.prototype.addTransceiver;
@@ -249,4 +258,21 @@ async fn a_silent_microphone_sends_next_to_nothing_and_is_heard_when_it_sounds()
     assert!(sent < 100.0, "{sent} packets in six seconds");
     call.ann.eval("noise.gain.value = 0.5").await.unwrap();
     hears(&call.bob, 700).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vp9_stream_of_all_sizes_passes_whole() {
+    let Some(chromium) = chromium_or_skip("a_vp9_stream_of_all_sizes_passes_whole") else { return };
+    let script = format!("{LARGE_CAMERA}{SVC}");
+    let call = Call::place(&chromium, "video", &["vp9"], [&script, ""]).await;
+    call.see_each_other().await;
+    let sent = streams("outbound-rtp", "video");
+    let svc = format!(
+        "(({sent}).map(({{ codec, scalabilityMode }}) => `${{codec}} ${{scalabilityMode}}`).join() === 'video/VP9 L2T3')"
+    );
+    call.ann.wait_for(&svc, SOON).await.unwrap();
+    // The largest of its sizes is what is decoded.
+    let tile = "document.querySelector('.tile[aria-label=Ann] [data-video=live] video')";
+    call.bob.wait_for(&format!("{tile}.videoWidth === 640"), SOON).await.unwrap();
+    sees(&call.bob, "Ann", Colour::Red).await;
 }

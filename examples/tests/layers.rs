@@ -172,7 +172,7 @@ async fn the_larger_layers_of_a_hidden_picture_are_not_sent_and_come_back_when_i
 
         call.show(0, 0).await;
         let off = format!(
-            "{}.every(({{ rid, active }}) => !rid || active === (rid === 'q'))",
+            "{}.every(({{ mid, rid, active }}) => mid !== ringback.room.connection.mid('camera') || active === (rid === 'q'))",
             streams("outbound-rtp", "video")
         );
         call.ann.wait_for(&off, SOON).await.unwrap();

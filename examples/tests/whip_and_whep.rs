@@ -275,7 +275,7 @@ async fn who_begins_to_look_at_a_publisher_that_answers_no_request_sees_a_still_
     let mut stills = 0;
     for _ in 0..2 {
         begin(&viewer, "play", &whep, &token_of_vic).await;
-        viewer.wait_for_colour("session.video", Colour::Green, Duration::from_secs(3)).await.unwrap();
+        viewer.wait_for_colour("session.video", Colour::Green, SOON).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let frames = "session.video.getVideoPlaybackQuality().totalVideoFrames";
         let shown = viewer.eval_as::<u64>(frames).await.unwrap();
