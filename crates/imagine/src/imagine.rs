@@ -35,6 +35,11 @@ const KEY: usize = 128;
 
 /// Where the bytes of pictures lie: where those of notes do. Whoever holds both provides it.
 pub trait PictureBytes: Send + Sync + 'static {
+    /// The key under which a new object of this name is to be kept, where more is to be said by it: that it is encrypted.
+    fn key(&self, name: String) -> String {
+        name
+    }
+
     /// Keeps an object; it is there as a whole or not at all, and on the medium when this returns.
     ///
     /// # Errors

@@ -66,8 +66,8 @@ impl ByteStore {
         self
     }
 
-    /// The key of a new object, which says whether it is encrypted.
-    pub(crate) fn key(&self, name: String) -> String {
+    /// The key of a new object of this name, which says whether it is encrypted.
+    pub fn key(&self, name: String) -> String {
         if self.keys.is_empty() { name } else { name + at_rest::EXTENSION }
     }
 

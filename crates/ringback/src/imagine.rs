@@ -47,7 +47,7 @@ impl ImageDesk {
         recorder: Recorder,
         moderate: Arc<dyn ModerateImages>,
     ) -> Result<Arc<Self>, EngineError> {
-        let bytes = ByteStore::open(&notes.bytes_url()).map_err(EngineError::Recorder)?;
+        let bytes = ByteStore::open(&notes.bytes_url()).map_err(EngineError::Recorder)?.encrypted(&notes.at_rest);
         let owner = owner::name(&notes.folder).map_err(|source| {
             let (doing, path) = ("naming the process in", notes.folder.clone());
             EngineError::Recorder(RecorderError::Spool { doing, path, source })

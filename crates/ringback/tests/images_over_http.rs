@@ -9,8 +9,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use house::{House, PATIENCE, builder};
 use ringback::{
-    Authorize, BoxFuture, Claims, Engine, EngineBuilder, EngineError, Grants, ImagineConfig, JobState, Money,
-    Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer,
+    AtRestKey, Authorize, BoxFuture, Claims, Engine, EngineBuilder, EngineError, Grants, ImagineConfig, JobState,
+    Money, Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer,
 };
 use serde_json::{Value, json};
 use studio::Studio;
@@ -235,4 +235,23 @@ async fn only_who_belongs_to_a_thread_and_may_write_to_the_others_asks_in_it() {
     let forged = ask(&engine, "", Method::POST, "/v1/images/webhooks/flux", Some(json!({ "id": "t-1" }))).await;
     assert_eq!(forged.status, StatusCode::UNAUTHORIZED);
     assert_eq!(studio.billed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_key_pictures_lie_encrypted_and_are_fetched_as_ever() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let notes = RecorderConfig { at_rest: vec![AtRestKey::generate()], ..RecorderConfig::new(folder.path()) };
+    let house = House::open(builder().notes(notes).imagine(config(&studio))).await;
+    let (mut ann, mut bob) = (house.person("ann", "Ann").await, house.person("bob", "Bob").await);
+    house.call(&mut ann, &mut bob, "bob", false).await;
+    let id = imagine(&house.engine, "ann", "1").await.json()["image"]["id"].as_str().unwrap().to_owned();
+    let image = over(&house.engine, "ann", &id).await;
+    let file = get(&house.engine, "", &format!("/{}", image["url"].as_str().unwrap())).await;
+    assert_eq!((file.status, &file.body[..3]), (StatusCode::OK, &b"\xff\xd8\xff"[..]), "a JPEG");
+    let kept = std::fs::read_dir(folder.path().join("media/images").join(&id)).unwrap().next().unwrap().unwrap();
+    let bytes = std::fs::read(kept.path()).unwrap();
+    assert!(bytes.starts_with(b"age-encryption.org/v1"), "{:?}", kept.path());
+    assert!(!bytes.windows(32).any(|window| *window == file.body[..32]));
+    house.close().await;
 }

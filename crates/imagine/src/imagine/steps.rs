@@ -175,7 +175,7 @@ impl Inner {
                 error => later(error.to_string()),
             })?
         };
-        let key = format!("images/{}/picture.{}", row.id, cleaned.extension);
+        let key = self.bytes.key(format!("images/{}/picture.{}", row.id, cleaned.extension));
         let size = cleaned.bytes.len() as u64;
         self.bytes.put(&key, cleaned.bytes).await.map_err(later)?;
         let (width, height) = (cleaned.width, cleaned.height);

@@ -8,6 +8,10 @@ use ringback_recorder::ByteStore;
 pub(super) struct Pictures(pub(super) ByteStore);
 
 impl PictureBytes for Pictures {
+    fn key(&self, name: String) -> String {
+        self.0.key(name)
+    }
+
     fn put<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { self.0.put(key, bytes).await.map_err(|error| error.to_string()) })
     }
