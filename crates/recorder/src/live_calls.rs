@@ -33,6 +33,11 @@ impl LiveCalls {
         Ok(Self { store, process })
     }
 
+    /// The name of whoever has the folder: the same over restarts, and nobody else's where a database is shared.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
     /// The calls that the former process had when it ended, and when it was there last, in Unix milliseconds. `None`: there was none.
     ///
     /// # Errors
@@ -60,7 +65,11 @@ impl LiveCalls {
 }
 
 fn named(path: &Path) -> std::io::Result<String> {
-    let name: String = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect();
-    std::fs::write(path, &name)?;
+    let name: String = rand::rng().sample_iter(Alphanumeric).take(16).map(char::from).collect();
+    // Whole or not at all: half a name would be another process's.
+    let draft = path.with_extension("part");
+    std::fs::write(&draft, &name)?;
+    std::fs::File::open(&draft)?.sync_all()?;
+    std::fs::rename(draft, path)?;
     Ok(name)
 }

@@ -3,7 +3,6 @@
 
 mod bytes;
 mod http;
-mod owner;
 mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,7 +11,7 @@ use std::time::Duration;
 use ringback_imagine::{
     ImageInfo, Imagine, ImagineConfig, ImagineError, ImagineEvent, ImagineParts, ModerateImages, NewImage,
 };
-use ringback_recorder::{ByteStore, EventLog, NewEvent, Recorder, RecorderConfig, RecorderError};
+use ringback_recorder::{ByteStore, EventLog, NewEvent, Recorder, RecorderConfig};
 use ringback_signaling::Signaling;
 use ringback_signaling::images::ImageNews;
 use ringback_signaling::protocol::{ErrorCode, WireError};
@@ -48,10 +47,7 @@ impl ImageDesk {
         moderate: Arc<dyn ModerateImages>,
     ) -> Result<Arc<Self>, EngineError> {
         let bytes = ByteStore::open(&notes.bytes_url()).map_err(EngineError::Recorder)?.encrypted(&notes.at_rest);
-        let owner = owner::name(&notes.folder).map_err(|source| {
-            let (doing, path) = ("naming the process in", notes.folder.clone());
-            EngineError::Recorder(RecorderError::Spool { doing, path, source })
-        })?;
+        let owner = recorder.live_calls().process().to_owned();
         let parts =
             ImagineParts { database: notes.database_url(), bytes: Arc::new(bytes::Pictures(bytes)), moderate, owner };
         let imagine = Imagine::open(config, parts).await.map_err(EngineError::Imagine)?;
