@@ -86,6 +86,18 @@ fn in_a_small_room_it_is_told_at_once_that_somebody_is_connected() {
     assert_eq!(told(&mut rooms), [(3, event)]);
 }
 
+#[test]
+fn a_newcomer_alone_is_told_what_changed_about_them_after_they_came() {
+    let mut rooms = Rooms::new(RoomsConfig::default());
+    let now = Instant::now();
+    join(&mut rooms, now, 0..1);
+    rooms.set_muted(now, ROOM, "p0", Source::Microphone, true);
+    rooms.handle_timeout(now + Duration::from_secs(1));
+    let told = told(&mut rooms);
+    let [(1, Event::RoomRoster { joined, .. })] = &told[..] else { panic!("{told:?}") };
+    assert!(joined[0].tracks[0].muted);
+}
+
 /// One thing that happens.
 #[derive(Debug, Clone)]
 enum Step {

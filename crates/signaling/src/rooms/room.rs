@@ -410,14 +410,16 @@ impl Room {
         let joined = std::mem::take(&mut self.joined);
         let left: Vec<_> = std::mem::take(&mut self.left).into_iter().collect();
         self.presence_changed |= !joined.is_empty() || !left.is_empty();
-        let changed: BTreeSet<_> = std::mem::take(&mut self.changed).difference(&joined).cloned().collect();
+        let touched = std::mem::take(&mut self.changed);
+        let changed: BTreeSet<_> = touched.difference(&joined).cloned().collect();
         let infos = |wanted: &BTreeSet<String>| -> Vec<Participant> {
             let members = self.members.iter().filter(|member| member.joined && wanted.contains(&member.participant));
             members.map(Member::info).collect()
         };
         let (newcomers, changed) = (infos(&joined), infos(&changed));
         let knows_all = match &newcomers[..] {
-            [alone] if left.is_empty() && changed.is_empty() => Some(&alone.participant),
+            // What changed about them since they were shown themselves is news to them, too.
+            [alone] if left.is_empty() && touched.is_empty() => Some(&alone.participant),
             [] if left.is_empty() && changed.is_empty() => return,
             _ => None,
         };
