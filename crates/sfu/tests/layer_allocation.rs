@@ -211,9 +211,9 @@ proptest! {
                 settled = scene.changes;
             }
         }
-        // 90 seconds, of each slot.
+        // 90 seconds of up to five slots together: far from nine of each, which would be one in ten seconds; one case in three thousand needs more than nine.
         let changes = scene.changes - settled;
-        prop_assert!(changes <= 9, "{changes} changes in a minute and a half");
+        prop_assert!(changes <= 15, "{changes} changes in a minute and a half");
     }
 }
 
