@@ -109,7 +109,7 @@ impl Driver {
     ) -> Self {
         let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
         Self {
-            ways: Ways { endpoints: sockets.into_iter().map(Endpoint::new).collect(), streams },
+            ways: Ways::new(sockets, streams, config.trains),
             batch: Some(Box::default()),
             rooms: Slab::new(),
             room_places: HashMap::new(),
@@ -150,7 +150,7 @@ impl Driver {
             }
         };
         self.close_all(Instant::now());
-        self.flush();
+        self.ways.flush_all(&mut self.statistics);
         self.events.flush();
         if let Some(reply) = told {
             let _ = reply.send(Ok(()));
@@ -178,7 +178,7 @@ impl Driver {
         self.serve_connections();
         self.handle_deferred();
         self.carry_on_broadcast();
-        self.flush();
+        self.flush(now);
         self.events.flush();
         None
     }
@@ -199,7 +199,7 @@ impl Driver {
             }
         }
         let events = self.events.is_waiting().then(|| self.events.channel());
-        let due = self.deadlines.next();
+        let due = [self.deadlines.next(), self.ways.held_until()].into_iter().flatten().min();
         let wake = tokio::time::Instant::from_std(due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600)));
         let endpoint = |at: usize| self.ways.endpoints.get(at);
         tokio::select! {
@@ -242,7 +242,7 @@ impl Driver {
                 for (from, datagram) in batch.datagrams() {
                     self.handle_datagram(now, Path::new(from, link), datagram);
                 }
-                self.flush();
+                self.flush(now);
                 self.statistics.delays.observe(now.elapsed());
             }
         }
@@ -261,8 +261,8 @@ impl Driver {
         }
     }
 
-    fn flush(&mut self) {
-        self.ways.flush(&mut self.statistics);
+    fn flush(&mut self, now: Instant) {
+        self.ways.flush(now, &mut self.statistics);
     }
 
     fn do_what_is_due(&mut self, now: Instant) {

@@ -3,18 +3,23 @@
 //! fit into a queue is dropped, so that memory never waits for a slow network.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use ringback_transport::path::{Link, Path};
+use ringback_transport::sdp::MediaKind;
 use ringback_transport::socket::{SendArena, UdpSocket};
 use slab::Slab;
 
-use super::WorkerStatistics;
+use super::{Trains, WorkerStatistics};
 use super::peer::Peer;
 use super::streams::Streams;
 use crate::forward::PacketSink;
 
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
 const SEALING: usize = 16 + 4;
+
+/// Voices wait for others no longer than this, whatever is asked for: a quarter of the time between two packets of one voice, and less than any receiver's jitter buffer holds.
+const MOST_VOICE_WAIT: Duration = Duration::from_millis(5);
 
 /// The largest RTCP packet: what any network carries (IPv6's least MTU, less headers).
 const MAX_RTCP: usize = 1180;
@@ -23,21 +28,65 @@ const MAX_RTCP: usize = 1180;
 pub(super) struct Endpoint {
     pub(super) socket: UdpSocket,
     pub(super) arena: SendArena,
+    holds: Holds,
 }
 
+/// What lies in an arena, and may wait for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing that anything should wait with.
+    Anything,
+    /// A voice.
+    Voice,
+    /// A voice that has waited since then.
+    VoiceSince(Instant),
+    /// A picture: it goes as soon as there is nothing more to take in.
+    Picture,
+}
+
+/// Datagrams of an arena in which voices wait: three voices to a thousand listeners.
+const VOICES_WAITING: usize = 4_096;
+/// … and their bytes.
+const VOICE_BYTES: usize = 512 * 1_400;
+
 impl Endpoint {
-    pub(super) fn new(socket: UdpSocket) -> Self {
-        Self { socket, arena: SendArena::default() }
+    pub(super) fn new(socket: UdpSocket, trains: Trains) -> Self {
+        let arena = match trains.voice_wait.is_zero() {
+            true => SendArena::default(),
+            false => SendArena::with_capacity(VOICE_BYTES, VOICES_WAITING),
+        };
+        Self { socket, arena, holds: Holds::Anything }
     }
 
     /// Sends what waits.
-    pub(super) fn flush(&mut self, statistics: &mut WorkerStatistics) {
+    fn flush(&mut self, statistics: &mut WorkerStatistics) {
+        self.holds = Holds::Anything;
         if self.arena.is_empty() {
             return;
         }
         let report = self.socket.send(&mut self.arena);
         statistics.datagrams_sent += report.sent as u64;
         statistics.datagrams_dropped += report.dropped as u64;
+        statistics.trains_sent += report.trains as u64;
+    }
+
+    /// Sends what waits, unless voices wait for others and may do so longer.
+    fn flush_what_is_due(&mut self, now: Instant, wait: Duration, statistics: &mut WorkerStatistics) {
+        match self.holds {
+            Holds::Voice if !wait.is_zero() => self.holds = Holds::VoiceSince(now),
+            Holds::VoiceSince(since) if now < since + wait => {}
+            _ => self.flush(statistics),
+        }
+    }
+
+    /// Notes what was queued.
+    #[inline]
+    fn queued(&mut self, kind: MediaKind) {
+        self.holds = match (kind, self.holds) {
+            (MediaKind::Video, _) => Holds::Picture,
+            (MediaKind::Audio, Holds::Anything) => Holds::Voice,
+            (_, holds) => holds,
+        };
     }
 
     /// Space for one datagram. `None` only if it is larger than the arena.
@@ -58,9 +107,43 @@ impl Endpoint {
 pub(super) struct Ways {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) streams: Streams,
+    pub(super) trains: Trains,
 }
 
 impl Ways {
+    pub(super) fn new(sockets: Vec<UdpSocket>, streams: Streams, trains: Trains) -> Self {
+        let trains = Trains { voice_wait: trains.voice_wait.min(MOST_VOICE_WAIT), ..trains };
+        let endpoints = sockets.into_iter().map(|socket| Endpoint::new(socket, trains)).collect();
+        Self { endpoints, streams, trains }
+    }
+
+    /// The length that joins the train that waits for this path, if one does. `None` where nothing travels in trains.
+    #[inline]
+    fn waiting_train(&mut self, path: Path) -> Option<Option<usize>> {
+        if !self.trains.levelling || path.link.is_stream() {
+            return None;
+        }
+        let endpoint = self.endpoints.get_mut(path.link.index())?;
+        endpoint.socket.sends_trains().then(|| endpoint.arena.waiting_train(path.remote))
+    }
+
+    /// Notes what was queued last.
+    #[inline]
+    fn queued(&mut self, path: Path, kind: MediaKind) {
+        if let Some(endpoint) = self.endpoints.get_mut(path.link.index()).filter(|_| !path.link.is_stream()) {
+            endpoint.queued(kind);
+        }
+    }
+
+    /// When voices have waited for others long enough, if any wait.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        let until = self.endpoints.iter().filter_map(|endpoint| match endpoint.holds {
+            Holds::VoiceSince(since) => Some(since + self.trains.voice_wait),
+            _ => None,
+        });
+        until.min()
+    }
+
     /// Space for one packet. `None` if it is larger than the arena, or there is no room in the connection's queue.
     #[inline]
     fn reserve(&mut self, path: Path, len: usize, statistics: &mut WorkerStatistics) -> Option<&mut [u8]> {
@@ -95,8 +178,16 @@ impl Ways {
         }
     }
 
-    /// Sends what waits.
-    pub(super) fn flush(&mut self, statistics: &mut WorkerStatistics) {
+    /// Sends what waits, unless it may wait longer.
+    pub(super) fn flush(&mut self, now: Instant, statistics: &mut WorkerStatistics) {
+        for endpoint in &mut self.endpoints {
+            endpoint.flush_what_is_due(now, self.trains.voice_wait, statistics);
+        }
+        self.streams.flush();
+    }
+
+    /// Sends everything.
+    pub(super) fn flush_all(&mut self, statistics: &mut WorkerStatistics) {
         for endpoint in &mut self.endpoints {
             endpoint.flush(statistics);
         }
@@ -111,9 +202,9 @@ pub(super) struct Outbox<'a> {
     pub(super) statistics: &'a mut WorkerStatistics,
 }
 
-impl PacketSink for Outbox<'_> {
+impl Outbox<'_> {
     #[inline]
-    fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+    fn seal(&mut self, to: usize, kind: MediaKind, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
         let Some(peer) = self.peers.get_mut(to) else { return false };
         let Some(path) = peer.connection.path() else { return false };
         let Some(sender) = peer.connection.srtp_sender() else { return false };
@@ -125,6 +216,7 @@ impl PacketSink for Outbox<'_> {
         match sender.protect_rtp(space, len) {
             Ok(sealed) => {
                 self.ways.commit(path, sealed, self.statistics);
+                self.ways.queued(path, kind);
                 self.statistics.packets_forwarded += 1;
                 true
             }
@@ -133,6 +225,29 @@ impl PacketSink for Outbox<'_> {
                 false
             }
         }
+    }
+}
+
+impl PacketSink for Outbox<'_> {
+    #[inline]
+    fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.seal(to, MediaKind::Video, len, write)
+    }
+
+    #[inline]
+    fn send_voice(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.seal(to, MediaKind::Audio, len, write)
+    }
+
+    #[inline]
+    fn padding(&mut self, to: usize, len: usize, more: bool) -> usize {
+        let Some(peer) = self.peers.get_mut(to) else { return 0 };
+        let Some(train) = peer.connection.path().and_then(|path| self.ways.waiting_train(path)) else { return 0 };
+        let Some(sender) = peer.connection.srtp_sender() else { return 0 };
+        let tag = sender.profile().tag_len();
+        let padding = peer.leveller.padding(len, train.and_then(|train| train.checked_sub(tag)), more);
+        self.statistics.padding_sent += padding as u64;
+        padding
     }
 
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize) {
