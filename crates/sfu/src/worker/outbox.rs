@@ -10,9 +10,9 @@ use ringback_transport::sdp::MediaKind;
 use ringback_transport::socket::{SendArena, UdpSocket};
 use slab::Slab;
 
-use super::{Trains, WorkerStatistics};
 use super::peer::Peer;
 use super::streams::Streams;
+use super::{Trains, WorkerStatistics};
 use crate::forward::PacketSink;
 
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
@@ -268,5 +268,48 @@ impl PacketSink for Outbox<'_> {
     fn is_congested(&self, to: usize) -> bool {
         let path = || self.peers.get(to)?.connection.path();
         self.ways.streams.any_congested() && path().is_some_and(|path| self.ways.streams.is_congested(path.link))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(5);
+
+    /// Queues a packet of each kind, then looks whether it goes `after` so long.
+    fn goes(kinds: &[Option<MediaKind>], after: &[Duration], wait: Duration) -> Vec<bool> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let to = socket.local_addr();
+        let mut endpoint = Endpoint::new(socket, Trains { voice_wait: wait, ..Trains::default() });
+        let mut statistics = WorkerStatistics::default();
+        for kind in kinds {
+            endpoint.reserve(100, &mut statistics).unwrap();
+            endpoint.commit(100, to);
+            if let Some(kind) = kind {
+                endpoint.queued(*kind);
+            }
+        }
+        let start = Instant::now();
+        let looks = after.iter().map(|after| {
+            endpoint.flush_what_is_due(start + *after, wait, &mut statistics);
+            statistics.datagrams_sent == kinds.len() as u64
+        });
+        looks.collect()
+    }
+
+    #[tokio::test]
+    async fn a_voice_waits_for_others_and_a_picture_takes_it_along() {
+        use MediaKind::{Audio, Video};
+        let times = [Duration::ZERO, WAIT - Duration::from_millis(1), WAIT];
+        assert_eq!(goes(&[Some(Audio)], &times, WAIT), [false, false, true]);
+        assert_eq!(goes(&[Some(Audio), None], &times, WAIT), [false, false, true]);
+        assert_eq!(goes(&[Some(Audio), Some(Video)], &times, WAIT), [true; 3]);
+        assert_eq!(goes(&[Some(Video), Some(Audio)], &times, WAIT), [true; 3]);
+        assert_eq!(goes(&[None], &times, WAIT), [true; 3]);
+        assert_eq!(goes(&[Some(Audio)], &times, Duration::ZERO), [true; 3]);
     }
 }
