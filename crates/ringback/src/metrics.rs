@@ -275,6 +275,8 @@ const COUNTED: &[Read<u64>] = &[
     ("worker_packets_forwarded", "RTP packets queued for subscribers", |of| of.packets_forwarded),
     ("worker_packets_unsent", "RTP packets that could not be sealed or queued", |of| of.packets_unsent),
     ("worker_datagrams_sent", "Datagrams the system took", |of| of.datagrams_sent),
+    ("worker_trains_sent", "Trains in which it took them; a datagram for itself counts as one", |of| of.trains_sent),
+    ("worker_padding_bytes", "Padding that let packets travel in one train", |of| of.padding_sent),
     ("worker_datagrams_dropped", "Datagrams the system did not take", |of| of.datagrams_dropped),
     ("worker_streams_refused", "TCP connections ended before they had proved anything", |of| of.streams_refused),
     ("worker_streams_congested", "Times that video was left out for want of room on a TCP connection", |of| {
