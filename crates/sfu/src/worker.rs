@@ -23,6 +23,7 @@ use ringback_transport::dtls::Certificate;
 use ringback_transport::path::Link;
 use ringback_transport::sdp::CodecPreferences;
 use ringback_transport::socket::{Readiness, TcpListener, UdpSocket};
+use ringback_transport::srtp::GcmLibrary;
 use tokio::sync::mpsc;
 
 use crate::error::SfuError;
@@ -94,6 +95,8 @@ pub struct WorkerConfig {
     pub codecs: CodecPreferences,
     /// How packets are made to travel together.
     pub trains: Trains,
+    /// Whose AES-GCM protects media; `None`: the faster one, which the process finds out once, in about two milliseconds.
+    pub gcm: Option<GcmLibrary>,
 }
 
 impl WorkerConfig {
@@ -108,6 +111,7 @@ impl WorkerConfig {
             limits: Limits::default(),
             codecs: CodecPreferences::default(),
             trains: Trains::default(),
+            gcm: None,
         }
     }
 }
@@ -158,6 +162,8 @@ pub struct WorkerStatistics {
     pub bandwidth: u64,
     /// How long it had packets in its hands, batch by batch.
     pub delays: Delays,
+    /// Whose AES-GCM protects media.
+    pub gcm: GcmLibrary,
     /// Voice packets that were decoded, because their client tells no levels or is not believed.
     pub voices_decoded: u64,
 }
@@ -179,6 +185,7 @@ impl Worker {
         if config.bind.is_empty() || config.bind.len() > MAX_SOCKETS {
             return Err(SfuError::Configuration("`bind` needs one to four addresses"));
         }
+        let gcm = config.gcm.unwrap_or_else(GcmLibrary::fastest);
         let readiness = Readiness::default();
         let (mut sockets, mut listeners) = (Vec::with_capacity(config.bind.len()), Vec::new());
         for (address, index) in config.bind.iter().zip(0..) {
@@ -191,7 +198,9 @@ impl Worker {
         let candidates = candidates(&bound, &config.announce)?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = EventQueue::new(config.limits.events.max(1));
-        let driver = driver::Driver::new(sockets, streams::Streams::new(listeners, readiness), inbox, events, &config);
+        let statistics = WorkerStatistics { gcm, ..WorkerStatistics::default() };
+        let streams = streams::Streams::new(listeners, readiness);
+        let driver = driver::Driver::new(sockets, streams, inbox, events, &config, statistics);
         tokio::spawn(driver.run());
         let shared = handle::Shared {
             bound,
@@ -199,6 +208,7 @@ impl Worker {
             ice_tcp: config.ice_tcp,
             certificate: config.certificate,
             codecs: config.codecs,
+            gcm,
         };
         Ok((WorkerHandle::new(commands, Arc::new(shared)), receiver))
     }

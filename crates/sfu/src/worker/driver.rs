@@ -106,6 +106,7 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
         events: EventQueue,
         config: &WorkerConfig,
+        statistics: WorkerStatistics,
     ) -> Self {
         let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
         Self {
@@ -126,7 +127,7 @@ impl Driver {
             heard,
             events,
             limits: config.limits.clone(),
-            statistics: WorkerStatistics::default(),
+            statistics,
         }
     }
 
