@@ -6,6 +6,7 @@
 mod deadlines;
 mod delay;
 mod driver;
+mod endpoint;
 mod handle;
 mod outbox;
 mod peer;

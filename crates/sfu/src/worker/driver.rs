@@ -22,8 +22,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::deadlines::{Deadlines, Owner};
+use super::endpoint::Endpoint;
 use super::handle::{Command, Reply};
-use super::outbox::{Endpoint, Outbox, Ways};
+use super::outbox::{Outbox, Ways};
 use super::peer::Peer;
 use super::routes::{Place, Routes};
 use super::streams::Streams;

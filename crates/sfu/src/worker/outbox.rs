@@ -2,14 +2,14 @@
 //! TCP connection. What does not fit into an arena any more is flushed first, so that a burst never waits for memory; what does not
 //! fit into a queue is dropped, so that memory never waits for a slow network.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringback_transport::path::{Link, Path};
 use ringback_transport::sdp::MediaKind;
-use ringback_transport::socket::{SendArena, UdpSocket};
+use ringback_transport::socket::UdpSocket;
 use slab::Slab;
 
+use super::endpoint::{Endpoint, MOST_VOICE_WAIT};
 use super::peer::Peer;
 use super::streams::Streams;
 use super::{Trains, WorkerStatistics};
@@ -18,90 +18,8 @@ use crate::forward::PacketSink;
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
 const SEALING: usize = 16 + 4;
 
-/// Voices wait for others no longer than this, whatever is asked for: a quarter of the time between two packets of one voice, and less than any receiver's jitter buffer holds.
-const MOST_VOICE_WAIT: Duration = Duration::from_millis(5);
-
 /// The largest RTCP packet: what any network carries (IPv6's least MTU, less headers).
 const MAX_RTCP: usize = 1180;
-
-/// A socket with what waits to be sent through it.
-pub(super) struct Endpoint {
-    pub(super) socket: UdpSocket,
-    pub(super) arena: SendArena,
-    holds: Holds,
-}
-
-/// What lies in an arena, and may wait for more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
-    /// Nothing that anything should wait with.
-    Anything,
-    /// A voice.
-    Voice,
-    /// A voice that has waited since then.
-    VoiceSince(Instant),
-    /// A picture: it goes as soon as there is nothing more to take in.
-    Picture,
-}
-
-/// Datagrams of an arena in which voices wait: three voices to a thousand listeners.
-const VOICES_WAITING: usize = 4_096;
-/// … and their bytes.
-const VOICE_BYTES: usize = 512 * 1_400;
-
-impl Endpoint {
-    pub(super) fn new(socket: UdpSocket, trains: Trains) -> Self {
-        let arena = match trains.voice_wait.is_zero() {
-            true => SendArena::default(),
-            false => SendArena::with_capacity(VOICE_BYTES, VOICES_WAITING),
-        };
-        Self { socket, arena, holds: Holds::Anything }
-    }
-
-    /// Sends what waits.
-    fn flush(&mut self, statistics: &mut WorkerStatistics) {
-        self.holds = Holds::Anything;
-        if self.arena.is_empty() {
-            return;
-        }
-        let report = self.socket.send(&mut self.arena);
-        statistics.datagrams_sent += report.sent as u64;
-        statistics.datagrams_dropped += report.dropped as u64;
-        statistics.trains_sent += report.trains as u64;
-    }
-
-    /// Sends what waits, unless voices wait for others and may do so longer.
-    fn flush_what_is_due(&mut self, now: Instant, wait: Duration, statistics: &mut WorkerStatistics) {
-        match self.holds {
-            Holds::Voice if !wait.is_zero() => self.holds = Holds::VoiceSince(now),
-            Holds::VoiceSince(since) if now < since + wait => {}
-            _ => self.flush(statistics),
-        }
-    }
-
-    /// Notes what was queued.
-    #[inline]
-    fn queued(&mut self, kind: MediaKind) {
-        self.holds = match (kind, self.holds) {
-            (MediaKind::Video, _) => Holds::Picture,
-            (MediaKind::Audio, Holds::Anything) => Holds::Voice,
-            (_, holds) => holds,
-        };
-    }
-
-    /// Space for one datagram. `None` only if it is larger than the arena.
-    fn reserve(&mut self, len: usize, statistics: &mut WorkerStatistics) -> Option<&mut [u8]> {
-        if self.arena.reserve(len).is_none() {
-            self.flush(statistics);
-        }
-        self.arena.reserve(len)
-    }
-
-    /// Queues the first `len` bytes of the space.
-    fn commit(&mut self, len: usize, to: SocketAddr) {
-        self.arena.commit(len, to);
-    }
-}
 
 /// All ways out of a worker.
 pub(super) struct Ways {
@@ -123,8 +41,7 @@ impl Ways {
         if !self.trains.levelling || path.link.is_stream() {
             return None;
         }
-        let endpoint = self.endpoints.get_mut(path.link.index())?;
-        endpoint.socket.sends_trains().then(|| endpoint.arena.waiting_train(path.remote))
+        self.endpoints.get_mut(path.link.index())?.waiting_train(path.remote)
     }
 
     /// Notes what was queued last.
@@ -137,11 +54,7 @@ impl Ways {
 
     /// When voices have waited for others long enough, if any wait.
     pub(super) fn held_until(&self) -> Option<Instant> {
-        let until = self.endpoints.iter().filter_map(|endpoint| match endpoint.holds {
-            Holds::VoiceSince(since) => Some(since + self.trains.voice_wait),
-            _ => None,
-        });
-        until.min()
+        self.endpoints.iter().filter_map(Endpoint::held_since).min().map(|since| since + self.trains.voice_wait)
     }
 
     /// Space for one packet. `None` if it is larger than the arena, or there is no room in the connection's queue.
@@ -268,48 +181,5 @@ impl PacketSink for Outbox<'_> {
     fn is_congested(&self, to: usize) -> bool {
         let path = || self.peers.get(to)?.connection.path();
         self.ways.streams.any_congested() && path().is_some_and(|path| self.ways.streams.is_congested(path.link))
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    const WAIT: Duration = Duration::from_millis(5);
-
-    /// Queues a packet of each kind, then looks whether it goes `after` so long.
-    fn goes(kinds: &[Option<MediaKind>], after: &[Duration], wait: Duration) -> Vec<bool> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let to = socket.local_addr();
-        let mut endpoint = Endpoint::new(socket, Trains { voice_wait: wait, ..Trains::default() });
-        let mut statistics = WorkerStatistics::default();
-        for kind in kinds {
-            endpoint.reserve(100, &mut statistics).unwrap();
-            endpoint.commit(100, to);
-            if let Some(kind) = kind {
-                endpoint.queued(*kind);
-            }
-        }
-        let start = Instant::now();
-        let looks = after.iter().map(|after| {
-            endpoint.flush_what_is_due(start + *after, wait, &mut statistics);
-            statistics.datagrams_sent == kinds.len() as u64
-        });
-        looks.collect()
-    }
-
-    #[tokio::test]
-    async fn a_voice_waits_for_others_and_a_picture_takes_it_along() {
-        use MediaKind::{Audio, Video};
-        let times = [Duration::ZERO, WAIT - Duration::from_millis(1), WAIT];
-        assert_eq!(goes(&[Some(Audio)], &times, WAIT), [false, false, true]);
-        assert_eq!(goes(&[Some(Audio), None], &times, WAIT), [false, false, true]);
-        assert_eq!(goes(&[Some(Audio), Some(Video)], &times, WAIT), [true; 3]);
-        assert_eq!(goes(&[Some(Video), Some(Audio)], &times, WAIT), [true; 3]);
-        assert_eq!(goes(&[None], &times, WAIT), [true; 3]);
-        assert_eq!(goes(&[Some(Audio)], &times, Duration::ZERO), [true; 3]);
     }
 }
