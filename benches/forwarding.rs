@@ -6,24 +6,23 @@
 //! of an idle participant. With `-- --test`, and in `cargo test --benches`, it runs for a moment, to see that it works.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod measured;
 #[path = "../crates/sfu/tests/peer/mod.rs"]
 mod peer;
 
 use std::net::{SocketAddr, UdpSocket as StdSocket};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use measured::{Measured, drain, runtime};
 use peer::call::Call;
 use peer::media::{CAMERA, MID, VP8, rtp, stamp, vp8};
 use peer::{Peer, Spec};
 use ringback_sfu::WorkerHandle;
 use ringback_transport::socket::{ReceiveBatch, SendArena, UdpSocket};
 use ringback_transport::srtp::{MAX_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
 
 const SUBSCRIBERS: usize = 20;
 
@@ -63,46 +62,6 @@ impl Outcome {
             100.0 * self.arrived as f64 / (self.offered * SUBSCRIBERS as u64) as f64,
             100.0 * self.cpu.as_secs_f64() / self.wall.as_secs_f64(),
         );
-    }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// A thread whose CPU time can be read from outside.
-struct Measured {
-    schedstat: PathBuf,
-    stop: Option<oneshot::Sender<()>>,
-    thread: JoinHandle<()>,
-}
-
-impl Measured {
-    /// Runs `work` on a runtime of its own until stopped; `work` gets what tells it to stop.
-    fn spawn<T: Send + 'static>(
-        work: impl AsyncFnOnce(oneshot::Receiver<()>, std::sync::mpsc::Sender<T>) + Send + 'static,
-    ) -> (Self, T) {
-        let (stop, stopped) = oneshot::channel();
-        let (up, is_up) = std::sync::mpsc::channel();
-        let (place, its_place) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || {
-            let thread = std::fs::read_link("/proc/thread-self").unwrap();
-            place.send(PathBuf::from("/proc").join(thread).join("schedstat")).unwrap();
-            runtime().block_on(work(stopped, up));
-        });
-        let schedstat = its_place.recv().unwrap();
-        (Self { schedstat, stop: Some(stop), thread }, is_up.recv().unwrap())
-    }
-
-    /// CPU time so far.
-    fn cpu(&self) -> Duration {
-        let text = std::fs::read_to_string(&self.schedstat).unwrap();
-        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-    }
-
-    fn stop(mut self) {
-        let _ = self.stop.take().unwrap().send(());
-        self.thread.join().unwrap();
     }
 }
 
@@ -160,23 +119,6 @@ fn one_way(at: usize) -> Spec {
         0 => Spec { microphone: true, camera: true, ..Spec::default() },
         _ => Spec { pairs: 1, ..Spec::default() },
     }
-}
-
-/// Keeps peers alive and counts what they get, on a thread of its own.
-fn drain(mut peers: Vec<Peer>) -> (Arc<AtomicBool>, Arc<AtomicU64>, JoinHandle<()>) {
-    let (running, count) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let (is_running, counter) = (running.clone(), count.clone());
-    let thread = thread::spawn(move || {
-        while is_running.load(Ordering::Relaxed) {
-            for peer in &mut peers {
-                peer.keep = false;
-                peer.pump();
-            }
-            counter.store(peers.iter().map(|peer| peer.rtp_count).sum(), Ordering::Relaxed);
-            thread::sleep(Duration::from_micros(100));
-        }
-    });
-    (running, count, thread)
 }
 
 /// The worker under a load.

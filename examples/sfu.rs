@@ -31,6 +31,9 @@ struct Arguments {
     /// Take media over UDP only
     #[arg(long)]
     no_ice_tcp: bool,
+    /// Milliseconds that a voice may wait for others to leave together with them, at most 5
+    #[arg(long, default_value_t = 0)]
+    voice_wait: u64,
     /// An address that clients reach the media port under, repeatable [default: the bound ones]
     #[arg(long)]
     announce: Vec<IpAddr>,
@@ -131,6 +134,7 @@ async fn main() -> anyhow::Result<()> {
         .announce(&announce)
         .codecs(CodecPreferences::default().preferring(arguments.codec.iter().copied()))
         .ice_tcp(!arguments.no_ice_tcp)
+        .voice_wait(std::time::Duration::from_millis(arguments.voice_wait))
         .tokens(TokenVerifier::hs256(&secret)?)
         .ring_time(std::time::Duration::from_secs(arguments.ring))
         .start()

@@ -53,4 +53,5 @@ pub use ringback_signaling::token::{Claims, Grants, TokenIssuer, TokenVerifier};
 pub use ringback_signaling::turn::TurnServer;
 pub use ringback_signaling::{SignalingError, SignalingEvent};
 pub use ringback_transport::sdp::{CodecName, CodecPreferences};
+pub use ringback_transport::srtp::GcmLibrary;
 pub use webhook::WebhookConfig;

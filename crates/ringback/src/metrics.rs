@@ -44,6 +44,12 @@ struct WorkerLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CipherLabels {
+    worker: usize,
+    library: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WebhookLabels {
     webhook: String,
 }
@@ -191,6 +197,11 @@ impl Counts {
             }
             registry.register(*name, *help, family);
         }
+        let ciphers = Family::<CipherLabels, Gauge>::default();
+        for (worker, statistics) in workers.iter().enumerate() {
+            ciphers.get_or_create(&CipherLabels { worker, library: statistics.gcm.name().to_owned() }).set(1);
+        }
+        registry.register("worker_cipher", "1 for the library whose AES-GCM protects media", ciphers);
         let delays = Family::<WorkerLabels, WorkerDelay>::default();
         for (worker, statistics) in workers.iter().enumerate() {
             delays.get_or_create(&WorkerLabels { worker }).0.set(statistics.delays).ok();
@@ -275,6 +286,8 @@ const COUNTED: &[Read<u64>] = &[
     ("worker_packets_forwarded", "RTP packets queued for subscribers", |of| of.packets_forwarded),
     ("worker_packets_unsent", "RTP packets that could not be sealed or queued", |of| of.packets_unsent),
     ("worker_datagrams_sent", "Datagrams the system took", |of| of.datagrams_sent),
+    ("worker_trains_sent", "Trains in which it took them; a datagram for itself counts as one", |of| of.trains_sent),
+    ("worker_padding_bytes", "Padding that let packets travel in one train", |of| of.padding_sent),
     ("worker_datagrams_dropped", "Datagrams the system did not take", |of| of.datagrams_dropped),
     ("worker_streams_refused", "TCP connections ended before they had proved anything", |of| of.streams_refused),
     ("worker_streams_congested", "Times that video was left out for want of room on a TCP connection", |of| {
@@ -314,6 +327,7 @@ mod tests {
             "ringback_worker_delay_seconds_bucket{le=\"0.0001\",worker=\"0\"} 3",
             "ringback_worker_delay_seconds_bucket{le=\"0.05\",worker=\"0\"} 3",
             "ringback_worker_delay_seconds_bucket{le=\"+Inf\",worker=\"0\"} 4",
+            "ringback_worker_cipher{worker=\"0\",library=\"ring\"} 1",
             "ringback_worker_delay_seconds_sum{worker=\"0\"} 0.07",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");

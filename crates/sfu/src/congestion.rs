@@ -373,6 +373,12 @@ impl Estimator {
         }
     }
 
+    /// Whether all that is wanted is held possible, or nobody says.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.estimate().is_none_or(|estimate| estimate as f64 >= self.desired)
+    }
+
     /// Whether the estimate rests on transport-wide feedback.
     #[must_use]
     pub fn is_measured(&self) -> bool {

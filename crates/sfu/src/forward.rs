@@ -23,6 +23,17 @@ pub(crate) trait PacketSink {
     /// Queues one RTP packet of exactly `len` bytes for a member; `write` fills it. False if it could not be queued.
     fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool;
 
+    /// Queues a packet of voice likewise, which may wait a moment for others to the same member.
+    fn send_voice(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.send_rtp(to, len, write)
+    }
+
+    /// How many bytes of padding a packet of `len` bytes should get, to travel together with others to the same member; `more`: further packets of
+    /// its frame follow. None where it would make no difference.
+    fn padding(&mut self, _to: usize, _len: usize, _more: bool) -> usize {
+        0
+    }
+
     /// Queues one compound RTCP packet; `write` fills it and returns its length, 0 for nothing after all.
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize);
 

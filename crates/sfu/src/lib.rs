@@ -28,6 +28,7 @@ pub mod keyframe;
 mod last_keyframe;
 pub mod layers;
 mod level_source;
+mod levelling;
 pub mod nack;
 pub mod pacer;
 mod picture_size;
@@ -61,5 +62,5 @@ pub use stage::StageReason;
 pub use subscriber::{SlotInfo, SlotView};
 pub use tap::{Tap, TapEnd, TapEvent, TapPacket};
 pub use worker::{
-    DELAY_BOUNDS, Delays, JoinOffer, Joined, Limits, Worker, WorkerConfig, WorkerHandle, WorkerStatistics,
+    DELAY_BOUNDS, Delays, JoinOffer, Joined, Limits, Trains, Worker, WorkerConfig, WorkerHandle, WorkerStatistics,
 };

@@ -176,7 +176,7 @@ impl Subscriber {
             let mut hold = Hold { pacer: &mut network.pacer, slot: target.slot, is_key };
             slot.cut_off = !slot.forward(now, store, packet, stamp, member, &mut hold) && network.pacer.is_full();
         } else {
-            let mut metered = Metered { sink, len: 0 };
+            let mut metered = Metered { sink, len: 0, levels: network.levels() };
             if slot.forward(now, store, packet, stamp, member, &mut metered) {
                 let len = metered.len;
                 network.pacer.on_sent(now, len);
@@ -225,7 +225,7 @@ impl Subscriber {
     ) {
         let stamp = (self.network.transport_sequence, self.clock.at(now));
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc == ssrc) else { return };
-        let mut metered = Metered { sink, len: 0 };
+        let mut metered = Metered { sink, len: 0, levels: false };
         if slot.resend(sent, stored, stamp, member, &mut metered) {
             let len = metered.len;
             self.network.pacer.on_sent(now, len);

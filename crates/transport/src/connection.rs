@@ -15,7 +15,7 @@ use crate::ice::{IceAgent, IceCredentials};
 use crate::path::Path;
 use crate::sctp::{Delivery, SctpAssociation, SctpError, SctpEvent};
 use crate::sdp::Fingerprint;
-use crate::srtp::{SrtpProfile, SrtpReceiver, SrtpSender};
+use crate::srtp::{GcmLibrary, SrtpProfile, SrtpReceiver, SrtpSender};
 
 /// What a connection is made of: mostly what the negotiation found out.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct ConnectionConfig {
     pub dtls_role: DtlsRole,
     /// Whether data channels were negotiated.
     pub sctp: bool,
+    /// Whose AES-GCM protects media.
+    pub gcm: GcmLibrary,
 }
 
 /// What a datagram turned out to be. Plain packets lie at the start of the buffer that was handed in.
@@ -127,6 +129,7 @@ pub struct Connection {
     srtp: Option<Box<Srtp>>,
     is_dtls_client: bool,
     wants_sctp: bool,
+    gcm: GcmLibrary,
     sctp: Option<Box<SctpAssociation>>,
     ended: bool,
     stun_replies: VecDeque<(Path, Bytes)>,
@@ -146,6 +149,7 @@ impl Connection {
             srtp: None,
             is_dtls_client: config.dtls_role == DtlsRole::Client,
             wants_sctp: config.sctp,
+            gcm: config.gcm,
             sctp: None,
             ended: false,
             stun_replies: VecDeque::new(),
@@ -233,7 +237,10 @@ impl Connection {
     /// DTLS is established: there are keys for SRTP now.
     fn connected(&mut self, now: Instant) {
         let srtp = self.dtls.srtp_keys().map_err(TransportError::from).and_then(|(outbound, inbound)| {
-            Ok(Srtp { sender: SrtpSender::new(outbound)?, receiver: SrtpReceiver::new(&inbound)? })
+            Ok(Srtp {
+                sender: SrtpSender::with_library(outbound, self.gcm)?,
+                receiver: SrtpReceiver::with_library(&inbound, self.gcm)?,
+            })
         });
         match srtp {
             Ok(srtp) => {

@@ -7,6 +7,7 @@ mod cipher;
 mod cm_sha1;
 mod gcm;
 mod key_derivation;
+mod library;
 mod packet_index;
 mod receiver;
 mod sender;
@@ -14,6 +15,7 @@ mod streams;
 #[cfg(test)]
 mod vectors;
 
+pub use library::GcmLibrary;
 pub use receiver::SrtpReceiver;
 pub use sender::{RETRANSMISSION_WINDOW, SrtpSender};
 pub use streams::MAX_STREAMS;

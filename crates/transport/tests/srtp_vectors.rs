@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use ringback_transport::srtp::MAX_OVERHEAD;
+use ringback_transport::srtp::{GcmLibrary, MAX_OVERHEAD};
 use ringback_transport::{RtpHeaderWriter, SrtpError, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_srtp::context::Context;
@@ -171,6 +171,42 @@ proptest! {
             prop_assert_eq!(ends.oracle_receiver.decrypt_rtcp(&sealed).unwrap(), &plain[..]);
             let sealed = ends.oracle_sender.encrypt_rtcp(&plain).unwrap();
             prop_assert_eq!(unprotected(&mut ends.receiver, &sealed), Ok(plain.clone()));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn both_libraries_seal_and_open_the_same(
+        key in any::<[u8; 16]>(),
+        salt in any::<[u8; 12]>(),
+        ssrc in any::<u32>(),
+        first in 0..1_u16 << 15,
+        payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..1_400), 1..8),
+        damaged in any::<prop::sample::Index>(),
+    ) {
+        let keys = || SrtpKeys::new(SrtpProfile::AeadAes128Gcm, &key, &salt).unwrap();
+        let mut senders = GcmLibrary::ALL.map(|library| SrtpSender::with_library(keys(), library).unwrap());
+        let mut receivers = GcmLibrary::ALL.map(|library| SrtpReceiver::with_library(&keys(), library).unwrap());
+        for (payload, number) in payloads.iter().zip(0..) {
+            let header = RtpHeaderWriter { marker: false, payload_type: 96, sequence: first + number, timestamp: 7, ssrc };
+            let mut plain = vec![0; 12];
+            header.write(&mut plain, &[]).unwrap();
+            plain.extend(payload);
+            let [ring, aws_lc] = senders.each_mut().map(|sender| protected(sender, &plain));
+            prop_assert_eq!(&ring, &aws_lc);
+            let mut forged = ring.clone();
+            forged[damaged.index(ring.len() - 12) + 12] ^= 1;
+            for receiver in &mut receivers {
+                prop_assert!(unprotected(receiver, &forged).is_err());
+                prop_assert_eq!(&unprotected(receiver, &ring), &Ok(plain.clone()));
+            }
+            let report = [&[0x80, 201, 0, 1][..], &ssrc.to_be_bytes()].concat();
+            let [ring, aws_lc] = senders.each_mut().map(|sender| protected(sender, &report));
+            prop_assert_eq!(&ring, &aws_lc);
+            for receiver in &mut receivers {
+                prop_assert_eq!(&unprotected(receiver, &ring), &Ok(report.clone()));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ringback_transport::rtcp::TransportFeedback;
+use ringback_transport::rtp::RtpHeaderWriter;
 use ringback_transport::sdp::MediaKind;
 
 use super::Subscriber;
@@ -26,12 +27,29 @@ pub(super) struct Network {
     pub(super) pacer: Pacer,
     /// The transport-wide sequence number of the next packet.
     pub(super) transport_sequence: u16,
+    /// Whether the subscriber's stack is one that is sent padding in probes.
+    takes_padding: bool,
+    /// Whether its network takes more than is wanted of it.
+    has_room: bool,
     told_at: Option<Instant>,
 }
 
 impl Network {
     pub(super) fn new(origin: Instant) -> Self {
-        Self { estimator: Estimator::new(origin), pacer: Pacer::new(), transport_sequence: 1, told_at: None }
+        Self {
+            estimator: Estimator::new(origin),
+            pacer: Pacer::new(),
+            transport_sequence: 1,
+            takes_padding: false,
+            has_room: false,
+            told_at: None,
+        }
+    }
+
+    /// Whether packets may be padded so that they travel together: it costs traffic, and not every stack knows padding.
+    #[inline]
+    pub(super) fn levels(&self) -> bool {
+        self.takes_padding && self.has_room
     }
 
     /// A packet of `len` bytes left, with the present transport-wide sequence number if its slot carries one.
@@ -49,6 +67,7 @@ impl Network {
     fn refresh(&mut self) {
         // Before anything is measured a guess is no reason to let anybody wait.
         self.pacer.set_budget(self.estimator.budget().filter(|_| self.estimator.is_measured()));
+        self.has_room = self.estimator.has_room();
     }
 }
 
@@ -59,6 +78,7 @@ impl Subscriber {
         let numbered = video.clone().any(|slot| slot.is_numbered())
             || (video.count() == 0 && self.slots.iter().any(|slot| slot.is_numbered()));
         self.network.estimator.set_transport_feedback(numbered);
+        self.network.takes_padding = self.slots.iter().any(|slot| slot.takes_padding());
         self.network.pacer.clear();
         self.network.refresh();
     }
@@ -135,18 +155,28 @@ impl Subscriber {
     /// Sends what may leave now: packets that waited, then padding. Returns when to come again.
     pub(crate) fn pace<S: PacketSink>(&mut self, now: Instant, member: usize, sink: &mut S) -> Option<Instant> {
         let Self { network, slots, clock, .. } = self;
+        let levels = network.levels();
         let Network { estimator, pacer, transport_sequence, .. } = network;
         let send = |slot: u32, packet: &mut [u8]| {
             let Some(slot) = slots.get(slot as usize) else { return };
             slot.restamp(packet, (*transport_sequence, clock.at(now)));
-            if !sink.send_rtp(member, packet.len(), |buf| buf.copy_from_slice(packet)) {
+            let more = packet.get(1).is_some_and(|second| second & 0x80 == 0);
+            let padding = if levels { sink.padding(member, packet.len(), more) } else { 0 };
+            let len = packet.len() + padding;
+            let write = |buf: &mut [u8]| {
+                buf[..packet.len()].copy_from_slice(packet);
+                if padding > 0 {
+                    let _ = RtpHeaderWriter::pad(buf, packet.len(), padding);
+                }
+            };
+            if !sink.send_rtp(member, len, write) {
                 return;
             }
             if slot.is_numbered() {
-                estimator.on_sent(now, *transport_sequence, packet.len() + OVERHEAD);
+                estimator.on_sent(now, *transport_sequence, len + OVERHEAD);
                 *transport_sequence = transport_sequence.wrapping_add(1);
             } else {
-                estimator.on_sent_unnumbered(now, packet.len() + OVERHEAD);
+                estimator.on_sent_unnumbered(now, len + OVERHEAD);
             }
         };
         let mut send = send;
@@ -166,7 +196,7 @@ impl Subscriber {
             if self.network.estimator.padding(now) < usize::from(PADDING) {
                 return;
             }
-            let mut metered = Metered { sink, len: 0 };
+            let mut metered = Metered { sink, len: 0, levels: false };
             let stamp = (self.network.transport_sequence, self.clock.at(now));
             if !slot.pad(PADDING, stamp, member, &mut metered) {
                 return;
@@ -181,6 +211,8 @@ impl Subscriber {
 pub(super) struct Metered<'a, S> {
     pub(super) sink: &'a mut S,
     pub(super) len: usize,
+    /// Whether it may be padded to travel with others.
+    pub(super) levels: bool,
 }
 
 impl<S: PacketSink> PacketSink for Metered<'_, S> {
@@ -188,6 +220,17 @@ impl<S: PacketSink> PacketSink for Metered<'_, S> {
     fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
         self.len = len;
         self.sink.send_rtp(to, len, write)
+    }
+
+    #[inline]
+    fn send_voice(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.len = len;
+        self.sink.send_voice(to, len, write)
+    }
+
+    #[inline]
+    fn padding(&mut self, to: usize, len: usize, more: bool) -> usize {
+        if self.levels { self.sink.padding(to, len, more) } else { 0 }
     }
 
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize) {

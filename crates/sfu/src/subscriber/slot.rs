@@ -360,7 +360,12 @@ impl Slot {
 
     /// Whether padding can go out here: under the SSRC of retransmissions, whose numbers nobody's pictures depend on, while something flows.
     pub(crate) fn can_pad(&self) -> bool {
-        self.flowing.is_some() && self.rtx_ssrc.is_some() && self.is_numbered() && self.rtx_payload_type().is_some()
+        self.flowing.is_some() && self.takes_padding()
+    }
+
+    /// Whether the subscriber has negotiated here what probing with padding takes, and so knows padding when it sees it.
+    pub(crate) fn takes_padding(&self) -> bool {
+        self.rtx_ssrc.is_some() && self.is_numbered() && self.rtx_payload_type().is_some()
     }
 
     fn rtx_payload_type(&self) -> Option<u8> {
@@ -470,9 +475,15 @@ impl Slot {
             level: packet.level,
             dependency,
         };
-        let sent = sink.send_rtp(to, header_len + payload.len(), |buf| {
+        let is_video = self.kind == MediaKind::Video;
+        let len = header_len + payload.len();
+        let padding = sink.padding(to, len, is_video && !packet.marker);
+        let write = |buf: &mut [u8]| {
             header.write(buf, &fields);
-            let Some(body) = buf.get_mut(header_len..header_len + payload.len()) else { return };
+            if padding > 0 {
+                let _ = RtpHeaderWriter::pad(buf, len, padding);
+            }
+            let Some(body) = buf.get_mut(header_len..len) else { return };
             body.copy_from_slice(payload);
             counters.write_into(&packet.descriptor, body);
             if let Carriage::RedAs { payload_type: red, theirs, ours } = carriage
@@ -480,13 +491,17 @@ impl Slot {
             {
                 codec::retype_red(body, theirs, ours);
             }
-        });
+        };
+        let sent = match is_video {
+            true => sink.send_rtp(to, len + padding, write),
+            false => sink.send_voice(to, len + padding, write),
+        };
         if !sent {
             return false;
         }
         self.reporter.on_packet(payload.len());
         self.last_timestamp = timestamp;
-        if self.kind == MediaKind::Video && self.rtx_ssrc.is_some() {
+        if is_video && self.rtx_ssrc.is_some() {
             let record = SentPacket {
                 sequence,
                 timestamp,

@@ -22,8 +22,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::deadlines::{Deadlines, Owner};
+use super::endpoint::Endpoint;
 use super::handle::{Command, Reply};
-use super::outbox::{Endpoint, Outbox, Ways};
+use super::outbox::{Outbox, Ways};
 use super::peer::Peer;
 use super::routes::{Place, Routes};
 use super::streams::Streams;
@@ -106,10 +107,11 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
         events: EventQueue,
         config: &WorkerConfig,
+        statistics: WorkerStatistics,
     ) -> Self {
         let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
         Self {
-            ways: Ways { endpoints: sockets.into_iter().map(Endpoint::new).collect(), streams },
+            ways: Ways::new(sockets, streams, config.trains),
             batch: Some(Box::default()),
             rooms: Slab::new(),
             room_places: HashMap::new(),
@@ -126,7 +128,7 @@ impl Driver {
             heard,
             events,
             limits: config.limits.clone(),
-            statistics: WorkerStatistics::default(),
+            statistics,
         }
     }
 
@@ -150,7 +152,7 @@ impl Driver {
             }
         };
         self.close_all(Instant::now());
-        self.flush();
+        self.ways.flush_all(&mut self.statistics);
         self.events.flush();
         if let Some(reply) = told {
             let _ = reply.send(Ok(()));
@@ -178,7 +180,7 @@ impl Driver {
         self.serve_connections();
         self.handle_deferred();
         self.carry_on_broadcast();
-        self.flush();
+        self.flush(now);
         self.events.flush();
         None
     }
@@ -199,7 +201,7 @@ impl Driver {
             }
         }
         let events = self.events.is_waiting().then(|| self.events.channel());
-        let due = self.deadlines.next();
+        let due = [self.deadlines.next(), self.ways.held_until()].into_iter().flatten().min();
         let wake = tokio::time::Instant::from_std(due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600)));
         let endpoint = |at: usize| self.ways.endpoints.get(at);
         tokio::select! {
@@ -242,7 +244,7 @@ impl Driver {
                 for (from, datagram) in batch.datagrams() {
                     self.handle_datagram(now, Path::new(from, link), datagram);
                 }
-                self.flush();
+                self.flush(now);
                 self.statistics.delays.observe(now.elapsed());
             }
         }
@@ -261,8 +263,8 @@ impl Driver {
         }
     }
 
-    fn flush(&mut self) {
-        self.ways.flush(&mut self.statistics);
+    fn flush(&mut self, now: Instant) {
+        self.ways.flush(now, &mut self.statistics);
     }
 
     fn do_what_is_due(&mut self, now: Instant) {

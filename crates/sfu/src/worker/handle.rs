@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ringback_transport::connection::{Connection, ConnectionConfig};
 use ringback_transport::dtls::Certificate;
 use ringback_transport::sdp::{Accepted, CodecPreferences, IceCredentials, Negotiation, NegotiationConfig, Session};
+use ringback_transport::srtp::GcmLibrary;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::WorkerStatistics;
@@ -159,6 +160,7 @@ pub(super) struct Shared {
     pub(super) ice_tcp: bool,
     pub(super) certificate: Certificate,
     pub(super) codecs: CodecPreferences,
+    pub(super) gcm: GcmLibrary,
 }
 
 /// A handle of a media worker; cheap to clone. The worker ends when all of them are gone.
@@ -228,6 +230,7 @@ impl WorkerHandle {
             remote_fingerprints: session.remote_fingerprints.clone(),
             dtls_role: session.dtls_role,
             sctp: session.sctp,
+            gcm: self.shared.gcm,
         };
         let connection = Connection::new(connection, Instant::now())?;
         let negotiation = Arc::new(Mutex::new(negotiation));

@@ -2,15 +2,17 @@
 //! TCP connection. What does not fit into an arena any more is flushed first, so that a burst never waits for memory; what does not
 //! fit into a queue is dropped, so that memory never waits for a slow network.
 
-use std::net::SocketAddr;
+use std::time::Instant;
 
 use ringback_transport::path::{Link, Path};
-use ringback_transport::socket::{SendArena, UdpSocket};
+use ringback_transport::sdp::MediaKind;
+use ringback_transport::socket::UdpSocket;
 use slab::Slab;
 
-use super::WorkerStatistics;
+use super::endpoint::{Endpoint, MOST_VOICE_WAIT};
 use super::peer::Peer;
 use super::streams::Streams;
+use super::{Trains, WorkerStatistics};
 use crate::forward::PacketSink;
 
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
@@ -19,48 +21,42 @@ const SEALING: usize = 16 + 4;
 /// The largest RTCP packet: what any network carries (IPv6's least MTU, less headers).
 const MAX_RTCP: usize = 1180;
 
-/// A socket with what waits to be sent through it.
-pub(super) struct Endpoint {
-    pub(super) socket: UdpSocket,
-    pub(super) arena: SendArena,
-}
-
-impl Endpoint {
-    pub(super) fn new(socket: UdpSocket) -> Self {
-        Self { socket, arena: SendArena::default() }
-    }
-
-    /// Sends what waits.
-    pub(super) fn flush(&mut self, statistics: &mut WorkerStatistics) {
-        if self.arena.is_empty() {
-            return;
-        }
-        let report = self.socket.send(&mut self.arena);
-        statistics.datagrams_sent += report.sent as u64;
-        statistics.datagrams_dropped += report.dropped as u64;
-    }
-
-    /// Space for one datagram. `None` only if it is larger than the arena.
-    fn reserve(&mut self, len: usize, statistics: &mut WorkerStatistics) -> Option<&mut [u8]> {
-        if self.arena.reserve(len).is_none() {
-            self.flush(statistics);
-        }
-        self.arena.reserve(len)
-    }
-
-    /// Queues the first `len` bytes of the space.
-    fn commit(&mut self, len: usize, to: SocketAddr) {
-        self.arena.commit(len, to);
-    }
-}
-
 /// All ways out of a worker.
 pub(super) struct Ways {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) streams: Streams,
+    pub(super) trains: Trains,
 }
 
 impl Ways {
+    pub(super) fn new(sockets: Vec<UdpSocket>, streams: Streams, trains: Trains) -> Self {
+        let trains = Trains { voice_wait: trains.voice_wait.min(MOST_VOICE_WAIT), ..trains };
+        let endpoints = sockets.into_iter().map(|socket| Endpoint::new(socket, trains)).collect();
+        Self { endpoints, streams, trains }
+    }
+
+    /// The length that joins the train that waits for this path, if one does. `None` where nothing travels in trains.
+    #[inline]
+    fn waiting_train(&mut self, path: Path) -> Option<Option<usize>> {
+        if !self.trains.levelling || path.link.is_stream() {
+            return None;
+        }
+        self.endpoints.get_mut(path.link.index())?.waiting_train(path.remote)
+    }
+
+    /// Notes what was queued last.
+    #[inline]
+    fn queued(&mut self, path: Path, kind: MediaKind) {
+        if let Some(endpoint) = self.endpoints.get_mut(path.link.index()).filter(|_| !path.link.is_stream()) {
+            endpoint.queued(kind);
+        }
+    }
+
+    /// When voices have waited for others long enough, if any wait.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.endpoints.iter().filter_map(Endpoint::held_since).min().map(|since| since + self.trains.voice_wait)
+    }
+
     /// Space for one packet. `None` if it is larger than the arena, or there is no room in the connection's queue.
     #[inline]
     fn reserve(&mut self, path: Path, len: usize, statistics: &mut WorkerStatistics) -> Option<&mut [u8]> {
@@ -95,8 +91,16 @@ impl Ways {
         }
     }
 
-    /// Sends what waits.
-    pub(super) fn flush(&mut self, statistics: &mut WorkerStatistics) {
+    /// Sends what waits, unless it may wait longer.
+    pub(super) fn flush(&mut self, now: Instant, statistics: &mut WorkerStatistics) {
+        for endpoint in &mut self.endpoints {
+            endpoint.flush_what_is_due(now, self.trains.voice_wait, statistics);
+        }
+        self.streams.flush();
+    }
+
+    /// Sends everything.
+    pub(super) fn flush_all(&mut self, statistics: &mut WorkerStatistics) {
         for endpoint in &mut self.endpoints {
             endpoint.flush(statistics);
         }
@@ -111,9 +115,9 @@ pub(super) struct Outbox<'a> {
     pub(super) statistics: &'a mut WorkerStatistics,
 }
 
-impl PacketSink for Outbox<'_> {
+impl Outbox<'_> {
     #[inline]
-    fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+    fn seal(&mut self, to: usize, kind: MediaKind, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
         let Some(peer) = self.peers.get_mut(to) else { return false };
         let Some(path) = peer.connection.path() else { return false };
         let Some(sender) = peer.connection.srtp_sender() else { return false };
@@ -125,6 +129,7 @@ impl PacketSink for Outbox<'_> {
         match sender.protect_rtp(space, len) {
             Ok(sealed) => {
                 self.ways.commit(path, sealed, self.statistics);
+                self.ways.queued(path, kind);
                 self.statistics.packets_forwarded += 1;
                 true
             }
@@ -133,6 +138,29 @@ impl PacketSink for Outbox<'_> {
                 false
             }
         }
+    }
+}
+
+impl PacketSink for Outbox<'_> {
+    #[inline]
+    fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.seal(to, MediaKind::Video, len, write)
+    }
+
+    #[inline]
+    fn send_voice(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.seal(to, MediaKind::Audio, len, write)
+    }
+
+    #[inline]
+    fn padding(&mut self, to: usize, len: usize, more: bool) -> usize {
+        let Some(peer) = self.peers.get_mut(to) else { return 0 };
+        let Some(train) = peer.connection.path().and_then(|path| self.ways.waiting_train(path)) else { return 0 };
+        let Some(sender) = peer.connection.srtp_sender() else { return 0 };
+        let tag = sender.profile().tag_len();
+        let padding = peer.leveller.padding(len, train.and_then(|train| train.checked_sub(tag)), more);
+        self.statistics.padding_sent += padding as u64;
+        padding
     }
 
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize) {

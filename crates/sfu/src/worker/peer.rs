@@ -10,6 +10,7 @@ use ringback_transport::sdp::Negotiation;
 use tokio::sync::Mutex;
 
 use crate::ids::ParticipantId;
+use crate::levelling::Leveller;
 
 /// A negotiation, which callers take turns with; the worker only keeps it.
 pub(crate) type SharedNegotiation = Arc<Mutex<Negotiation>>;
@@ -62,6 +63,8 @@ pub(super) struct Peer {
     pub(super) ufrags: Vec<String>,
     pub(super) channels: Vec<Channel>,
     pub(super) messages: MessageBudget,
+    /// What may be spent to let its packets travel together.
+    pub(super) leveller: Leveller,
     /// Whether it has ever been up.
     pub(super) was_connected: bool,
     /// The deadline that stands for it.

@@ -30,6 +30,8 @@ struct Destination {
     address: SocketAddr,
     first: u16,
     last: u16,
+    /// The length of the datagrams in the train at the chain's end, which one of that length still joins; 0 if a shorter one has ended it.
+    open: u16,
 }
 
 /// An entry of the index of destinations, empty unless its generation is the arena's.
@@ -125,12 +127,23 @@ impl SendArena {
         self.segments.push(Segment { offset: self.used as u32, len: len as u16, next: NONE });
         self.used += len;
         let chain = self.destination(destination);
+        let len = len as u16;
+        chain.open = if chain.open <= len { len } else { 0 };
         let last = std::mem::replace(&mut chain.last, position);
         if last == NONE {
             chain.first = position;
         } else {
             self.segments[usize::from(last)].next = position;
         }
+    }
+
+    /// The length that the next datagram to `destination` must have to join the train that waits for it, without ending it. `None` if none
+    /// waits, or a shorter datagram has ended it: the next one begins a train.
+    pub fn waiting_train(&mut self, destination: SocketAddr) -> Option<usize> {
+        let position = self.find(destination).ok()?;
+        self.recent = position;
+        let open = self.destinations.get(position)?.open;
+        (open > 0).then_some(open.into())
     }
 
     /// Datagrams queued.
@@ -160,26 +173,35 @@ impl SendArena {
 
     /// The chain of `address`, begun if there is none.
     fn destination(&mut self, address: SocketAddr) -> &mut Destination {
-        let known = self.destinations.get(self.recent).is_some_and(|recent| recent.address == address);
-        if !known {
-            let mask = self.index.len() - 1;
-            let mut slot = self.hash(address) & mask;
-            loop {
-                let Slot { generation, position } = self.index[slot];
-                if generation != self.generation {
-                    self.recent = self.destinations.len();
-                    self.index[slot] = Slot { generation: self.generation, position: self.recent as u16 };
-                    self.destinations.push(Destination { address, first: NONE, last: NONE });
-                    break;
-                }
-                if self.destinations[usize::from(position)].address == address {
-                    self.recent = usize::from(position);
-                    break;
-                }
-                slot = (slot + 1) & mask;
+        self.recent = match self.find(address) {
+            Ok(position) => position,
+            Err(slot) => {
+                let position = self.destinations.len();
+                self.index[slot] = Slot { generation: self.generation, position: position as u16 };
+                self.destinations.push(Destination { address, first: NONE, last: NONE, open: 0 });
+                position
             }
-        }
+        };
         &mut self.destinations[self.recent]
+    }
+
+    /// Where the chain of `address` is; or else the slot of the index that it would take.
+    fn find(&self, address: SocketAddr) -> Result<usize, usize> {
+        if self.destinations.get(self.recent).is_some_and(|recent| recent.address == address) {
+            return Ok(self.recent);
+        }
+        let mask = self.index.len() - 1;
+        let mut slot = self.hash(address) & mask;
+        loop {
+            let Slot { generation, position } = self.index[slot];
+            if generation != self.generation {
+                return Err(slot);
+            }
+            if self.destinations[usize::from(position)].address == address {
+                return Ok(position.into());
+            }
+            slot = (slot + 1) & mask;
+        }
     }
 
     fn hash(&self, address: SocketAddr) -> usize {
@@ -306,6 +328,21 @@ mod tests {
             queue(&mut arena, len, address(1));
         }
         assert_eq!(plan(&mut arena, 64), [(1, 3, 1000), (1, 1, 1000), (1, 1, 1001)]);
+    }
+
+    #[test]
+    fn the_arena_tells_which_length_joins_the_train_that_waits() {
+        let mut arena = SendArena::default();
+        assert_eq!(arena.waiting_train(address(1)), None);
+        for (len, waiting) in [(900, Some(900)), (900, Some(900)), (901, Some(901)), (700, None), (600, Some(600))] {
+            queue(&mut arena, len, address(1));
+            queue(&mut arena, 50, address(2));
+            assert_eq!(arena.waiting_train(address(1)), waiting);
+        }
+        assert_eq!(arena.waiting_train(address(2)), Some(50));
+        assert_eq!(plan(&mut arena, 64), [(1, 2, 900), (1, 2, 901), (1, 1, 600), (2, 5, 50)]);
+        arena.clear();
+        assert_eq!(arena.waiting_train(address(1)), None);
     }
 
     #[test]

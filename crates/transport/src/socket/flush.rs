@@ -19,12 +19,15 @@ pub struct SendReport {
     pub sent: usize,
     /// Datagrams it did not take: the send buffer was full, or the destination cannot be reached.
     pub dropped: usize,
+    /// Trains in which it took them; a datagram for itself counts as one.
+    pub trains: usize,
 }
 
 impl std::ops::AddAssign for SendReport {
     fn add_assign(&mut self, other: Self) {
         self.sent += other.sent;
         self.dropped += other.dropped;
+        self.trains += other.trains;
     }
 }
 
@@ -72,6 +75,7 @@ pub(super) fn flush(arena: &mut SendArena, health: &TrainHealth, transmit: Trans
             Ok(taken) => {
                 let (done, left) = rest.split_at(taken.min(rest.len()));
                 report.sent += done.iter().map(|train| usize::from(train.segments)).sum::<usize>();
+                report.trains += done.len();
                 if done.iter().any(|train| train.segments > 1) {
                     health.went_well();
                 }
@@ -83,6 +87,7 @@ pub(super) fn flush(arena: &mut SendArena, health: &TrainHealth, transmit: Trans
                 if first.segments > 1 {
                     let sent = one_by_one(arena, first, transmit);
                     report.sent += sent;
+                    report.trains += sent;
                     if sent > 0 {
                         health.refused();
                     }
@@ -140,7 +145,7 @@ mod tests {
             room -= taken;
             if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
         });
-        assert_eq!(report, SendReport { sent: 8, dropped: 12 });
+        assert_eq!(report, SendReport { sent: 8, dropped: 12, trains: 2 });
         assert!(arena.is_empty());
     }
 
@@ -152,7 +157,7 @@ mod tests {
                 2 => Err(io::ErrorKind::NetworkUnreachable.into()),
                 _ => Ok(1),
             });
-            assert_eq!(report, SendReport { sent: 8, dropped: 4 });
+            assert_eq!(report, SendReport { sent: 8, dropped: 4, trains: 2 });
         }
         assert_eq!(health.max_train(), 64);
     }
@@ -166,7 +171,7 @@ mod tests {
                 calls += 1;
                 if trains[0].segments > 1 { Err(io::Error::other("no segmentation here")) } else { Ok(trains.len()) }
             });
-            assert_eq!(report, SendReport { sent: 4, dropped: 0 });
+            assert_eq!(report, SendReport { sent: 4, dropped: 0, trains: 4 });
         }
         assert_eq!(health.max_train(), 1);
         assert_eq!(calls, 16 * 5 + 4);
@@ -180,7 +185,7 @@ mod tests {
                 let odd = trains[0].destination.port() == 2 && trains[0].segments > 1;
                 if odd { Err(io::Error::other("narrow route")) } else { Ok(1) }
             });
-            assert_eq!(report, SendReport { sent: 8, dropped: 0 });
+            assert_eq!(report, SendReport { sent: 8, dropped: 0, trains: 5 });
         }
         assert_eq!(health.max_train(), 64);
     }
@@ -195,6 +200,6 @@ mod tests {
                 Err(io::ErrorKind::Interrupted.into())
             }
         });
-        assert_eq!(report, SendReport { sent: 2, dropped: 0 });
+        assert_eq!(report, SendReport { sent: 2, dropped: 0, trains: 2 });
     }
 }

@@ -77,7 +77,7 @@ mod tests {
             arena.commit(len, receiver.local_addr().unwrap());
         }
         let report = flush(&mut arena, &TrainHealth::new(1), &mut |arena, trains| send(&sender, arena, trains));
-        assert_eq!(report, SendReport { sent: 3, dropped: 0 });
+        assert_eq!(report, SendReport { sent: 3, dropped: 0, trains: 3 });
 
         let mut seen = Vec::new();
         let mut batch = ReceiveBatch::new();

@@ -5,7 +5,7 @@
 use super::cm_sha1::{self, CmSha1};
 use super::gcm::{self, Gcm};
 use super::key_derivation::SessionKeys;
-use super::{SrtpError, SrtpProfile};
+use super::{GcmLibrary, SrtpError, SrtpProfile};
 
 /// What precedes the encrypted part of an SRTCP packet: the first header with its SSRC (RFC 3711, section 3.4).
 pub(super) const RTCP_CLEAR_LEN: usize = 8;
@@ -25,9 +25,9 @@ pub(super) enum Cipher {
 }
 
 impl Cipher {
-    pub(super) fn new(profile: SrtpProfile, keys: &SessionKeys) -> Result<Self, SrtpError> {
+    pub(super) fn new(profile: SrtpProfile, gcm: GcmLibrary, keys: &SessionKeys) -> Result<Self, SrtpError> {
         Ok(match profile {
-            SrtpProfile::AeadAes128Gcm => Self::Gcm(Gcm::new(keys)?),
+            SrtpProfile::AeadAes128Gcm => Self::Gcm(Gcm::new(gcm, keys)?),
             SrtpProfile::Aes128CmSha1_80 => Self::CmSha1(CmSha1::new(keys)?),
         })
     }

@@ -5,7 +5,7 @@ use super::cipher::{Cipher, RTCP_CLEAR_LEN, RTCP_INDEX_LEN};
 use super::key_derivation::SessionKeys;
 use super::packet_index::{INDEX_END, REPLAY_WINDOW, ReplayWindow, Verdict, estimate};
 use super::streams::Streams;
-use super::{SrtpError, SrtpKeys, SrtpProfile};
+use super::{GcmLibrary, SrtpError, SrtpKeys, SrtpProfile};
 use crate::rtp::RtpHeader;
 
 /// The inbound SRTP and SRTCP of one connection.
@@ -18,23 +18,32 @@ pub struct SrtpReceiver {
 }
 
 impl SrtpReceiver {
-    /// Derives the session keys from the peer's master key.
+    /// Derives the session keys from the peer's master key. AES-GCM is that of the [fastest](GcmLibrary::fastest) library.
     ///
     /// # Errors
     /// [`SrtpError::Crypto`] when the cryptographic library refuses the keys.
     pub fn new(keys: &SrtpKeys) -> Result<Self, SrtpError> {
-        Self::with_session_keys(keys.profile, &SessionKeys::rtp(keys), &SessionKeys::rtcp(keys))
+        Self::with_library(keys, GcmLibrary::fastest())
+    }
+
+    /// The same with AES-GCM of this library; another profile has no use for it.
+    ///
+    /// # Errors
+    /// [`SrtpError::Crypto`] when the cryptographic library refuses the keys.
+    pub fn with_library(keys: &SrtpKeys, gcm: GcmLibrary) -> Result<Self, SrtpError> {
+        Self::with_session_keys(keys.profile, gcm, &SessionKeys::rtp(keys), &SessionKeys::rtcp(keys))
     }
 
     pub(super) fn with_session_keys(
         profile: SrtpProfile,
+        gcm: GcmLibrary,
         rtp: &SessionKeys,
         rtcp: &SessionKeys,
     ) -> Result<Self, SrtpError> {
         Ok(Self {
             profile,
-            rtp: Cipher::new(profile, rtp)?,
-            rtcp: Cipher::new(profile, rtcp)?,
+            rtp: Cipher::new(profile, gcm, rtp)?,
+            rtcp: Cipher::new(profile, gcm, rtcp)?,
             rtp_streams: Streams::new(),
             rtcp_streams: Streams::new(),
         })

@@ -7,7 +7,7 @@ use super::key_derivation::SessionKeys;
 use super::packet_index::{INDEX_END, SEALED_WINDOW, SealedWindow, Verdict, estimate};
 use super::receiver::rtcp_ssrc;
 use super::streams::Streams;
-use super::{SrtpError, SrtpKeys, SrtpProfile};
+use super::{GcmLibrary, SrtpError, SrtpKeys, SrtpProfile};
 use crate::rtp::RtpHeader;
 
 /// How many of the newest packets of an SSRC [`SrtpSender::protect_rtp_again`] can seal once more, and how far behind
@@ -28,23 +28,32 @@ pub struct SrtpSender {
 }
 
 impl SrtpSender {
-    /// Derives the session keys from this side's master key, which no other sender may use.
+    /// Derives the session keys from this side's master key, which no other sender may use. AES-GCM is that of the [fastest](GcmLibrary::fastest) library.
     ///
     /// # Errors
     /// [`SrtpError::Crypto`] when the cryptographic library refuses the keys.
     pub fn new(keys: SrtpKeys) -> Result<Self, SrtpError> {
-        Self::with_session_keys(keys.profile, &SessionKeys::rtp(&keys), &SessionKeys::rtcp(&keys))
+        Self::with_library(keys, GcmLibrary::fastest())
+    }
+
+    /// The same with AES-GCM of this library; another profile has no use for it.
+    ///
+    /// # Errors
+    /// [`SrtpError::Crypto`] when the cryptographic library refuses the keys.
+    pub fn with_library(keys: SrtpKeys, gcm: GcmLibrary) -> Result<Self, SrtpError> {
+        Self::with_session_keys(keys.profile, gcm, &SessionKeys::rtp(&keys), &SessionKeys::rtcp(&keys))
     }
 
     pub(super) fn with_session_keys(
         profile: SrtpProfile,
+        gcm: GcmLibrary,
         rtp: &SessionKeys,
         rtcp: &SessionKeys,
     ) -> Result<Self, SrtpError> {
         Ok(Self {
             profile,
-            rtp: Cipher::new(profile, rtp)?,
-            rtcp: Cipher::new(profile, rtcp)?,
+            rtp: Cipher::new(profile, gcm, rtp)?,
+            rtcp: Cipher::new(profile, gcm, rtcp)?,
             streams: Streams::new(),
             next_rtcp_index: 0,
         })

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::key_derivation::{AUTH_KEY_LEN, SessionKeys, derive_into};
-use super::{SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender, cm_sha1};
+use super::{GcmLibrary, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender, cm_sha1};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
@@ -52,12 +52,14 @@ fn rfc_7714_keys() -> SessionKeys {
     SessionKeys { key: std::array::from_fn(|i| i as u8), salt, auth: [0; AUTH_KEY_LEN] }
 }
 
-fn rfc_7714_pair() -> (SrtpSender, SrtpReceiver) {
-    let (keys, gcm) = (rfc_7714_keys(), SrtpProfile::AeadAes128Gcm);
-    (
-        SrtpSender::with_session_keys(gcm, &keys, &keys).unwrap(),
-        SrtpReceiver::with_session_keys(gcm, &keys, &keys).unwrap(),
-    )
+fn rfc_7714_pairs() -> [(SrtpSender, SrtpReceiver); 2] {
+    let (keys, profile) = (rfc_7714_keys(), SrtpProfile::AeadAes128Gcm);
+    GcmLibrary::ALL.map(|gcm| {
+        (
+            SrtpSender::with_session_keys(profile, gcm, &keys, &keys).unwrap(),
+            SrtpReceiver::with_session_keys(profile, gcm, &keys, &keys).unwrap(),
+        )
+    })
 }
 
 #[test]
@@ -68,13 +70,14 @@ fn srtp_is_that_of_rfc_7714_16_1() {
     let sealed =
         hex("8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b
          36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce");
-    let (mut sender, mut receiver) = rfc_7714_pair();
-    let mut buf = plain.clone();
-    buf.resize(plain.len() + 16, 0);
-    assert_eq!(sender.protect_rtp(&mut buf, plain.len()), Ok(sealed.len()));
-    assert_eq!(buf, sealed);
-    assert_eq!(receiver.unprotect_rtp(&mut buf), Ok(plain.len()));
-    assert_eq!(buf[..plain.len()], plain);
+    for (mut sender, mut receiver) in rfc_7714_pairs() {
+        let mut buf = plain.clone();
+        buf.resize(plain.len() + 16, 0);
+        assert_eq!(sender.protect_rtp(&mut buf, plain.len()), Ok(sealed.len()));
+        assert_eq!(buf, sealed);
+        assert_eq!(receiver.unprotect_rtp(&mut buf), Ok(plain.len()));
+        assert_eq!(buf[..plain.len()], plain);
+    }
 }
 
 const RTCP_PLAIN: &str = "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef
@@ -86,14 +89,15 @@ fn srtcp_is_that_of_rfc_7714_17_1() {
     let sealed =
         hex("81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46
          86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4");
-    let (mut sender, mut receiver) = rfc_7714_pair();
-    sender.set_next_rtcp_index(0x5d4);
-    let mut buf = plain.clone();
-    buf.resize(plain.len() + 20, 0);
-    assert_eq!(sender.protect_rtcp(&mut buf, plain.len()), Ok(sealed.len()));
-    assert_eq!(buf, sealed);
-    assert_eq!(receiver.unprotect_rtcp(&mut buf), Ok(plain.len()));
-    assert_eq!(buf[..plain.len()], plain);
+    for (mut sender, mut receiver) in rfc_7714_pairs() {
+        sender.set_next_rtcp_index(0x5d4);
+        let mut buf = plain.clone();
+        buf.resize(plain.len() + 20, 0);
+        assert_eq!(sender.protect_rtcp(&mut buf, plain.len()), Ok(sealed.len()));
+        assert_eq!(buf, sealed);
+        assert_eq!(receiver.unprotect_rtcp(&mut buf), Ok(plain.len()));
+        assert_eq!(buf[..plain.len()], plain);
+    }
 }
 
 #[test]
@@ -101,23 +105,26 @@ fn srtcp_that_is_only_tagged_is_that_of_rfc_7714_17_3() {
     let plain = hex(RTCP_PLAIN);
     let mut tagged = plain.clone();
     tagged.extend(hex("841dd968 3dd78ec9 2ae58790 125f62b3 000005d4"));
-    let (_, mut receiver) = rfc_7714_pair();
-    let mut forged = tagged.clone();
-    forged[20] ^= 1;
-    assert!(receiver.unprotect_rtcp(&mut forged).is_err());
-    assert_eq!(receiver.stream_counts(), (0, 0));
-    assert_eq!(receiver.unprotect_rtcp(&mut tagged), Ok(plain.len()));
-    assert_eq!(tagged[..plain.len()], plain);
-    assert_eq!(receiver.stream_counts(), (0, 1));
+    for (_, mut receiver) in rfc_7714_pairs() {
+        let mut tagged = tagged.clone();
+        let mut forged = tagged.clone();
+        forged[20] ^= 1;
+        assert!(receiver.unprotect_rtcp(&mut forged).is_err());
+        assert_eq!(receiver.stream_counts(), (0, 0));
+        assert_eq!(receiver.unprotect_rtcp(&mut tagged), Ok(plain.len()));
+        assert_eq!(tagged[..plain.len()], plain);
+        assert_eq!(receiver.stream_counts(), (0, 1));
+    }
 }
 
 #[test]
 fn a_key_that_sealed_all_srtcp_indices_is_used_up() {
-    let (mut sender, _) = rfc_7714_pair();
-    sender.set_next_rtcp_index((1 << 31) - 1);
-    let mut buf = hex(RTCP_PLAIN);
-    let len = buf.len();
-    buf.resize(len + 20, 0);
-    assert!(sender.protect_rtcp(&mut buf, len).is_ok());
-    assert_eq!(sender.protect_rtcp(&mut buf, len), Err(super::SrtpError::KeyUsedUp));
+    for (mut sender, _) in rfc_7714_pairs() {
+        sender.set_next_rtcp_index((1 << 31) - 1);
+        let mut buf = hex(RTCP_PLAIN);
+        let len = buf.len();
+        buf.resize(len + 20, 0);
+        assert!(sender.protect_rtcp(&mut buf, len).is_ok());
+        assert_eq!(sender.protect_rtcp(&mut buf, len), Err(super::SrtpError::KeyUsedUp));
+    }
 }

@@ -7,7 +7,7 @@ use ringback_transport::connection::{Connection, ConnectionConfig, ConnectionEve
 use ringback_transport::dtls::{Certificate, DtlsRole};
 use ringback_transport::error::TransportError;
 use ringback_transport::ice::IceCredentials;
-use ringback_transport::srtp::{MAX_OVERHEAD, SrtpProfile};
+use ringback_transport::srtp::{GcmLibrary, MAX_OVERHEAD, SrtpProfile};
 
 use super::far::FarEnd;
 use super::link::Link;
@@ -68,6 +68,7 @@ impl Call {
             remote_fingerprints: vec![announced.fingerprint()],
             dtls_role: setup.server_role,
             sctp: setup.sctp,
+            gcm: GcmLibrary::fastest(),
         };
         let far_role = match setup.server_role {
             DtlsRole::Client => DtlsRole::Server,

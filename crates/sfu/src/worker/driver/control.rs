@@ -10,6 +10,7 @@ use super::{Driver, Home};
 use crate::error::SfuError;
 use crate::events::{DisconnectReason, RoomCloseReason};
 use crate::ids::{ParticipantId, RoomId};
+use crate::levelling::Leveller;
 use crate::room::{Room, RoomConfig};
 use crate::subscriber::SlotInfo;
 
@@ -158,6 +159,7 @@ impl Driver {
             ufrags: vec![session.local_ice.ufrag.clone()],
             channels: Vec::new(),
             messages: MessageBudget::new(now),
+            leveller: Leveller::default(),
             was_connected: false,
             armed: None,
         };
