@@ -19,12 +19,13 @@ mod metrics;
 mod missed_call;
 mod notes;
 pub mod peace;
+mod placement;
 mod reactions;
 mod restart;
 mod stage_readings;
 mod webhook;
 
-pub use builder::EngineBuilder;
+pub use builder::{EngineBuilder, WorkerThreads};
 pub use engine::{Engine, Events};
 pub use error::EngineError;
 pub use metrics::METRICS_TYPE;

@@ -1,9 +1,10 @@
 //! The bridge between signaling and the SFU: signaling's rooms and participants (strings on the wire) onto the SFU's (numbers on
 //! a worker), and the SFU's events back. It decides one thing only: on which worker a room is opened. It knows nothing of calls.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::placement::{self, Load};
 use crate::reactions::ReactionDesk;
 use crate::stage_readings;
 use dashmap::DashMap;
@@ -23,11 +24,20 @@ use tracing::{Instrument, info_span};
 #[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<WorkerHandle>,
+    /// What is placed on each.
+    held: Vec<Held>,
     next_id: AtomicU64,
     rooms: DashMap<Arc<str>, (RoomId, usize)>,
     participants: DashMap<Arc<str>, Place>,
     room_names: DashMap<RoomId, Arc<str>>,
     participant_names: DashMap<ParticipantId, Arc<str>>,
+}
+
+/// What is placed on a worker.
+#[derive(Debug, Default)]
+struct Held {
+    rooms: AtomicUsize,
+    participants: AtomicUsize,
 }
 
 /// Where a participant is.
@@ -41,6 +51,7 @@ struct Place {
 impl Workers {
     pub(crate) fn new(workers: Vec<WorkerHandle>) -> Arc<Self> {
         Arc::new(Self {
+            held: workers.iter().map(|_| Held::default()).collect(),
             workers,
             next_id: AtomicU64::new(1),
             rooms: DashMap::new(),
@@ -58,11 +69,16 @@ impl Workers {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The worker with the fewest rooms; a room stays where it was opened.
-    fn quietest(&self) -> usize {
-        let mut rooms = vec![0usize; self.workers.len()];
-        self.rooms.iter().for_each(|room| rooms[room.value().1] += 1);
-        (0..rooms.len()).min_by_key(|&worker| rooms[worker]).unwrap_or(0)
+    /// What is known of a worker's load.
+    fn load(&self, worker: usize) -> Load {
+        let held = &self.held[worker];
+        let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+        Load { busy: self.workers[worker].busy(), participants: count(&held.participants), rooms: count(&held.rooms) }
+    }
+
+    /// The worker for a new room.
+    fn least_loaded(&self) -> usize {
+        placement::least((0..self.workers.len()).map(|worker| (worker, self.load(worker))))
     }
 
     fn participant(&self, participant: &str) -> Result<(ParticipantId, &WorkerHandle), MediaError> {
@@ -102,12 +118,14 @@ impl Workers {
     fn forget_participant(&self, participant: &str) -> Option<Place> {
         let (_, place) = self.participants.remove(participant)?;
         self.participant_names.remove(&place.id);
+        self.held[place.worker].participants.fetch_sub(1, Ordering::Relaxed);
         Some(place)
     }
 
     fn forget_room(&self, room: &str) -> Option<(RoomId, usize)> {
         let (_, (id, worker)) = self.rooms.remove(room)?;
         self.room_names.remove(&id);
+        self.held[worker].rooms.fetch_sub(1, Ordering::Relaxed);
         Some((id, worker))
     }
 
@@ -203,7 +221,8 @@ impl Workers {
 impl Media for Workers {
     fn open_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
         let work = async move {
-            let (id, worker, name) = (RoomId(self.id()), self.quietest(), Arc::<str>::from(room));
+            let (id, worker, name) = (RoomId(self.id()), self.least_loaded(), Arc::<str>::from(room));
+            self.held[worker].rooms.fetch_add(1, Ordering::Relaxed);
             self.rooms.insert(name.clone(), (id, worker));
             self.room_names.insert(id, name);
             // Signaling counts who comes in; the worker must not know another number.
@@ -235,6 +254,7 @@ impl Media for Workers {
             let (room, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
             let (id, name) = (ParticipantId(self.id()), Arc::<str>::from(participant));
             // Known before the worker is asked: its first events may overtake its answer.
+            self.held[worker].participants.fetch_add(1, Ordering::Relaxed);
             self.participants.insert(name.clone(), Place { id, room, worker });
             self.participant_names.insert(id, name);
             match self.workers[worker].join(room, id, join_offer(offer)).await {

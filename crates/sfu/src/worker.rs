@@ -3,6 +3,7 @@
 //! `worker/driver.rs` is the loop, `worker/handle.rs` the other end of the channel. Negotiation runs on the caller's task, so that a
 //! long offer delays nobody's media.
 
+mod busy;
 mod deadlines;
 mod delay;
 mod driver;
@@ -13,10 +14,12 @@ mod routes;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringback_transport::dtls::Certificate;
 use ringback_transport::path::Link;
@@ -141,8 +144,7 @@ pub struct WorkerStatistics {
 pub struct Worker;
 
 impl Worker {
-    /// Binds the sockets and starts the task on the current tokio runtime; give it a `current_thread` runtime on a thread of its own
-    /// where it should have a core for itself. It ends with [`WorkerHandle::shutdown`], or when every handle is gone.
+    /// Binds the sockets and starts the task on the current tokio runtime. It ends with [`WorkerHandle::shutdown`], or when every handle is gone.
     ///
     /// # Errors
     /// When a socket cannot be bound, or nothing could be announced.
@@ -150,6 +152,13 @@ impl Worker {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn spawn(config: WorkerConfig) -> Result<(WorkerHandle, mpsc::Receiver<SfuEvent>), SfuError> {
+        let (driver, handle, events) = Self::prepare(config)?;
+        tokio::spawn(driver.run());
+        Ok((handle, events))
+    }
+
+    /// Binds everything, on the runtime that the driver is to run on.
+    fn prepare(config: WorkerConfig) -> Result<(driver::Driver, WorkerHandle, mpsc::Receiver<SfuEvent>), SfuError> {
         if config.bind.is_empty() || config.bind.len() > MAX_SOCKETS {
             return Err(SfuError::Configuration("`bind` needs one to four addresses"));
         }
@@ -165,16 +174,18 @@ impl Worker {
         let candidates = candidates(&bound, &config.announce)?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = EventQueue::new(config.limits.events.max(1));
-        let driver = driver::Driver::new(sockets, streams::Streams::new(listeners, readiness), inbox, events, &config);
-        tokio::spawn(driver.run());
+        let busy = Arc::new(busy::Busy::new(Instant::now()));
+        let streams = streams::Streams::new(listeners, readiness);
+        let driver = driver::Driver::new(sockets, streams, inbox, events, busy.clone(), &config);
         let shared = handle::Shared {
             bound,
             candidates,
             ice_tcp: config.ice_tcp,
             certificate: config.certificate,
             codecs: config.codecs,
+            busy,
         };
-        Ok((WorkerHandle::new(commands, Arc::new(shared)), receiver))
+        Ok((driver, WorkerHandle::new(commands, Arc::new(shared)), receiver))
     }
 }
 

@@ -21,6 +21,7 @@ use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::busy::{Busy, BusyMeter};
 use super::deadlines::{Deadlines, Owner};
 use super::handle::{Command, Reply};
 use super::outbox::{Endpoint, Outbox, Ways};
@@ -97,6 +98,7 @@ pub(super) struct Driver {
     events: EventQueue,
     limits: Limits,
     statistics: WorkerStatistics,
+    busy: BusyMeter,
 }
 
 impl Driver {
@@ -105,6 +107,7 @@ impl Driver {
         streams: Streams,
         commands: mpsc::Receiver<Command>,
         events: EventQueue,
+        busy: Arc<Busy>,
         config: &WorkerConfig,
     ) -> Self {
         let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
@@ -127,15 +130,18 @@ impl Driver {
             events,
             limits: config.limits.clone(),
             statistics: WorkerStatistics::default(),
+            busy: BusyMeter::new(busy),
         }
     }
 
     /// Works until told to stop.
     pub(super) async fn run(mut self) {
         let told = loop {
-            if let Some(stop) = self.round() {
+            let began = Instant::now();
+            if let Some(stop) = self.round(began) {
                 break stop;
             }
+            self.busy.worked(began, Instant::now());
             if self.deferred.is_empty() && self.broadcasts.is_empty() {
                 match self.wait().await {
                     Some(command) => {
@@ -158,8 +164,7 @@ impl Driver {
     }
 
     /// One round without waiting. Returns what to answer when it is time to stop.
-    fn round(&mut self) -> Option<Option<Reply<()>>> {
-        let now = Instant::now();
+    fn round(&mut self, now: Instant) -> Option<Option<Reply<()>>> {
         for _ in 0..COMMANDS_PER_ROUND {
             match self.commands.try_recv() {
                 Ok(command) => {

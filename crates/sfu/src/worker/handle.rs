@@ -12,6 +12,7 @@ use ringback_transport::sdp::{Accepted, CodecPreferences, IceCredentials, Negoti
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::WorkerStatistics;
+use super::busy::Busy;
 use super::peer::SharedNegotiation;
 use crate::error::SfuError;
 use crate::ids::{ParticipantId, RoomId, Share, Source};
@@ -159,6 +160,7 @@ pub(super) struct Shared {
     pub(super) ice_tcp: bool,
     pub(super) certificate: Certificate,
     pub(super) codecs: CodecPreferences,
+    pub(super) busy: Arc<Busy>,
 }
 
 /// A handle of a media worker; cheap to clone. The worker ends when all of them are gone.
@@ -189,6 +191,12 @@ impl WorkerHandle {
     #[must_use]
     pub fn announced_addresses(&self) -> &[SocketAddr] {
         &self.shared.candidates
+    }
+
+    /// The share of the last second or two that the worker was at work and not waiting, in permille.
+    #[must_use]
+    pub fn busy(&self) -> u16 {
+        self.shared.busy.permille(Instant::now())
     }
 
     /// Opens an empty room.
