@@ -10,7 +10,9 @@ mod driver;
 mod handle;
 mod outbox;
 mod peer;
+mod relay;
 mod routes;
+mod shards;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,7 @@ use ringback_transport::dtls::Certificate;
 use ringback_transport::path::Link;
 use ringback_transport::sdp::CodecPreferences;
 use ringback_transport::socket::{Readiness, TcpListener, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::error::SfuError;
 use crate::events::{EventQueue, SfuEvent};
@@ -121,6 +123,14 @@ pub struct WorkerStatistics {
     pub packets_forwarded: u64,
     /// RTP packets that could not be sealed or queued.
     pub packets_unsent: u64,
+    /// Rooms that span other workers too.
+    pub rooms_shared: usize,
+    /// RTP packets handed to other workers, and reports: one for each of them.
+    pub packets_relayed: u64,
+    /// … that were dropped, because the other worker was too far behind.
+    pub relays_dropped: u64,
+    /// RTP packets that came from other workers.
+    pub packets_from_shards: u64,
     /// Datagrams the system took.
     pub datagrams_sent: u64,
     /// Datagrams the system did not take: its buffer was full.
@@ -176,7 +186,8 @@ impl Worker {
         let (events, receiver) = EventQueue::new(config.limits.events.max(1));
         let busy = Arc::new(busy::Busy::new(Instant::now()));
         let streams = streams::Streams::new(listeners, readiness);
-        let driver = driver::Driver::new(sockets, streams, inbox, events, busy.clone(), &config);
+        let wake = Arc::new(Notify::new());
+        let driver = driver::Driver::new(sockets, streams, inbox, events, (busy.clone(), wake.clone()), &config);
         let shared = handle::Shared {
             bound,
             candidates,
@@ -184,6 +195,7 @@ impl Worker {
             certificate: config.certificate,
             codecs: config.codecs,
             busy,
+            wake,
         };
         Ok((driver, WorkerHandle::new(commands, Arc::new(shared)), receiver))
     }

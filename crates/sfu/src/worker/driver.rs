@@ -8,6 +8,7 @@ mod broadcast;
 mod connections;
 mod control;
 mod packets;
+mod shards;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -18,15 +19,16 @@ use std::time::{Duration, Instant};
 use ringback_transport::path::{Link, Path};
 use ringback_transport::socket::{ReceiveBatch, UdpSocket};
 use slab::Slab;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{Notify, mpsc};
 
 use super::busy::{Busy, BusyMeter};
 use super::deadlines::{Deadlines, Owner};
 use super::handle::{Command, Reply};
 use super::outbox::{Endpoint, Outbox, Ways};
-use super::peer::Peer;
+use super::peer::{Peer, Peers};
 use super::routes::{Place, Routes};
+use super::shards::Shards;
 use super::streams::Streams;
 use super::{Limits, WorkerConfig, WorkerStatistics};
 use crate::decoding::{DecoderPool, Heard};
@@ -57,7 +59,8 @@ const CHECKS_PER_ROUND: u32 = 64;
 /// A room with its members' connections, under the same numbers.
 struct Home {
     room: Room,
-    peers: Slab<Peer>,
+    peers: Peers,
+    shards: Shards,
     /// The deadline that stands for the room.
     armed: Option<Instant>,
 }
@@ -99,6 +102,14 @@ pub(super) struct Driver {
     limits: Limits,
     statistics: WorkerStatistics,
     busy: BusyMeter,
+    /// Wakes the loop for what other workers have sent.
+    wake: Arc<Notify>,
+    /// Rooms that have shards on other workers.
+    spanning: Vec<usize>,
+    /// Room for one message of another shard, used again for each.
+    relayed: Vec<u8>,
+    /// Whether more of them wait than a round takes.
+    more_relayed: bool,
 }
 
 impl Driver {
@@ -107,7 +118,7 @@ impl Driver {
         streams: Streams,
         commands: mpsc::Receiver<Command>,
         events: EventQueue,
-        busy: Arc<Busy>,
+        (busy, wake): (Arc<Busy>, Arc<Notify>),
         config: &WorkerConfig,
     ) -> Self {
         let (decoders, heard) = DecoderPool::new(config.limits.decoder_threads);
@@ -131,6 +142,10 @@ impl Driver {
             limits: config.limits.clone(),
             statistics: WorkerStatistics::default(),
             busy: BusyMeter::new(busy),
+            wake,
+            spanning: Vec::new(),
+            relayed: Vec::new(),
+            more_relayed: false,
         }
     }
 
@@ -142,7 +157,7 @@ impl Driver {
                 break stop;
             }
             self.busy.worked(began, Instant::now());
-            if self.deferred.is_empty() && self.broadcasts.is_empty() {
+            if self.deferred.is_empty() && self.broadcasts.is_empty() && !self.more_relayed {
                 match self.wait().await {
                     Some(command) => {
                         if let Some(stop) = self.carry_out(command, Instant::now()) {
@@ -179,6 +194,7 @@ impl Driver {
         self.budget = Budget { handshakes: HANDSHAKES_PER_ROUND, checks: CHECKS_PER_ROUND };
         self.take_what_was_heard(now);
         self.do_what_is_due(now);
+        self.serve_shards();
         self.drain_sockets();
         self.serve_connections();
         self.handle_deferred();
@@ -215,6 +231,7 @@ impl Driver {
             () = readable(endpoint(2)) => None,
             () = readable(endpoint(3)) => None,
             () = self.ways.streams.ready() => None,
+            () = self.wake.notified() => None,
             () = tokio::time::sleep_until(wake) => None,
             () = has_room(events) => None,
         }
@@ -224,7 +241,11 @@ impl Driver {
     fn take_what_was_heard(&mut self, now: Instant) {
         while let Ok(heard) = self.heard.try_recv() {
             self.statistics.voices_decoded += 1;
-            if let Some(&(at, key)) = self.participants.get(&heard.participant) {
+            let elsewhere = || {
+                let key = |at: &usize| Some((*at, self.rooms.get(*at)?.shards.key(heard.participant)?));
+                self.spanning.iter().find_map(key)
+            };
+            if let Some((at, key)) = self.participants.get(&heard.participant).copied().or_else(elsewhere) {
                 self.in_room(at, |room, _| room.on_heard(now, key, heard), now);
             }
         }
@@ -268,6 +289,11 @@ impl Driver {
 
     fn flush(&mut self) {
         self.ways.flush(&mut self.statistics);
+        for &at in &self.spanning {
+            if let Some(home) = self.rooms.get_mut(at) {
+                home.shards.wake();
+            }
+        }
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
@@ -296,7 +322,12 @@ impl Driver {
     fn in_room<R>(&mut self, at: usize, act: impl FnOnce(&mut Room, &mut Outbox<'_>) -> R, now: Instant) -> Option<R> {
         let home = self.rooms.get_mut(at)?;
         let room = &mut home.room;
-        let mut outbox = Outbox { peers: &mut home.peers, ways: &mut self.ways, statistics: &mut self.statistics };
+        let mut outbox = Outbox {
+            peers: &mut home.peers,
+            shards: &mut home.shards,
+            ways: &mut self.ways,
+            statistics: &mut self.statistics,
+        };
         let acted = catch_unwind(AssertUnwindSafe(|| {
             let result = act(room, &mut outbox);
             room.settle(now, &mut outbox);
@@ -310,6 +341,9 @@ impl Driver {
         };
         while let Some(event) = room.poll_event() {
             self.events.push(event);
+        }
+        while let Some((relay, notice)) = room.poll_notice() {
+            home.shards.tell(relay, &notice);
         }
         let due = room.poll_timeout();
         if home.armed.is_none_or(|armed| due < armed) {
@@ -368,7 +402,8 @@ impl Driver {
         }
         let Some(home) = self.rooms.try_remove(at) else { return };
         self.room_places.remove(&id);
-        for (key, peer) in &home.peers {
+        self.spanning.retain(|place| *place != at);
+        for (key, peer) in home.peers.iter() {
             self.routes.forget((at, key), &peer.addresses, &peer.ufrags);
             self.ways.close(&peer.streams, &mut self.statistics);
             self.participants.remove(&peer.participant);
