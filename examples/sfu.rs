@@ -31,6 +31,9 @@ struct Arguments {
     /// Media workers: each uses at most one core, and worker i the media port + i [default: one for each core]
     #[arg(long)]
     workers: Option<usize>,
+    /// Participants of one room on one media worker, before newcomers are connected to another [default: any number, while it is not busy]
+    #[arg(long)]
+    room_part: Option<usize>,
     /// Give each media worker a thread of its own that stays on one core
     #[arg(long)]
     pin: bool,
@@ -118,6 +121,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if let Some(workers) = arguments.workers {
         builder = builder.workers(workers);
+    }
+    if let Some(participants) = arguments.room_part {
+        builder = builder.room_part(participants);
     }
     if arguments.pin {
         builder = builder.worker_threads(WorkerThreads::Pinned);

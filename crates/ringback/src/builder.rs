@@ -48,6 +48,7 @@ pub struct EngineBuilder {
     announce: Vec<IpAddr>,
     workers: Option<usize>,
     threads: WorkerThreads,
+    room_part: usize,
     codecs: CodecPreferences,
     ice_tcp: bool,
     tokens: Option<TokenVerifier>,
@@ -86,6 +87,7 @@ impl EngineBuilder {
             announce: Vec::new(),
             workers: None,
             threads: WorkerThreads::default(),
+            room_part: usize::MAX,
             codecs: CodecPreferences::default(),
             ice_tcp: true,
             tokens: None,
@@ -129,6 +131,13 @@ impl EngineBuilder {
     /// Where workers run, by default as tasks among the program's others.
     pub fn worker_threads(mut self, threads: WorkerThreads) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// How many participants of one room a worker takes before its newcomers are connected to another, by default as many as come. Whatever this says, newcomers of a room whose worker is
+    /// busy go to another that is not; who is connected stays where they are.
+    pub fn room_part(mut self, participants: usize) -> Self {
+        self.room_part = participants.max(1);
         self
     }
 
@@ -322,8 +331,16 @@ impl EngineBuilder {
             }
             _ => None,
         };
-        let parts =
-            Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, images, webhooks, peace, counts };
+        let parts = Parts {
+            room_part: self.room_part,
+            hooks: self.hooks,
+            missed_call: self.missed_call,
+            recorder,
+            images,
+            webhooks,
+            peace,
+            counts,
+        };
         let engine = Engine::assemble(workers, events, signaling, parts, self.reactions);
         engine.restore().await.map_err(EngineError::Recorder)?;
         Ok(engine)

@@ -18,6 +18,7 @@ mod media;
 mod metrics;
 mod missed_call;
 mod notes;
+mod open_room;
 pub mod peace;
 mod placement;
 mod reactions;

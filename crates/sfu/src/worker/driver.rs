@@ -404,6 +404,11 @@ impl Driver {
         self.room_places.remove(&id);
         self.spanning.retain(|place| *place != at);
         for (key, peer) in home.peers.iter() {
+            if reason == RoomCloseReason::Internal && !home.shards.is_empty() {
+                // The room goes on without them.
+                let (room, participant, reason) = (id, peer.participant, DisconnectReason::Internal);
+                self.events.push(SfuEvent::Disconnected { room, participant, reason });
+            }
             self.routes.forget((at, key), &peer.addresses, &peer.ufrags);
             self.ways.close(&peer.streams, &mut self.statistics);
             self.participants.remove(&peer.participant);

@@ -69,7 +69,9 @@ fn sleepy_worker() -> (crate::WorkerHandle, tokio::sync::mpsc::Receiver<SfuEvent
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let certificate = ringback_transport::dtls::Certificate::generate().unwrap();
     let config = crate::WorkerConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificate);
-    let (handle, events) = runtime.block_on(async { crate::Worker::spawn(config) }).unwrap();
+    let entered = runtime.enter();
+    let (handle, events) = crate::Worker::spawn(config).unwrap();
+    drop(entered);
     (handle, events, runtime)
 }
 
