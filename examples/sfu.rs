@@ -15,7 +15,7 @@ use clap::Parser;
 use ringback::{
     BoxFuture, Claims, CodecName, CodecPreferences, EndedCall, Engine, Grants, HookError, ImagineConfig, METRICS_TYPE,
     MissedCall, NoteDecision, OfferNotes, Outcome, Palette, RecorderConfig, Rights, RoomReactionsConfig, TokenIssuer,
-    TokenVerifier, TurnServer, WebhookConfig, peace,
+    TokenVerifier, TurnServer, WebhookConfig, WorkerThreads, peace,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +28,15 @@ struct Arguments {
     /// Where media listens: one port, UDP and TCP, repeatable for IPv4 and IPv6 [default: the address of --listen, port 8189]
     #[arg(long)]
     media: Vec<SocketAddr>,
+    /// Media workers: each uses at most one core, and worker i the media port + i [default: one for each core]
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Participants of one room on one media worker, before newcomers are connected to another [default: any number, while it is not busy]
+    #[arg(long)]
+    room_part: Option<usize>,
+    /// Give each media worker a thread of its own that stays on one core
+    #[arg(long)]
+    pin: bool,
     /// Take media over UDP only
     #[arg(long)]
     no_ice_tcp: bool,
@@ -112,6 +121,15 @@ async fn main() -> anyhow::Result<()> {
     }
     if let (Some(url), Some(secret)) = (&arguments.webhook, &arguments.webhook_secret) {
         builder = builder.webhook(WebhookConfig::new(url, secret));
+    }
+    if let Some(workers) = arguments.workers {
+        builder = builder.workers(workers);
+    }
+    if let Some(participants) = arguments.room_part {
+        builder = builder.room_part(participants);
+    }
+    if arguments.pin {
+        builder = builder.worker_threads(WorkerThreads::Pinned);
     }
     if arguments.notes_to_missed {
         builder = builder.missed_call(NotesToMissed);

@@ -28,7 +28,8 @@ async fn server() -> Server {
         [listen.local_addr().unwrap(), media.local_addr().unwrap()]
     };
     let [listen, media] = addresses.map(|address| address.to_string());
-    Server::start_with(&["--listen", &listen, "--media", &media]).await.unwrap()
+    // One worker: the port after the next one may be somebody else's.
+    Server::start_with(&["--listen", &listen, "--media", &media, "--workers", "1"]).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use ringback_imagine::{ImagineConfig, ModerateImages, NoImageModeration};
@@ -29,12 +30,26 @@ use crate::peace::{self, PeaceDesk, Tell};
 use crate::reactions::{ReactionRights, ReactionSettings};
 use crate::webhook::{Webhook, WebhookConfig};
 
+/// Where media workers run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WorkerThreads {
+    /// As tasks on the runtime that the engine is started on. Another task that keeps a thread busy for long lets media wait.
+    #[default]
+    Shared,
+    /// Each on a thread of its own.
+    Own,
+    /// Each on a thread of its own that stays on one core, worker i on the i-th that the process may use: for machines that do nothing else.
+    Pinned,
+}
+
 /// Settings of an [`Engine`].
 #[must_use = "an engine starts with `start`"]
 pub struct EngineBuilder {
     media: Vec<SocketAddr>,
     announce: Vec<IpAddr>,
-    workers: usize,
+    workers: Option<usize>,
+    threads: WorkerThreads,
+    room_part: usize,
     codecs: CodecPreferences,
     ice_tcp: bool,
     trains: Trains,
@@ -73,7 +88,9 @@ impl EngineBuilder {
         Self {
             media: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8189))],
             announce: Vec::new(),
-            workers: 1,
+            workers: None,
+            threads: WorkerThreads::default(),
+            room_part: usize::MAX,
             codecs: CodecPreferences::default(),
             ice_tcp: true,
             trains: Trains::default(),
@@ -109,10 +126,23 @@ impl EngineBuilder {
         self
     }
 
-    /// How many media workers there are, by default one. A room lives on one worker, and a worker uses at most one core: more
-    /// workers serve more rooms at once, not larger ones.
+    /// How many media workers there are, by default one for each core that the process may use. A worker uses at most one core and has ports of its own. A new room goes to the worker
+    /// that has the most time.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.max(1);
+        self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// Where workers run, by default as tasks among the program's others.
+    pub fn worker_threads(mut self, threads: WorkerThreads) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How many participants of one room a worker takes before its newcomers are connected to another, by default as many as come. Whatever this says, newcomers of a room whose worker is
+    /// busy go to another that is not; who is connected stays where they are.
+    pub fn room_part(mut self, participants: usize) -> Self {
+        self.room_part = participants.max(1);
         self
     }
 
@@ -279,16 +309,21 @@ impl EngineBuilder {
             return Err(EngineError::NoStore);
         }
         let certificate = Certificate::generate().map_err(|error| EngineError::Certificate(error.into()))?;
-        let mut workers = Vec::with_capacity(self.workers);
-        let mut events = Vec::with_capacity(self.workers);
-        for worker in 0..self.workers {
+        let count = self.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let (mut workers, mut events) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for worker in 0..count {
             let mut config = WorkerConfig::new(ports(&self.media, worker)?, certificate.clone());
             config.announce = self.announce.clone();
             config.codecs = self.codecs.clone();
             config.ice_tcp = self.ice_tcp;
             config.trains = self.trains;
             config.gcm = self.gcm;
-            let (handle, receiver) = Worker::spawn(config).map_err(|source| EngineError::Worker { worker, source })?;
+            let spawned = match self.threads {
+                WorkerThreads::Shared => Worker::spawn(config),
+                WorkerThreads::Own => Worker::spawn_on_thread(config, None).await,
+                WorkerThreads::Pinned => Worker::spawn_on_thread(config, Some(worker)).await,
+            };
+            let (handle, receiver) = spawned.map_err(|source| EngineError::Worker { worker, source })?;
             workers.push(handle);
             events.push(receiver);
         }
@@ -324,8 +359,16 @@ impl EngineBuilder {
             }
             _ => None,
         };
-        let parts =
-            Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, images, webhooks, peace, counts };
+        let parts = Parts {
+            room_part: self.room_part,
+            hooks: self.hooks,
+            missed_call: self.missed_call,
+            recorder,
+            images,
+            webhooks,
+            peace,
+            counts,
+        };
         let engine = Engine::assemble(workers, events, signaling, parts, self.reactions);
         engine.restore().await.map_err(EngineError::Recorder)?;
         Ok(engine)

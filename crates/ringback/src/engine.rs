@@ -59,6 +59,7 @@ pub struct Engine {
 
 /// What an engine is put together from, beside media and signaling.
 pub(crate) struct Parts {
+    pub(crate) room_part: usize,
     pub(crate) hooks: Hooks,
     pub(crate) missed_call: Arc<dyn MissedCall>,
     pub(crate) recorder: Option<Recorder>,
@@ -81,8 +82,8 @@ impl Engine {
         parts: Parts,
         reactions: ReactionSettings,
     ) -> Self {
-        let Parts { mut hooks, missed_call, recorder, images, webhooks, peace, counts } = parts;
-        let workers = Workers::new(handles);
+        let Parts { room_part, mut hooks, missed_call, recorder, images, webhooks, peace, counts } = parts;
+        let workers = Workers::new(handles, room_part);
         let (feed, ended_calls) = recorder.clone().map(|recorder| Feed::new(recorder, counts.clone())).unzip();
         let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone()));
         let reactions = ReactionDesk::new(reactions, workers.clone());
@@ -99,9 +100,9 @@ impl Engine {
             desk.start(&signaling);
         }
         reactions.start(&signaling);
-        for events in events {
+        for (worker, events) in events.into_iter().enumerate() {
             let (workers, reactions) = (Arc::downgrade(&workers), Arc::downgrade(&reactions));
-            tokio::spawn(carry_events(workers, events, Arc::downgrade(&signaling), reactions));
+            tokio::spawn(carry_events(workers, worker, events, Arc::downgrade(&signaling), reactions));
         }
         let (events, feed) = match (feed, signaling.events()) {
             (Some(feed), Some(events)) => {

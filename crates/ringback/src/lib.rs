@@ -18,13 +18,15 @@ mod media;
 mod metrics;
 mod missed_call;
 mod notes;
+mod open_room;
 pub mod peace;
+mod placement;
 mod reactions;
 mod restart;
 mod stage_readings;
 mod webhook;
 
-pub use builder::EngineBuilder;
+pub use builder::{EngineBuilder, WorkerThreads};
 pub use engine::{Engine, Events};
 pub use error::EngineError;
 pub use metrics::METRICS_TYPE;

@@ -1,9 +1,11 @@
 //! The bridge between signaling and the SFU: signaling's rooms and participants (strings on the wire) onto the SFU's (numbers on
-//! a worker), and the SFU's events back. It decides one thing only: on which worker a room is opened. It knows nothing of calls.
+//! a worker), and the SFU's events back. It decides one thing only: on which workers a room is. It knows nothing of calls.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::open_room::OpenRoom;
+use crate::placement::{self, Choice, Load};
 use crate::reactions::ReactionDesk;
 use crate::stage_readings;
 use dashmap::DashMap;
@@ -23,25 +25,38 @@ use tracing::{Instrument, info_span};
 #[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<WorkerHandle>,
+    /// What is placed on each.
+    held: Vec<Held>,
     next_id: AtomicU64,
-    rooms: DashMap<Arc<str>, (RoomId, usize)>,
+    /// How many participants of one room a worker takes before others get a part of it.
+    room_part: usize,
+    rooms: DashMap<Arc<str>, Arc<OpenRoom>>,
     participants: DashMap<Arc<str>, Place>,
     room_names: DashMap<RoomId, Arc<str>>,
     participant_names: DashMap<ParticipantId, Arc<str>>,
 }
 
+/// What is placed on a worker.
+#[derive(Debug, Default)]
+struct Held {
+    rooms: AtomicUsize,
+    participants: AtomicUsize,
+}
+
 /// Where a participant is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Place {
     id: ParticipantId,
-    room: RoomId,
+    room: Arc<OpenRoom>,
     worker: usize,
 }
 
 impl Workers {
-    pub(crate) fn new(workers: Vec<WorkerHandle>) -> Arc<Self> {
+    pub(crate) fn new(workers: Vec<WorkerHandle>, room_part: usize) -> Arc<Self> {
         Arc::new(Self {
+            held: workers.iter().map(|_| Held::default()).collect(),
             workers,
+            room_part,
             next_id: AtomicU64::new(1),
             rooms: DashMap::new(),
             participants: DashMap::new(),
@@ -58,15 +73,56 @@ impl Workers {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The worker with the fewest rooms; a room stays where it was opened.
-    fn quietest(&self) -> usize {
-        let mut rooms = vec![0usize; self.workers.len()];
-        self.rooms.iter().for_each(|room| rooms[room.value().1] += 1);
-        (0..rooms.len()).min_by_key(|&worker| rooms[worker]).unwrap_or(0)
+    /// What is known of a worker's load.
+    fn load(&self, worker: usize) -> Load {
+        let held = &self.held[worker];
+        let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+        Load { busy: self.workers[worker].busy(), participants: count(&held.participants), rooms: count(&held.rooms) }
+    }
+
+    /// The worker for a new room.
+    fn least_loaded(&self) -> usize {
+        placement::least((0..self.workers.len()).map(|worker| (worker, self.load(worker))))
+    }
+
+    /// Chooses for a newcomer of a room.
+    fn choose(&self, room: &OpenRoom) -> Choice {
+        let candidate = |worker| (worker, self.load(worker));
+        let parts: Vec<_> = room.parts().into_iter().map(|(worker, held)| (candidate(worker), held)).collect();
+        let is_other = |worker: &usize| parts.iter().all(|((part, _), _)| part != worker);
+        let others: Vec<_> = (0..self.workers.len()).filter(is_other).map(candidate).collect();
+        placement::for_newcomer(&parts, &others, self.room_part)
+    }
+
+    /// The worker for a newcomer, which has a part of the room from then on.
+    async fn worker_for(&self, room: &OpenRoom) -> usize {
+        if let Choice::Stay(worker) = self.choose(room) {
+            return worker;
+        }
+        let _changes = room.changes.lock().await;
+        // Whoever was first may have done it.
+        let worker = match self.choose(room) {
+            Choice::Stay(worker) => return worker,
+            Choice::Spread(worker) => worker,
+        };
+        let parts = room.workers();
+        let others: Vec<_> = parts.iter().map(|&part| self.workers[part].clone()).collect();
+        match self.workers[worker].share_room(room.id, room_config(), &others).await {
+            Ok(()) => {
+                tracing::info!(room = %room.id, worker, "a room has outgrown its workers");
+                room.add_part(worker);
+                self.held[worker].rooms.fetch_add(1, Ordering::Relaxed);
+                worker
+            }
+            Err(error) => {
+                tracing::warn!(room = %room.id, worker, %error, "a room stays with the workers that it has");
+                placement::least(parts.into_iter().map(|part| (part, self.load(part))))
+            }
+        }
     }
 
     fn participant(&self, participant: &str) -> Result<(ParticipantId, &WorkerHandle), MediaError> {
-        let place = *self.participants.get(participant).ok_or_else(|| not_open("participant", participant))?;
+        let place = self.participants.get(participant).ok_or_else(|| not_open("participant", participant))?;
         Ok((place.id, &self.workers[place.worker]))
     }
 
@@ -77,9 +133,9 @@ impl Workers {
 
     /// Taps the one participant of a room; `None` where there is none. Of several it is the one who came last.
     pub(crate) async fn tap_room(&self, room: &str, sources: &[sfu::Source]) -> Option<sfu::Tap> {
-        let (room, worker) = *self.rooms.get(room)?;
-        let here = self.participants.iter().filter(|place| place.room == room).map(|place| place.id);
-        let last = here.max_by_key(|id| id.0)?;
+        let room = self.rooms.get(room)?.id;
+        let here = self.participants.iter().filter(|place| place.room.id == room);
+        let (last, worker) = here.map(|place| (place.id, place.worker)).max_by_key(|(id, _)| id.0)?;
         self.workers[worker].tap(last, sources).await.ok()
     }
 
@@ -92,23 +148,41 @@ impl Workers {
 
     /// Sends a text to everybody of this share of a room who has a data channel of this label. Returns who of them has none.
     pub(crate) async fn send_text_to_all(&self, room: &str, share: Share, label: &str, text: &str) -> Vec<String> {
-        let Some((room, worker)) = self.rooms.get(room).map(|room| *room) else { return Vec::new() };
+        let Some(room) = self.rooms.get(room).map(|room| room.clone()) else { return Vec::new() };
         let share = sfu::Share { at: share.at, of: share.of };
-        let told = self.workers[worker].broadcast_data(room, share, label, false, text.as_bytes().to_vec().into());
-        let told = told.await;
-        told.unwrap_or_default().into_iter().filter_map(|id| self.participant_name(id)).collect()
+        let text = bytes::Bytes::copy_from_slice(text.as_bytes());
+        let workers = room.workers();
+        let tell = |&worker: &usize| self.workers[worker].broadcast_data(room.id, share, label, false, text.clone());
+        let told = futures_util::future::join_all(workers.iter().map(tell)).await;
+        told.into_iter().flat_map(Result::unwrap_or_default).filter_map(|id| self.participant_name(id)).collect()
     }
 
     fn forget_participant(&self, participant: &str) -> Option<Place> {
         let (_, place) = self.participants.remove(participant)?;
         self.participant_names.remove(&place.id);
+        self.held[place.worker].participants.fetch_sub(1, Ordering::Relaxed);
+        place.room.went(place.worker);
         Some(place)
     }
 
-    fn forget_room(&self, room: &str) -> Option<(RoomId, usize)> {
-        let (_, (id, worker)) = self.rooms.remove(room)?;
-        self.room_names.remove(&id);
-        Some((id, worker))
+    fn forget_room(&self, room: &str) -> Option<Arc<OpenRoom>> {
+        let (_, open) = self.rooms.remove(room)?;
+        self.room_names.remove(&open.id);
+        for worker in open.workers() {
+            self.held[worker].rooms.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(open)
+    }
+
+    /// A worker has ended its part of a room. Whether that was the last one.
+    fn part_ended(&self, worker: usize, room: RoomId) -> bool {
+        let open = self.room_name(room).and_then(|name| self.rooms.get(name.as_str()).map(|open| open.clone()));
+        let Some(goes_on) = open.filter(|open| open.workers().len() > 1).and_then(|open| open.remove_part(worker))
+        else {
+            return true;
+        };
+        self.held[worker].rooms.fetch_sub(1, Ordering::Relaxed);
+        !goes_on
     }
 
     fn room_name(&self, room: RoomId) -> Option<String> {
@@ -131,8 +205,8 @@ impl Workers {
         self.workers.get(self.participants.get(&name)?.worker)
     }
 
-    /// What a worker reports, in signaling's words. `None` where a room or participant is gone by now.
-    pub(crate) fn translate(&self, event: SfuEvent) -> Option<MediaEvent> {
+    /// What a worker reports, in signaling's words. `None` where a room or participant is gone by now, and where a room goes on on other workers.
+    pub(crate) fn translate(&self, worker: usize, event: SfuEvent) -> Option<MediaEvent> {
         Some(match event {
             SfuEvent::Connected { room, participant } => {
                 MediaEvent::Connected { room: self.room_name(room)?, participant: self.participant_name(participant)? }
@@ -180,6 +254,9 @@ impl Workers {
                 wanted,
             },
             SfuEvent::RoomClosed { room, reason } => {
+                if !self.part_ended(worker, room) {
+                    return None;
+                }
                 let name = self.room_name(room)?;
                 self.forget_room(&name);
                 MediaEvent::RoomClosed { room: name, reason: wire_name(&reason) }
@@ -203,12 +280,11 @@ impl Workers {
 impl Media for Workers {
     fn open_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
         let work = async move {
-            let (id, worker, name) = (RoomId(self.id()), self.quietest(), Arc::<str>::from(room));
-            self.rooms.insert(name.clone(), (id, worker));
+            let (id, worker, name) = (RoomId(self.id()), self.least_loaded(), Arc::<str>::from(room));
+            self.held[worker].rooms.fetch_add(1, Ordering::Relaxed);
+            self.rooms.insert(name.clone(), Arc::new(OpenRoom::new(id, worker)));
             self.room_names.insert(id, name);
-            // Signaling counts who comes in; the worker must not know another number.
-            let config = sfu::RoomConfig::default().with_max_participants(RoomsConfig::default().max_participants);
-            let opened = self.workers[worker].open_room(id, config).await;
+            let opened = self.workers[worker].open_room(id, room_config()).await;
             opened.map_err(|error| {
                 self.forget_room(room);
                 refused(error)
@@ -219,8 +295,14 @@ impl Media for Workers {
 
     fn close_room<'a>(&'a self, room: &'a str) -> BoxFuture<'a, Result<(), MediaError>> {
         let work = async move {
-            let Some((id, worker)) = self.forget_room(room) else { return Ok(()) };
-            self.workers[worker].close_room(id).await.map_err(refused)
+            let Some(open) = self.rooms.get(room).map(|open| open.clone()) else { return Ok(()) };
+            let _changes = open.changes.lock().await;
+            let Some(open) = self.forget_room(room) else { return Ok(()) };
+            let mut closed = Ok(());
+            for worker in open.workers() {
+                closed = closed.and(self.workers[worker].close_room(open.id).await.map_err(refused));
+            }
+            closed
         };
         Box::pin(work.instrument(info_span!("room", room)))
     }
@@ -232,10 +314,14 @@ impl Media for Workers {
         offer: MediaOffer,
     ) -> BoxFuture<'a, Result<MediaAnswer, MediaError>> {
         let work = async move {
-            let (room, worker) = *self.rooms.get(room).ok_or_else(|| not_open("room", room))?;
+            let open = self.rooms.get(room).map(|open| open.clone()).ok_or_else(|| not_open("room", room))?;
+            let worker = self.worker_for(&open).await;
             let (id, name) = (ParticipantId(self.id()), Arc::<str>::from(participant));
             // Known before the worker is asked: its first events may overtake its answer.
-            self.participants.insert(name.clone(), Place { id, room, worker });
+            self.held[worker].participants.fetch_add(1, Ordering::Relaxed);
+            open.came(worker);
+            let room = open.id;
+            self.participants.insert(name.clone(), Place { id, room: open, worker });
             self.participant_names.insert(id, name);
             match self.workers[worker].join(room, id, join_offer(offer)).await {
                 Ok(joined) => Ok(answer(joined)),
@@ -326,9 +412,16 @@ impl Media for Workers {
     }
 }
 
+/// How rooms are set up, on each of their workers.
+fn room_config() -> sfu::RoomConfig {
+    // Signaling counts who comes in; the worker must not know another number.
+    sfu::RoomConfig::default().with_max_participants(RoomsConfig::default().max_participants)
+}
+
 /// Carries a worker's events to signaling until the worker stops or the engine is gone.
 pub(crate) async fn carry_events(
     workers: Weak<Workers>,
+    worker: usize,
     mut events: mpsc::Receiver<SfuEvent>,
     signaling: Weak<Signaling>,
     reactions: Weak<ReactionDesk>,
@@ -345,7 +438,7 @@ pub(crate) async fn carry_events(
             stage_readings::tell(&workers, watchers, on_stage, readings).await;
             continue;
         }
-        if let Some(event) = workers.translate(event) {
+        if let Some(event) = workers.translate(worker, event) {
             signaling.media_event(event).await;
         }
     }

@@ -267,6 +267,7 @@ type Read<N> = (&'static str, &'static str, fn(&WorkerStatistics) -> N);
 const HELD: &[Read<usize>] = &[
     ("worker_rooms", "Open rooms", |of| of.rooms),
     ("worker_participants", "Participants in them", |of| of.participants),
+    ("worker_rooms_shared", "Open rooms that span other workers too", |of| of.rooms_shared),
     ("worker_streams", "TCP connections", |of| of.streams),
     ("worker_networks_measured", "Participants whose network is measured", |of| of.networks_measured),
     ("worker_bandwidth_bits", "What these networks take together, in bits per second", |of| {
@@ -285,6 +286,8 @@ const COUNTED: &[Read<u64>] = &[
     ("worker_packets_received", "RTP packets taken in", |of| of.packets_received),
     ("worker_packets_forwarded", "RTP packets queued for subscribers", |of| of.packets_forwarded),
     ("worker_packets_unsent", "RTP packets that could not be sealed or queued", |of| of.packets_unsent),
+    ("worker_packets_relayed", "RTP packets handed to other workers of their room", |of| of.packets_relayed),
+    ("worker_relays_dropped", "RTP packets that another worker was too far behind to take", |of| of.relays_dropped),
     ("worker_datagrams_sent", "Datagrams the system took", |of| of.datagrams_sent),
     ("worker_trains_sent", "Trains in which it took them; a datagram for itself counts as one", |of| of.trains_sent),
     ("worker_padding_bytes", "Padding that let packets travel in one train", |of| of.padding_sent),

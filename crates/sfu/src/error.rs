@@ -34,6 +34,15 @@ pub enum SfuError {
     /// The configuration cannot work.
     #[error("the worker's configuration is wrong: {0}")]
     Configuration(&'static str),
+    /// The system gives no thread to the worker, or no event loop.
+    #[error("a media worker cannot have a thread of its own: {0}")]
+    Thread(io::Error),
+    /// A thread cannot be kept on a core.
+    #[error("a media worker's thread cannot be kept on core {core}")]
+    Pin {
+        /// Which of those that the process may use, from 0.
+        core: usize,
+    },
     /// The worker has stopped.
     #[error("the media worker has stopped")]
     Stopped,

@@ -140,7 +140,8 @@ pub enum SfuEvent {
         /// The message.
         data: Bytes,
     },
-    /// A room is gone, with everyone in it.
+    /// A room is gone, with everyone in it; of a room that spans several workers, this one's part. Where the others go on because it was a bug that ended it, everyone in it is told
+    /// to be disconnected before.
     RoomClosed {
         /// Which room.
         room: RoomId,

@@ -13,6 +13,7 @@ use ringback_transport::sdp::CodecName;
 
 use crate::av1::DependencyDescriptor;
 use crate::publisher::Source as PacketSource;
+use crate::shard::Relayed;
 use crate::subscriber::Subscriber;
 use crate::vp8::Vp8Descriptor;
 use crate::vp9::Vp9Descriptor;
@@ -39,6 +40,14 @@ pub(crate) trait PacketSink {
 
     /// Whether so much waits for a member already that their video should not wait too. Never over UDP, where nothing waits.
     fn is_congested(&self, _to: usize) -> bool {
+        false
+    }
+
+    /// Hands something of a member who is here to the other shards of the room.
+    fn relay(&mut self, _relayed: &Relayed<'_>) {}
+
+    /// Asks the worker of a member who is elsewhere for a keyframe. False for those who are here.
+    fn request_elsewhere(&mut self, _of: LayerKey) -> bool {
         false
     }
 }

@@ -39,6 +39,7 @@ pub mod retransmission;
 pub mod rewrite;
 mod room;
 pub mod sender_report;
+mod shard;
 mod shortlist;
 mod slots;
 pub mod speaking;

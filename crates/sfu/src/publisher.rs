@@ -2,6 +2,7 @@
 //! connection that sent it under that connection's keys, and only what an m-line of this offer claims is latched: nobody can speak
 //! for somebody else. Reports back to the sender are in `publisher/reports.rs`.
 
+mod elsewhere;
 mod interest;
 mod layer;
 mod meter;
@@ -117,6 +118,8 @@ pub(crate) struct Track {
     pub(crate) codec: usize,
     /// Whether the engine was told that they do.
     pub(crate) told_live: bool,
+    /// Of a publisher elsewhere: the layers that their worker was told are wanted here, one bit each.
+    told_wanted: u8,
     /// Codec by payload type.
     payload_types: [u8; 128],
     pub(crate) layers: Vec<Layer>,
@@ -145,6 +148,22 @@ pub(crate) struct Publisher {
     pub(crate) changed: bool,
     /// When the room last did.
     pub(crate) heeded: Option<Instant>,
+    /// Whether they are connected to another worker, which reports to them.
+    is_elsewhere: bool,
+}
+
+/// What is known of a packet once its layer is found.
+struct Arrival<'p> {
+    track: usize,
+    layer: usize,
+    codec: u8,
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    marker: bool,
+    level: Option<u8>,
+    dependency: &'p [u8],
+    payload: &'p [u8],
 }
 
 /// A packet taken in: the voice level it carries, and the packet.
@@ -166,6 +185,7 @@ impl Publisher {
             ignored: 0,
             changed: false,
             heeded: None,
+            is_elsewhere: false,
         }
     }
 
@@ -209,6 +229,7 @@ impl Publisher {
                 muted: claim.map_or(was_muted, |claim| claim.muted),
                 live,
                 told_live,
+                told_wanted: 0,
                 codecs: line.codecs.clone(),
                 codec: line.codecs.iter().position(|codec| codec.name != CodecName::Red).unwrap_or(0),
                 payload_types: payload_types(&line.codecs),
@@ -354,7 +375,6 @@ impl Publisher {
             return Err(Ignored::UnknownPayloadType);
         }
         let codec_at = entry & !REPAIR;
-        let name = track.codecs.get(usize::from(codec_at)).ok_or(Ignored::UnknownPayloadType)?.name;
         let layer = track.layers.get_mut(layer_at).ok_or(Ignored::UnknownSsrc)?;
         layer.count(now, &header, latched.repair);
 
@@ -364,6 +384,23 @@ impl Publisher {
             (sequence, payload) = restore_rtx(payload).ok_or(Ignored::Probe)?;
             ssrc = layer.ssrc.ok_or(Ignored::UnknownSsrc)?;
         }
+        let (timestamp, marker) = (header.timestamp, header.marker);
+        let (track, layer, codec) = (track_at, layer_at, codec_at);
+        self.take_in(
+            now,
+            Arrival { track, layer, codec, ssrc, sequence, timestamp, marker, level, dependency, payload },
+        )
+    }
+
+    /// Takes in a packet whose layer is known, out of its retransmission where it was one.
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    fn take_in<'p>(&mut self, now: Instant, arrival: Arrival<'p>) -> Result<Received<'p>, Ignored> {
+        let Arrival { ssrc, sequence, timestamp, marker, level, mut dependency, mut payload, .. } = arrival;
+        let track = self.tracks.get_mut(arrival.track).ok_or(Ignored::UnknownSsrc)?;
+        let name = track.codecs.get(usize::from(arrival.codec)).ok_or(Ignored::UnknownPayloadType)?.name;
+        let layer = track.layers.get_mut(arrival.layer).ok_or(Ignored::UnknownSsrc)?;
         if name != CodecName::Av1 {
             dependency = &[];
         }
@@ -382,9 +419,9 @@ impl Publisher {
         }
         let temporal = Temporal::of(&descriptor, &layer.templates);
         layer.measure(now, temporal.layer, payload.len());
-        self.changed |= layer.arrived(now, sequence, &header, (dependency, payload), starts);
+        self.changed |= layer.arrived(now, (sequence, timestamp, marker), (dependency, payload), starts);
         if !payload.is_empty() {
-            let main = usize::from(codec_at);
+            let main = usize::from(arrival.codec);
             if track.codec != main && name != CodecName::Red {
                 track.codec = main;
                 self.changed = true;
@@ -395,14 +432,14 @@ impl Publisher {
             }
         }
         Ok(Received {
-            track: track_at,
-            layer: layer_at,
+            track: arrival.track,
+            layer: arrival.layer,
             packet: Packet {
                 ssrc,
                 sequence,
-                timestamp: header.timestamp,
-                marker: header.marker,
-                codec: codec_at,
+                timestamp,
+                marker,
+                codec: arrival.codec,
                 level,
                 starts,
                 descriptor,

@@ -3,7 +3,7 @@
 //! place in it; the driver keeps their connections under the same numbers.
 //!
 //! `room/flows.rs` decides what flows where and rebuilds the forwarding tables, `room/media.rs` takes packets in and through,
-//! `room/networks.rs` heeds what their networks take, `room/voices.rs` follows who speaks, `room/quality.rs` how good connections are, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
+//! `room/networks.rs` heeds what their networks take, `room/voices.rs` follows who speaks, `room/quality.rs` how good connections are, `room/shards.rs` spans workers, `room/stills.rs` shows something of publishers that answer no request, and `room/ticks.rs` does
 //! what is due after some time.
 
 mod flows;
@@ -13,6 +13,7 @@ mod media;
 mod networks;
 mod plan;
 mod quality;
+mod shards;
 mod stills;
 mod taps;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::forward::Switched;
 use crate::ids::{ParticipantId, RoomId, Source};
 use crate::publisher::{Publisher, TrackClaim};
 use crate::quality::QualityMeter;
+use crate::shard::Notice;
 use crate::stage::{Detector, Preset, StageDetector};
 use crate::subscriber::{SlotInfo, SlotView, Subscriber};
 use crate::tap::{TapEnd, TapPort};
@@ -106,6 +108,8 @@ struct Member {
     joined: u64,
     admitted: bool,
     connected: bool,
+    /// The relay by which they come, where they are connected to another worker.
+    elsewhere: Option<u8>,
     voice: Voice,
     meter: QualityMeter,
 }
@@ -131,6 +135,12 @@ pub(crate) struct Room {
     /// Members who look on while the stage is decided.
     watchers: Vec<usize>,
     events: VecDeque<SfuEvent>,
+    /// For the relay of that number, or all.
+    notices: VecDeque<(Option<u8>, Notice)>,
+    /// Whether the room has shards on other workers.
+    spans: bool,
+    /// Whether the stage is decided here.
+    leads: bool,
     last_media: Option<Instant>,
     next_tick: Instant,
     /// When a packet that waits, or padding, is due.
@@ -165,6 +175,9 @@ impl Room {
             taps: Vec::new(),
             watchers: Vec::new(),
             events: VecDeque::new(),
+            notices: VecDeque::new(),
+            spans: false,
+            leads: true,
             last_media: None,
             next_tick: now + IDLE_TICK,
             next_pace: None,
@@ -216,6 +229,7 @@ impl Room {
             joined: self.joins,
             admitted: self.config.admit_on_join,
             connected: false,
+            elsewhere: None,
             voice: Voice::new(),
             meter: QualityMeter::new(),
         });
@@ -224,6 +238,7 @@ impl Room {
         let keys = (self.publishers.insert(publisher), self.subscribers.insert(subscriber));
         debug_assert_eq!(keys, (key, key));
         self.sync_voice(now, key);
+        self.tell_shards(key);
         self.changed = true;
         Ok((key, slots))
     }
@@ -246,6 +261,7 @@ impl Room {
         subscriber.negotiate(lines);
         let slots = subscriber.describe();
         self.sync_voice(now, key);
+        self.tell_shards(key);
         self.changed = true;
         Ok(slots)
     }
@@ -254,6 +270,9 @@ impl Room {
     pub(crate) fn leave(&mut self, now: Instant, key: usize) {
         let Some(member) = self.members.try_remove(key) else { return };
         self.end_taps(key, TapEnd::Left);
+        if self.spans && member.elsewhere.is_none() {
+            self.notices.push_back((None, Notice::Left(member.id)));
+        }
         self.watch_stage(key, false);
         self.publishers.try_remove(key);
         self.subscribers.try_remove(key);
@@ -278,6 +297,7 @@ impl Room {
             self.events.push_back(SfuEvent::Connected { room: self.id, participant: member.id });
         }
         member.connected = connected;
+        self.tell_shards(key);
         self.changed = true;
     }
 
@@ -285,6 +305,7 @@ impl Room {
     pub(crate) fn set_admitted(&mut self, now: Instant, key: usize, admitted: bool) {
         let Some(member) = self.members.get_mut(key) else { return };
         member.admitted = admitted;
+        self.tell_shards(key);
         self.changed = true;
         self.sync_voice(now, key);
     }
@@ -298,6 +319,7 @@ impl Room {
             track.layers.iter_mut().for_each(|layer| layer.last_keyframe.clear());
         }
         self.tap_muted(now, key, source, muted);
+        self.tell_shards(key);
         self.sync_voice(now, key);
         self.changed = true;
     }

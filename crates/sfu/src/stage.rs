@@ -16,6 +16,7 @@ mod network;
 mod plain;
 mod preset;
 mod talk;
+mod told;
 
 use std::fmt::Debug;
 use std::time::Instant;
@@ -27,6 +28,7 @@ use crate::ids::ParticipantId;
 pub use detector::Detector;
 pub use plain::PlainStage;
 pub use preset::Preset;
+pub(crate) use told::ToldStage;
 
 /// Why the stage changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,4 +119,14 @@ pub trait StageDetector: Debug + Send {
 
     /// What is made of somebody at this moment.
     fn reading(&self, now: Instant, participant: ParticipantId) -> Option<Reading>;
+
+    /// Somebody else decides the stage and the lights, and says what they are. Whoever decides by itself does not heed it.
+    fn told(
+        &mut self,
+        _on_stage: Option<ParticipantId>,
+        _reason: StageReason,
+        _speaking: &[ParticipantId],
+    ) -> Option<StageChange> {
+        None
+    }
 }

@@ -3,6 +3,7 @@
 //! `worker/driver.rs` is the loop, `worker/handle.rs` the other end of the channel. Negotiation runs on the caller's task, so that a
 //! long offer delays nobody's media.
 
+mod busy;
 mod deadlines;
 mod delay;
 mod driver;
@@ -10,22 +11,25 @@ mod endpoint;
 mod handle;
 mod outbox;
 mod peer;
+mod relay;
 mod routes;
+mod shards;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringback_transport::dtls::Certificate;
 use ringback_transport::path::Link;
 use ringback_transport::sdp::CodecPreferences;
 use ringback_transport::socket::{Readiness, TcpListener, UdpSocket};
 use ringback_transport::srtp::GcmLibrary;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::error::SfuError;
 use crate::events::{EventQueue, SfuEvent};
@@ -145,6 +149,14 @@ pub struct WorkerStatistics {
     pub packets_forwarded: u64,
     /// RTP packets that could not be sealed or queued.
     pub packets_unsent: u64,
+    /// Rooms that span other workers too.
+    pub rooms_shared: usize,
+    /// RTP packets handed to other workers, and reports: one for each of them.
+    pub packets_relayed: u64,
+    /// … that were dropped, because the other worker was too far behind.
+    pub relays_dropped: u64,
+    /// RTP packets that came from other workers.
+    pub packets_from_shards: u64,
     /// Datagrams the system took.
     pub datagrams_sent: u64,
     /// Trains in which it took them; a datagram for itself counts as one.
@@ -174,8 +186,7 @@ pub struct WorkerStatistics {
 pub struct Worker;
 
 impl Worker {
-    /// Binds the sockets and starts the task on the current tokio runtime; give it a `current_thread` runtime on a thread of its own
-    /// where it should have a core for itself. It ends with [`WorkerHandle::shutdown`], or when every handle is gone.
+    /// Binds the sockets and starts the task on the current tokio runtime. It ends with [`WorkerHandle::shutdown`], or when every handle is gone.
     ///
     /// # Errors
     /// When a socket cannot be bound, or nothing could be announced.
@@ -183,6 +194,13 @@ impl Worker {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn spawn(config: WorkerConfig) -> Result<(WorkerHandle, mpsc::Receiver<SfuEvent>), SfuError> {
+        let (driver, handle, events) = Self::prepare(config)?;
+        tokio::spawn(driver.run());
+        Ok((handle, events))
+    }
+
+    /// Binds everything, on the runtime that the driver is to run on.
+    fn prepare(config: WorkerConfig) -> Result<(driver::Driver, WorkerHandle, mpsc::Receiver<SfuEvent>), SfuError> {
         if config.bind.is_empty() || config.bind.len() > MAX_SOCKETS {
             return Err(SfuError::Configuration("`bind` needs one to four addresses"));
         }
@@ -199,10 +217,12 @@ impl Worker {
         let candidates = candidates(&bound, &config.announce)?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = EventQueue::new(config.limits.events.max(1));
+        let busy = Arc::new(busy::Busy::new(Instant::now()));
         let statistics = WorkerStatistics { gcm, ..WorkerStatistics::default() };
         let streams = streams::Streams::new(listeners, readiness);
-        let driver = driver::Driver::new(sockets, streams, inbox, events, &config, statistics);
-        tokio::spawn(driver.run());
+        let wake = Arc::new(Notify::new());
+        let driver =
+            driver::Driver::new(sockets, streams, inbox, events, (busy.clone(), wake.clone()), &config, statistics);
         let shared = handle::Shared {
             bound,
             candidates,
@@ -210,8 +230,10 @@ impl Worker {
             certificate: config.certificate,
             codecs: config.codecs,
             gcm,
+            busy,
+            wake,
         };
-        Ok((WorkerHandle::new(commands, Arc::new(shared)), receiver))
+        Ok((driver, WorkerHandle::new(commands, Arc::new(shared)), receiver))
     }
 }
 

@@ -38,6 +38,65 @@ fn voices_that_are_decoded_allocate_nothing_per_packet() {
     assert!(decoded >= PACKETS as u64 * 9 / 10, "{decoded}");
 }
 
+#[test]
+fn forwarding_to_another_worker_allocates_nothing_per_packet_on_either() {
+    // Both run on this thread, whose allocations are counted.
+    let workers = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let both = Spec { microphone: true, camera: true, pairs: 3, ..Spec::default() };
+    let send = |first: &mut Call, key: bool| {
+        first.send_voice(0, 0x80 | 30);
+        first.send_face(0, key);
+    };
+    let (mut first, mut second) = workers.block_on(async {
+        let mut first = Call::new().await;
+        let mut second = Call::beside(&first).await;
+        for call in [&mut first, &mut second] {
+            call.join(both).await;
+            call.join(both).await;
+            call.connect().await;
+        }
+        first.run(Duration::from_millis(50)).await;
+        for round in 0..200 {
+            send(&mut first, round == 0);
+            first.run(Duration::from_millis(2)).await;
+            second.run(Duration::from_millis(1)).await;
+        }
+        (first, second)
+    });
+    for peer in first.peers.iter_mut().chain(&mut second.peers) {
+        peer.check = false;
+        peer.rtp.clear();
+    }
+    let handles = [first.handle.clone(), second.handle.clone()];
+    let statistics = || handles.each_ref().map(|handle| workers.block_on(handle.statistics()).unwrap());
+    let before = statistics();
+    let (done, is_done) = mpsc::channel();
+    let participants = thread::spawn(move || {
+        for _ in 0..PACKETS {
+            send(&mut first, false);
+            first.pump();
+            second.pump();
+            thread::sleep(Duration::from_millis(2));
+        }
+        done.send(()).unwrap();
+        (first, second)
+    });
+    let allocated = measure(|| {
+        workers.block_on(async {
+            while is_done.try_recv().is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    });
+    drop(participants.join().unwrap());
+    let after = statistics();
+    let packets = 2 * PACKETS as u64;
+    assert_eq!(after[0].packets_forwarded - before[0].packets_forwarded, packets);
+    assert_eq!(after[1].packets_from_shards - before[1].packets_from_shards, packets);
+    assert_eq!(after[1].packets_forwarded - before[1].packets_forwarded, 2 * packets);
+    assert!(allocated.count_total <= 32, "{} allocations", allocated.count_total);
+}
+
 /// Lets one of four send a voice and a face until all has settled, and counts what the worker allocates from then on, and what is decoded.
 fn steady(video: Format, send_voice: fn(&mut Call), over_tcp: bool) -> (u64, u64) {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

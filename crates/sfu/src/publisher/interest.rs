@@ -30,6 +30,18 @@ impl Interest {
         self.wanted = true;
     }
 
+    /// Whether somebody wants it, as far as is known.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Another worker tells its publisher what is wanted, and has told so.
+    pub(crate) fn follow(&mut self, now: Instant, told_off: bool) {
+        if std::mem::replace(&mut self.told_off, told_off) && !told_off {
+            self.woken = Some(now);
+        }
+    }
+
     /// All who may want it have been asked. Returns whether the publisher has to be told something new.
     pub(crate) fn settle(&mut self, now: Instant) -> bool {
         if self.wanted {

@@ -44,6 +44,8 @@ pub(crate) struct Layer {
     pub(crate) repair_ssrc: Option<u32>,
     /// The slots it flows or should flow in: the forwarding table.
     pub(crate) targets: Vec<Target>,
+    /// The relays by which other shards of the room have said that they want it, one bit each.
+    pub(crate) wanted_elsewhere: u64,
     /// The recent payloads, for whoever misses one.
     pub(crate) store: PacketStore,
     /// Names `store` as long as it holds the same stream; no other store of the room has or had the same.
@@ -65,7 +67,7 @@ pub(crate) struct Layer {
     size: (u16, u16),
     restarted: Option<Instant>,
     /// So much was lost that only a keyframe helps.
-    wants_keyframe: bool,
+    pub(crate) wants_keyframe: bool,
     meter: Meter,
     /// Whether anybody wants it.
     pub(crate) interest: Interest,
@@ -82,6 +84,7 @@ impl Layer {
             ssrc: None,
             repair_ssrc: None,
             targets: Vec::new(),
+            wanted_elsewhere: 0,
             store: PacketStore::new(),
             store_id,
             reception: ReceptionStatistics::new(media),
@@ -102,6 +105,11 @@ impl Layer {
             templates: TemplateLayers::default(),
             fir_sequence: 0,
         }
+    }
+
+    /// Whether it goes, or should go, to anybody, here or at another shard.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.targets.is_empty() || self.wanted_elsewhere != 0
     }
 
     /// Whether the stream may go over to another SSRC now, if it has one: not all the time, since each time costs the room a look.
@@ -148,8 +156,7 @@ impl Layer {
     pub(crate) fn arrived(
         &mut self,
         now: Instant,
-        sequence: u16,
-        header: &RtpHeader,
+        (sequence, timestamp, marker): (u16, u32, bool),
         (dependency, payload): (&[u8], &[u8]),
         starts: bool,
     ) -> bool {
@@ -168,7 +175,6 @@ impl Layer {
                 self.wants_keyframe = true;
             }
             if !self.targets.is_empty() {
-                let (timestamp, marker) = (header.timestamp, header.marker);
                 self.store.insert_described(now, sequence, timestamp, marker, dependency, payload);
             }
         }

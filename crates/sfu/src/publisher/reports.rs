@@ -60,6 +60,9 @@ impl Default for Reports {
 impl Publisher {
     /// Sends what is due to `member`, whose streams these are.
     pub(crate) fn report<S: PacketSink>(&mut self, now: Instant, member: usize, sink: &mut S) {
+        if self.is_elsewhere {
+            return self.forget_missing(now);
+        }
         self.report_arrivals(now, member, sink);
         self.report_missing(now, member, sink);
         let due = self.reports.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL);
@@ -103,7 +106,7 @@ impl Publisher {
                 let mut requests = [0; MAX_PER_ROUND];
                 let count = missing.due(now, round_trip, &mut requests);
                 // What nobody receives is not worth asking for again.
-                if count == 0 || !nack || layer.targets.is_empty() {
+                if count == 0 || !nack || !layer.is_wanted() {
                     continue;
                 }
                 sink.send_rtcp(member, |buf| {

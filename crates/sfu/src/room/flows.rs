@@ -25,6 +25,9 @@ impl Room {
         let before_them = self.on_stage_before();
         let (mut places, mut others) = (Vec::new(), Vec::new());
         for (key, member) in &self.members {
+            if member.elsewhere.is_some() {
+                continue;
+            }
             let Some(subscriber) = self.subscribers.get_mut(key) else { continue };
             let (pin, only) = (subscriber.pin, subscriber.only);
             // Whoever is on the stage themselves looks at who was there before.
@@ -181,6 +184,9 @@ impl Room {
             for track in &mut publisher.tracks {
                 if track.live != track.told_live {
                     track.told_live = track.live;
+                    if member.elsewhere.is_some() {
+                        continue;
+                    }
                     let (room, participant, source, live) = (self.id, member.id, track.source, track.live);
                     self.events.push_back(SfuEvent::TrackLive { room, participant, source, live });
                 }

@@ -6,21 +6,30 @@ use std::time::Instant;
 
 use super::Room;
 use crate::events::SfuEvent;
-use crate::publisher::{Layer, Publisher, Track};
+use crate::publisher::Track;
+use crate::shard::Notice;
 
 impl Room {
     /// Forgets who wanted what, before everything is planned anew.
     pub(super) fn forget_interest(&mut self) {
-        for layer in self.publishers.iter_mut().flat_map(|(_, publisher)| layers_mut(publisher)) {
+        for layer in self.publishers.iter_mut().flat_map(|(_, publisher)| publisher.layers_mut()) {
             layer.interest.forget();
         }
     }
 
     /// Tells publishers whose layers are wanted no more, or again.
     pub(super) fn tell_interest(&mut self, now: Instant) {
+        let mut told_anew = Vec::new();
         let looks = self.members.iter().filter(|(_, member)| member.connected && member.admitted).count();
         for (key, publisher) in &mut self.publishers {
             let Some(member) = self.members.get(key).filter(|member| member.connected) else { continue };
+            if let Some(relay) = member.elsewhere {
+                // Their worker weighs it with what others want, and tells them.
+                let wanted = publisher.wanted_anew();
+                let notice = wanted.map(|layers| Notice::Wanted { participant: member.id, layers });
+                self.notices.extend(notice.map(|notice| (Some(relay), notice)));
+                continue;
+            }
             let is_tapped = self.taps.iter().any(|tap| tap.member == key);
             let is_alone = looks <= usize::from(member.admitted);
             // What is muted costs little, and is wanted again when it is not.
@@ -29,7 +38,7 @@ impl Room {
                 let smallest = smallest(track);
                 let mut is_news = false;
                 for (at, layer) in track.layers.iter_mut().enumerate() {
-                    if is_tapped || at == smallest {
+                    if is_tapped || at == smallest || layer.wanted_elsewhere != 0 {
                         layer.interest.want();
                     }
                     if is_tapped || !is_alone {
@@ -40,6 +49,7 @@ impl Room {
                     }
                 }
                 if is_news {
+                    told_anew.push(key);
                     let wanted = track.layers.iter().filter(|layer| !layer.interest.is_told_off());
                     self.events.push_back(SfuEvent::Layers {
                         room: self.id,
@@ -50,6 +60,7 @@ impl Room {
                 }
             }
         }
+        told_anew.into_iter().for_each(|key| self.tell_shards(key));
     }
 }
 
@@ -60,8 +71,4 @@ fn smallest(track: &Track) -> usize {
         u64::from(state.width) * u64::from(state.height)
     };
     (0..track.layers.len()).filter(|at| pixels(at) > 0).min_by_key(pixels).unwrap_or(0)
-}
-
-fn layers_mut(publisher: &mut Publisher) -> impl Iterator<Item = &mut Layer> {
-    publisher.tracks.iter_mut().flat_map(|track| &mut track.layers)
 }

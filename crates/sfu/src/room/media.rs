@@ -8,20 +8,30 @@ use slab::Slab;
 use super::flows::layer_mut;
 use super::{IDLE_AFTER, Room, TICK};
 use crate::forward::{LayerKey, PacketSink, fan_out};
-use crate::ids::Source;
-use crate::publisher::{Answers, Ignored, Publisher, Source as PacketSource};
+use crate::ids::{ParticipantId, Source};
+use crate::publisher::{Answers, Ignored, Publisher, Received, Source as PacketSource};
+use crate::shard::{Relayed, RelayedPacket};
 
 impl Room {
     /// Takes one authenticated, plain RTP packet of a member and forwards it.
     pub(crate) fn handle_rtp<S: PacketSink>(&mut self, now: Instant, key: usize, bytes: &[u8], sink: &mut S) {
         let Some(publisher) = self.publishers.get_mut(key) else { return };
-        let received = match publisher.receive(now, bytes) {
-            Ok(received) => received,
-            Err(reason) => {
-                publisher.ignored += u64::from(reason != Ignored::Probe);
-                return;
-            }
-        };
+        match publisher.receive(now, bytes) {
+            Ok(received) => self.handle_received(now, key, &received, sink),
+            Err(reason) => publisher.ignored += u64::from(reason != Ignored::Probe),
+        }
+    }
+
+    /// Forwards a packet that its publisher has taken in.
+    #[inline]
+    pub(super) fn handle_received<S: PacketSink>(
+        &mut self,
+        now: Instant,
+        key: usize,
+        received: &Received<'_>,
+        sink: &mut S,
+    ) {
+        let Some(publisher) = self.publishers.get_mut(key) else { return };
         // Whatever a publisher does, the room looks at it no more often than at everything else.
         let heeded = publisher.heeded.is_some_and(|at| now.saturating_duration_since(at) < TICK);
         if publisher.changed && !heeded {
@@ -42,6 +52,9 @@ impl Room {
         }
         if !member.admitted {
             return;
+        }
+        if self.spans && member.elsewhere.is_none() {
+            relay(member.id, received, sink);
         }
         let is_voice = track.source == Source::Microphone;
         let opus = if is_voice { super::voices::opus_of(track, &received.packet) } else { None };
@@ -68,6 +81,10 @@ impl Room {
                         publisher.on_sender_report(now, report.ssrc, &report.info);
                     }
                     self.tap_report(now, key, report.ssrc, &report.info);
+                    if let Some(member) = self.members.get(key).filter(|_| self.spans) {
+                        let (participant, ssrc, info) = (member.id, report.ssrc, &report.info);
+                        sink.relay(&Relayed::Report { participant, ssrc, ntp: info.ntp_time, rtp: info.rtp_time });
+                    }
                     self.on_reports(now, key, report.reports());
                 }
                 RtcpPacket::ReceiverReport(report) => self.on_reports(now, key, report.reports()),
@@ -144,6 +161,24 @@ impl Room {
     }
 }
 
+/// Hands a packet to the other shards.
+fn relay<S: PacketSink>(participant: ParticipantId, received: &Received<'_>, sink: &mut S) {
+    let packet = &received.packet;
+    sink.relay(&Relayed::Packet(RelayedPacket {
+        participant,
+        track: received.track as u8,
+        layer: received.layer as u8,
+        codec: packet.codec,
+        ssrc: packet.ssrc,
+        sequence: packet.sequence,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        level: packet.level,
+        dependency: packet.dependency,
+        payload: packet.payload,
+    }));
+}
+
 /// Asks the publisher of a layer for a keyframe, unless it was asked just now.
 pub(super) fn request_keyframe<S: PacketSink>(
     publishers: &mut Slab<Publisher>,
@@ -160,20 +195,23 @@ pub(super) fn request_keyframe<S: PacketSink>(
     if !layer.keyframes.request(now) {
         return;
     }
-    write_keyframe_request(layer, ssrc, feedback.pli || !feedback.fir, key.member as usize, sink);
+    write_keyframe_request(layer, key, ssrc, feedback.pli || !feedback.fir, sink);
 }
 
-/// Writes a PLI, or where a publisher has not negotiated it, a FIR.
+/// Writes a PLI, or where a publisher has not negotiated it, a FIR; of a publisher elsewhere their worker is asked.
 pub(super) fn write_keyframe_request<S: PacketSink>(
     layer: &mut crate::publisher::Layer,
+    key: LayerKey,
     ssrc: u32,
     pli: bool,
-    member: usize,
     sink: &mut S,
 ) {
     use crate::publisher::SERVER_SSRC;
+    if sink.request_elsewhere(key) {
+        return;
+    }
     let sequence = layer.next_fir();
-    sink.send_rtcp(member, |buf| {
+    sink.send_rtcp(key.member as usize, |buf| {
         let mut writer = RtcpWriter::new(buf);
         let written = (writer.receiver_report(SERVER_SSRC, &[])).and_then(|writer| {
             if pli {

@@ -32,7 +32,11 @@ impl Room {
     /// Looks at everybody's network anew, and tells what is known of them.
     pub(super) fn tick_networks<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         for (member, subscriber) in &mut self.subscribers {
-            let Some(participant) = self.members.get(member).filter(|member| member.connected).map(|member| member.id)
+            let Some(participant) = self
+                .members
+                .get(member)
+                .filter(|member| member.connected && member.elsewhere.is_none())
+                .map(|member| member.id)
             else {
                 continue;
             };

@@ -39,7 +39,7 @@ impl Room {
             return;
         }
         self.quality_read = now;
-        for (key, member) in &mut self.members {
+        for (key, member) in self.members.iter_mut().filter(|(_, member)| member.elsewhere.is_none()) {
             let (Some(publisher), Some(subscriber)) = (self.publishers.get_mut(key), self.subscribers.get(key)) else {
                 continue;
             };

@@ -8,7 +8,7 @@ use ringback_transport::rtcp::{RtcpWriter, SenderInfo};
 use super::flows::layer_mut;
 use super::media::write_keyframe_request;
 use super::{IDLE_AFTER, IDLE_TICK, Room, TICK};
-use crate::forward::PacketSink;
+use crate::forward::{LayerKey, PacketSink};
 
 /// Time between the sender reports of a slot.
 const SENDER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -92,12 +92,13 @@ impl Room {
 
     fn repeat_keyframe_requests<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         for (member, publisher) in &mut self.publishers {
-            for track in publisher.tracks.iter_mut().filter(|track| !track.muted) {
+            for (track_at, track) in publisher.tracks.iter_mut().enumerate().filter(|(_, track)| !track.muted) {
                 let feedback = track.codecs.get(track.codec).map(|codec| codec.feedback).unwrap_or_default();
-                for layer in &mut track.layers {
-                    let Some(ssrc) = layer.ssrc.filter(|_| !layer.targets.is_empty()) else { continue };
+                for (layer_at, layer) in track.layers.iter_mut().enumerate() {
+                    let Some(ssrc) = layer.ssrc.filter(|_| layer.is_wanted()) else { continue };
                     if layer.keyframe_due(now) {
-                        write_keyframe_request(layer, ssrc, feedback.pli || !feedback.fir, member, sink);
+                        let key = LayerKey { member: member as u32, track: track_at as u8, layer: layer_at as u8 };
+                        write_keyframe_request(layer, key, ssrc, feedback.pli || !feedback.fir, sink);
                     }
                 }
             }

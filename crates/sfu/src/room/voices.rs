@@ -14,7 +14,7 @@ use crate::ids::Source;
 use crate::level_source::{LevelSource, Word};
 use crate::publisher::Track;
 use crate::speaking::parse_level;
-use crate::stage::StageChange;
+use crate::stage::{StageChange, StageReason};
 
 /// The loudness of a voice follows its level by this fraction (one eighth) with each packet: about 160 ms at 20 ms a packet.
 const LOUDNESS_SHARE: i32 = 8;
@@ -128,6 +128,10 @@ impl Room {
     pub(super) fn tick_voices(&mut self, now: Instant) {
         let change = self.stage.handle_timeout(now);
         self.staged(change);
+        if !self.leads {
+            // The deciding shard hears everybody, and says what it heard.
+            return;
+        }
         let mut wishes = std::mem::take(&mut self.wishes);
         wishes.clear();
         let on_stage = self.stage.on_stage();
@@ -167,15 +171,22 @@ impl Room {
             self.tell_speaking();
         }
         let Some(StageChange { participant, reason }) = change else { return };
+        self.notices.extend(self.stage_notice(reason).map(|stage| (None, stage)));
         self.changed = true;
         if let Some((_, member)) = self.members.iter_mut().find(|(_, member)| Some(member.id) == participant) {
             self.stages += 1;
             member.voice.staged = self.stages;
         }
-        self.events.push_back(SfuEvent::Stage { room: self.id, participant, reason });
+        if self.leads {
+            self.events.push_back(SfuEvent::Stage { room: self.id, participant, reason });
+        }
     }
 
     pub(super) fn tell_speaking(&mut self) {
+        if !self.leads {
+            return;
+        }
+        self.notices.extend(self.stage_notice(StageReason::Speaking).map(|stage| (None, stage)));
         let speaking = self.members.iter().filter(|(_, m)| m.voice.speaking).map(|(_, m)| m.id).collect();
         self.events.push_back(SfuEvent::Speaking { room: self.id, speaking });
     }

@@ -17,10 +17,11 @@ impl Room {
         if watches && self.members.contains(key) {
             self.watchers.push(key);
         }
+        self.tell_shards(key);
     }
 
     pub(super) fn tell_readings(&mut self, now: Instant) {
-        if self.watchers.is_empty() {
+        if self.watchers.is_empty() || !self.leads {
             return;
         }
         let on_stage = self.stage.on_stage();

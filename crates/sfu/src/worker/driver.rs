@@ -8,6 +8,7 @@ mod broadcast;
 mod connections;
 mod control;
 mod packets;
+mod shards;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -18,15 +19,17 @@ use std::time::{Duration, Instant};
 use ringback_transport::path::{Link, Path};
 use ringback_transport::socket::{ReceiveBatch, UdpSocket};
 use slab::Slab;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{Notify, mpsc};
 
+use super::busy::{Busy, BusyMeter};
 use super::deadlines::{Deadlines, Owner};
 use super::endpoint::Endpoint;
 use super::handle::{Command, Reply};
 use super::outbox::{Outbox, Ways};
-use super::peer::Peer;
+use super::peer::{Peer, Peers};
 use super::routes::{Place, Routes};
+use super::shards::Shards;
 use super::streams::Streams;
 use super::{Limits, WorkerConfig, WorkerStatistics};
 use crate::decoding::{DecoderPool, Heard};
@@ -57,7 +60,8 @@ const CHECKS_PER_ROUND: u32 = 64;
 /// A room with its members' connections, under the same numbers.
 struct Home {
     room: Room,
-    peers: Slab<Peer>,
+    peers: Peers,
+    shards: Shards,
     /// The deadline that stands for the room.
     armed: Option<Instant>,
 }
@@ -98,6 +102,15 @@ pub(super) struct Driver {
     events: EventQueue,
     limits: Limits,
     statistics: WorkerStatistics,
+    busy: BusyMeter,
+    /// Wakes the loop for what other workers have sent.
+    wake: Arc<Notify>,
+    /// Rooms that have shards on other workers.
+    spanning: Vec<usize>,
+    /// Room for one message of another shard, used again for each.
+    relayed: Vec<u8>,
+    /// Whether more of them wait than a round takes.
+    more_relayed: bool,
 }
 
 impl Driver {
@@ -106,6 +119,7 @@ impl Driver {
         streams: Streams,
         commands: mpsc::Receiver<Command>,
         events: EventQueue,
+        (busy, wake): (Arc<Busy>, Arc<Notify>),
         config: &WorkerConfig,
         statistics: WorkerStatistics,
     ) -> Self {
@@ -129,16 +143,23 @@ impl Driver {
             events,
             limits: config.limits.clone(),
             statistics,
+            busy: BusyMeter::new(busy),
+            wake,
+            spanning: Vec::new(),
+            relayed: Vec::new(),
+            more_relayed: false,
         }
     }
 
     /// Works until told to stop.
     pub(super) async fn run(mut self) {
         let told = loop {
-            if let Some(stop) = self.round() {
+            let began = Instant::now();
+            if let Some(stop) = self.round(began) {
                 break stop;
             }
-            if self.deferred.is_empty() && self.broadcasts.is_empty() {
+            self.busy.worked(began, Instant::now());
+            if self.deferred.is_empty() && self.broadcasts.is_empty() && !self.more_relayed {
                 match self.wait().await {
                     Some(command) => {
                         if let Some(stop) = self.carry_out(command, Instant::now()) {
@@ -160,8 +181,7 @@ impl Driver {
     }
 
     /// One round without waiting. Returns what to answer when it is time to stop.
-    fn round(&mut self) -> Option<Option<Reply<()>>> {
-        let now = Instant::now();
+    fn round(&mut self, now: Instant) -> Option<Option<Reply<()>>> {
         for _ in 0..COMMANDS_PER_ROUND {
             match self.commands.try_recv() {
                 Ok(command) => {
@@ -176,6 +196,7 @@ impl Driver {
         self.budget = Budget { handshakes: HANDSHAKES_PER_ROUND, checks: CHECKS_PER_ROUND };
         self.take_what_was_heard(now);
         self.do_what_is_due(now);
+        self.serve_shards();
         self.drain_sockets();
         self.serve_connections();
         self.handle_deferred();
@@ -212,6 +233,7 @@ impl Driver {
             () = readable(endpoint(2)) => None,
             () = readable(endpoint(3)) => None,
             () = self.ways.streams.ready() => None,
+            () = self.wake.notified() => None,
             () = tokio::time::sleep_until(wake) => None,
             () = has_room(events) => None,
         }
@@ -221,7 +243,11 @@ impl Driver {
     fn take_what_was_heard(&mut self, now: Instant) {
         while let Ok(heard) = self.heard.try_recv() {
             self.statistics.voices_decoded += 1;
-            if let Some(&(at, key)) = self.participants.get(&heard.participant) {
+            let elsewhere = || {
+                let key = |at: &usize| Some((*at, self.rooms.get(*at)?.shards.key(heard.participant)?));
+                self.spanning.iter().find_map(key)
+            };
+            if let Some((at, key)) = self.participants.get(&heard.participant).copied().or_else(elsewhere) {
                 self.in_room(at, |room, _| room.on_heard(now, key, heard), now);
             }
         }
@@ -265,6 +291,11 @@ impl Driver {
 
     fn flush(&mut self, now: Instant) {
         self.ways.flush(now, &mut self.statistics);
+        for &at in &self.spanning {
+            if let Some(home) = self.rooms.get_mut(at) {
+                home.shards.wake();
+            }
+        }
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
@@ -293,7 +324,12 @@ impl Driver {
     fn in_room<R>(&mut self, at: usize, act: impl FnOnce(&mut Room, &mut Outbox<'_>) -> R, now: Instant) -> Option<R> {
         let home = self.rooms.get_mut(at)?;
         let room = &mut home.room;
-        let mut outbox = Outbox { peers: &mut home.peers, ways: &mut self.ways, statistics: &mut self.statistics };
+        let mut outbox = Outbox {
+            peers: &mut home.peers,
+            shards: &mut home.shards,
+            ways: &mut self.ways,
+            statistics: &mut self.statistics,
+        };
         let acted = catch_unwind(AssertUnwindSafe(|| {
             let result = act(room, &mut outbox);
             room.settle(now, &mut outbox);
@@ -307,6 +343,9 @@ impl Driver {
         };
         while let Some(event) = room.poll_event() {
             self.events.push(event);
+        }
+        while let Some((relay, notice)) = room.poll_notice() {
+            home.shards.tell(relay, &notice);
         }
         let due = room.poll_timeout();
         if home.armed.is_none_or(|armed| due < armed) {
@@ -365,7 +404,13 @@ impl Driver {
         }
         let Some(home) = self.rooms.try_remove(at) else { return };
         self.room_places.remove(&id);
-        for (key, peer) in &home.peers {
+        self.spanning.retain(|place| *place != at);
+        for (key, peer) in home.peers.iter() {
+            if reason == RoomCloseReason::Internal && !home.shards.is_empty() {
+                // The room goes on without them.
+                let (room, participant, reason) = (id, peer.participant, DisconnectReason::Internal);
+                self.events.push(SfuEvent::Disconnected { room, participant, reason });
+            }
             self.routes.forget((at, key), &peer.addresses, &peer.ufrags);
             self.ways.close(&peer.streams, &mut self.statistics);
             self.participants.remove(&peer.participant);

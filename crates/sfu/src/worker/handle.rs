@@ -10,10 +10,12 @@ use ringback_transport::connection::{Connection, ConnectionConfig};
 use ringback_transport::dtls::Certificate;
 use ringback_transport::sdp::{Accepted, CodecPreferences, IceCredentials, Negotiation, NegotiationConfig, Session};
 use ringback_transport::srtp::GcmLibrary;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use super::WorkerStatistics;
+use super::busy::Busy;
 use super::peer::SharedNegotiation;
+use super::relay::{RING, RelayEnd, relay};
 use crate::error::SfuError;
 use crate::ids::{ParticipantId, RoomId, Share, Source};
 use crate::publisher::TrackClaim;
@@ -50,6 +52,11 @@ pub(super) enum Command {
     },
     CloseRoom {
         room: RoomId,
+        reply: Reply<()>,
+    },
+    OpenRelay {
+        room: RoomId,
+        end: Box<RelayEnd>,
         reply: Reply<()>,
     },
     Join {
@@ -161,6 +168,9 @@ pub(super) struct Shared {
     pub(super) certificate: Certificate,
     pub(super) codecs: CodecPreferences,
     pub(super) gcm: GcmLibrary,
+    pub(super) busy: Arc<Busy>,
+    /// Wakes the worker for what other shards have sent.
+    pub(super) wake: Arc<Notify>,
 }
 
 /// A handle of a media worker; cheap to clone. The worker ends when all of them are gone.
@@ -193,6 +203,12 @@ impl WorkerHandle {
         &self.shared.candidates
     }
 
+    /// The share of the last second or two that the worker was at work and not waiting, in permille.
+    #[must_use]
+    pub fn busy(&self) -> u16 {
+        self.shared.busy.permille(Instant::now())
+    }
+
     /// Opens an empty room.
     ///
     /// # Errors
@@ -201,7 +217,32 @@ impl WorkerHandle {
         self.ask(|reply| Command::OpenRoom { room, config, reply }).await
     }
 
-    /// Closes a room; everybody in it is disconnected. One [`SfuEvent::RoomClosed`](crate::SfuEvent::RoomClosed) tells it.
+    /// Lets a room span this worker too, beside `others`, which have it already: whoever joins it here hears and sees everybody there, and the other way round. The
+    /// worker that had it first decides the stage. A worker takes a packet of a member once, however many others it goes to.
+    ///
+    /// # Errors
+    /// When the room is open here already, or none of the others has it.
+    pub async fn share_room(&self, room: RoomId, config: RoomConfig, others: &[WorkerHandle]) -> Result<(), SfuError> {
+        self.open_room(room, config).await?;
+        let mut shared = Err(SfuError::NoSuchRoom(room));
+        for other in others {
+            let joined = self.join_shards(room, other, RING).await;
+            shared = if shared.is_ok() { shared } else { joined };
+        }
+        if shared.is_err() {
+            self.close_room(room).await?;
+        }
+        shared
+    }
+
+    /// Joins the shards of a room on two workers by rings of this size.
+    pub(super) async fn join_shards(&self, room: RoomId, other: &Self, ring: usize) -> Result<(), SfuError> {
+        let (here, there) = relay(ring, [&self.shared.wake, &other.shared.wake]);
+        other.ask(|reply| Command::OpenRelay { room, end: Box::new(there), reply }).await?;
+        self.ask(|reply| Command::OpenRelay { room, end: Box::new(here), reply }).await
+    }
+
+    /// Closes a room, or this worker's part of one that spans several; everybody in it is disconnected. One [`SfuEvent::RoomClosed`](crate::SfuEvent::RoomClosed) tells it.
     ///
     /// # Errors
     /// When there is no such room.

@@ -7,13 +7,14 @@ use std::time::Instant;
 use ringback_transport::path::{Link, Path};
 use ringback_transport::sdp::MediaKind;
 use ringback_transport::socket::UdpSocket;
-use slab::Slab;
 
 use super::endpoint::{Endpoint, MOST_VOICE_WAIT};
-use super::peer::Peer;
+use super::peer::Peers;
+use super::shards::Shards;
 use super::streams::Streams;
 use super::{Trains, WorkerStatistics};
-use crate::forward::PacketSink;
+use crate::forward::{LayerKey, PacketSink};
+use crate::shard::Relayed;
 
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
 const SEALING: usize = 16 + 4;
@@ -110,7 +111,8 @@ impl Ways {
 
 /// The way out for the members of one room.
 pub(super) struct Outbox<'a> {
-    pub(super) peers: &'a mut Slab<Peer>,
+    pub(super) peers: &'a mut Peers,
+    pub(super) shards: &'a mut Shards,
     pub(super) ways: &'a mut Ways,
     pub(super) statistics: &'a mut WorkerStatistics,
 }
@@ -181,5 +183,15 @@ impl PacketSink for Outbox<'_> {
     fn is_congested(&self, to: usize) -> bool {
         let path = || self.peers.get(to)?.connection.path();
         self.ways.streams.any_congested() && path().is_some_and(|path| self.ways.streams.is_congested(path.link))
+    }
+
+    fn relay(&mut self, relayed: &Relayed<'_>) {
+        let (sent, dropped) = self.shards.relay(relayed);
+        self.statistics.packets_relayed += sent;
+        self.statistics.relays_dropped += dropped;
+    }
+
+    fn request_elsewhere(&mut self, of: LayerKey) -> bool {
+        self.shards.request(of.member as usize, of.track, of.layer)
     }
 }

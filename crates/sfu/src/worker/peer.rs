@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ringback_transport::connection::Connection;
 use ringback_transport::path::Link;
 use ringback_transport::sdp::Negotiation;
+use slab::Slab;
 use tokio::sync::Mutex;
 
 use crate::ids::ParticipantId;
@@ -69,6 +70,51 @@ pub(super) struct Peer {
     pub(super) was_connected: bool,
     /// The deadline that stands for it.
     pub(super) armed: Option<Instant>,
+}
+
+/// The connections of a room's members, under the members' numbers; whoever is connected to another worker has a number, but no connection.
+#[derive(Default)]
+pub(super) struct Peers {
+    seats: Slab<Option<Peer>>,
+}
+
+impl Peers {
+    pub(super) fn insert(&mut self, peer: Peer) -> usize {
+        self.seats.insert(Some(peer))
+    }
+
+    /// Takes a number for somebody who is elsewhere.
+    pub(super) fn insert_elsewhere(&mut self) -> usize {
+        self.seats.insert(None)
+    }
+
+    /// Gives the number of somebody who was elsewhere back.
+    pub(super) fn remove_elsewhere(&mut self, key: usize) {
+        if matches!(self.seats.get(key), Some(None)) {
+            self.seats.remove(key);
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: usize) -> Option<&Peer> {
+        self.seats.get(key)?.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Peer> {
+        self.seats.get_mut(key)?.as_mut()
+    }
+
+    /// Takes a connection out.
+    pub(super) fn try_remove(&mut self, key: usize) -> Option<Peer> {
+        self.get(key)?;
+        self.seats.try_remove(key)?
+    }
+
+    /// Everybody's who is here.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Peer)> {
+        self.seats.iter().filter_map(|(key, seat)| Some((key, seat.as_ref()?)))
+    }
 }
 
 #[cfg(test)]

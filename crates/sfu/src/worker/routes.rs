@@ -14,7 +14,7 @@ pub(super) type Place = (usize, usize);
 /// Addresses of one connection that are remembered: a browser's candidates and those it moved from. The oldest goes first.
 const MAX_ADDRESSES: usize = 16;
 
-/// Hashes addresses in a few multiplications, keyed at random per process, so that nobody can choose addresses that collide.
+/// Hashes addresses, and other numbers, in a few multiplications, keyed at random per process, so that nobody can choose addresses that collide.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AddressHasher(u64);
 
@@ -44,6 +44,10 @@ impl Hasher for AddressHasher {
 
     fn write_u64(&mut self, value: u64) {
         self.fold(value);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.fold(value as u64);
     }
 
     fn finish(&self) -> u64 {

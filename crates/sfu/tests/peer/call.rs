@@ -23,6 +23,8 @@ pub struct Call {
     /// Packets that each peer has sent of each track.
     pub voices: Vec<u64>,
     pub faces: Vec<u64>,
+    /// What is added to the participants' numbers, where two calls share a room.
+    pub offset: u64,
 }
 
 impl Call {
@@ -34,6 +36,19 @@ impl Call {
     pub async fn with(config: WorkerConfig) -> Self {
         let (handle, receiver) = Worker::spawn(config).unwrap();
         handle.open_room(ROOM, RoomConfig::default()).await.unwrap();
+        Self::on(handle, receiver, 0)
+    }
+
+    /// Others of the same room, on another worker.
+    pub async fn beside(first: &Self) -> Self {
+        let certificate = Certificate::generate().unwrap();
+        let config = WorkerConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificate);
+        let (handle, receiver) = Worker::spawn(config).unwrap();
+        handle.share_room(ROOM, RoomConfig::default(), std::slice::from_ref(&first.handle)).await.unwrap();
+        Self::on(handle, receiver, first.offset + 100)
+    }
+
+    fn on(handle: WorkerHandle, receiver: Receiver<SfuEvent>, offset: u64) -> Self {
         Self {
             handle,
             receiver,
@@ -43,6 +58,7 @@ impl Call {
             origin: Instant::now(),
             voices: Vec::new(),
             faces: Vec::new(),
+            offset,
         }
     }
 
@@ -63,7 +79,7 @@ impl Call {
 
     pub async fn join_room(&mut self, room: RoomId, spec: Spec) -> usize {
         let mut peer = Peer::new(spec);
-        let id = ParticipantId(self.peers.len() as u64 + 1);
+        let id = self.id(self.peers.len());
         let joined = self.handle.join(room, id, offer(&peer)).await.unwrap();
         peer.answer(&joined.answer);
         self.answers.push(Answer::parse(&joined.answer));
@@ -71,6 +87,11 @@ impl Call {
         self.voices.push(0);
         self.faces.push(0);
         self.peers.len() - 1
+    }
+
+    /// Who `peers[at]` is.
+    pub fn id(&self, at: usize) -> ParticipantId {
+        ParticipantId(self.offset + at as u64 + 1)
     }
 
     /// … who comes over TCP, from this address.
@@ -87,6 +108,12 @@ impl Call {
                 && call.events.iter().filter(|e| matches!(e, SfuEvent::Connected { .. })).count() >= call.peers.len()
         })
         .await;
+    }
+
+    /// … as they see it: for those whose worker tells its events to somebody else.
+    pub async fn connect_all(&mut self) {
+        self.until("everybody is connected", |call| call.peers.iter().all(Peer::is_connected)).await;
+        self.run(Duration::from_millis(50)).await;
     }
 
     pub fn pump(&mut self) {
@@ -122,7 +149,7 @@ impl Call {
     pub fn send_voice(&mut self, from: usize, level: u8) {
         let number = self.voices[from];
         self.voices[from] += 1;
-        let packet = voice(from as u64 + 1, number, self.origin, level);
+        let packet = voice(self.id(from).0, number, self.origin, level);
         self.peers[from].send_rtp(&packet);
     }
 
@@ -137,7 +164,7 @@ impl Call {
     pub fn send_face(&mut self, from: usize, key: bool) {
         let number = self.faces[from];
         self.faces[from] += 1;
-        let packet = face_in(self.peers[from].spec.video, from as u64 + 1, number, self.origin, key);
+        let packet = face_in(self.peers[from].spec.video, self.id(from).0, number, self.origin, key);
         self.peers[from].send_rtp(&packet);
     }
 }

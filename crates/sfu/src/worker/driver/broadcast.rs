@@ -38,7 +38,7 @@ impl Driver {
         reply: Reply<Vec<ParticipantId>>,
     ) {
         let peers = self.rooms.get(at).map(|home| &home.peers);
-        let everyone = peers.into_iter().flatten().map(|(_, peer)| peer.participant);
+        let everyone = peers.into_iter().flat_map(|peers| peers.iter()).map(|(_, peer)| peer.participant);
         let receivers = everyone.filter(|participant| share.has(*participant)).collect();
         self.broadcasts.push_back(Broadcast { label, binary, data, receivers, without: Vec::new(), reply });
     }

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::super::handle::{Command, Join, Offer, Reply};
 use super::super::outbox::Outbox;
-use super::super::peer::{MessageBudget, Peer};
+use super::super::peer::{MessageBudget, Peer, Peers};
 use super::super::routes::Place;
+use super::super::shards::Shards;
+use super::shards::next_order;
 use super::{Driver, Home};
 use crate::error::SfuError;
 use crate::events::{DisconnectReason, RoomCloseReason};
@@ -23,6 +25,7 @@ impl Driver {
                 let closed = self.room_place(room).map(|at| self.end_room(at, RoomCloseReason::Closed, now));
                 answer(reply, closed);
             }
+            Command::OpenRelay { room, end, reply } => answer(reply, self.open_relay(room, *end, now)),
             Command::Join { room, participant, join, reply } => {
                 answer(reply, self.join(room, participant, *join, now));
             }
@@ -73,6 +76,7 @@ impl Driver {
                 let mut statistics = self.statistics;
                 statistics.rooms = self.rooms.len();
                 statistics.participants = self.participants.len();
+                statistics.rooms_shared = self.spanning.len();
                 statistics.streams = self.ways.streams.len();
                 statistics.data_dropped += self.events.dropped_data;
                 let bandwidths = self.rooms.iter().map(|(_, home)| home.room.bandwidths());
@@ -99,7 +103,7 @@ impl Driver {
         None
     }
 
-    fn room_place(&self, room: RoomId) -> Result<usize, SfuError> {
+    pub(super) fn room_place(&self, room: RoomId) -> Result<usize, SfuError> {
         self.room_places.get(&room).copied().ok_or(SfuError::NoSuchRoom(room))
     }
 
@@ -127,7 +131,8 @@ impl Driver {
         }
         let mut opened = Room::new(room, config, now);
         opened.set_ears(self.decoders.clone());
-        let home = Home { room: opened, peers: slab::Slab::new(), armed: None };
+        let shards = Shards::new(next_order());
+        let home = Home { room: opened, peers: Peers::default(), shards, armed: None };
         self.room_places.insert(room, self.rooms.insert(home));
         Ok(())
     }
