@@ -13,6 +13,7 @@ mod shards;
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use ringback_transport::socket::{ReceiveBatch, UdpSocket};
 use slab::Slab;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Sleep, sleep_until};
 
 use super::busy::{Busy, BusyMeter};
 use super::deadlines::{Deadlines, Owner};
@@ -153,6 +155,7 @@ impl Driver {
 
     /// Works until told to stop.
     pub(super) async fn run(mut self) {
+        let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
         let told = loop {
             let began = Instant::now();
             if let Some(stop) = self.round(began) {
@@ -160,7 +163,7 @@ impl Driver {
             }
             self.busy.worked(began, Instant::now());
             if self.deferred.is_empty() && self.broadcasts.is_empty() && !self.more_relayed {
-                match self.wait().await {
+                match self.wait(timer.as_mut()).await {
                     Some(command) => {
                         if let Some(stop) = self.carry_out(command, Instant::now()) {
                             break stop;
@@ -206,8 +209,9 @@ impl Driver {
         None
     }
 
-    /// Waits for something to do. Returns a command, if that is what came.
-    async fn wait(&mut self) -> Option<Command> {
+    /// Waits for something to do. Returns a command, if that is what came. The timer is kept from one wait to the next: what is due next is mostly what was due next before, and setting a
+    /// timer costs as much as looking at a socket.
+    async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Option<Command> {
         async fn readable(endpoint: Option<&Endpoint>) {
             match endpoint {
                 // An error means that the runtime shuts down, and this task with it.
@@ -224,6 +228,9 @@ impl Driver {
         let events = self.events.is_waiting().then(|| self.events.channel());
         let due = [self.deadlines.next(), self.ways.held_until()].into_iter().flatten().min();
         let wake = tokio::time::Instant::from_std(due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600)));
+        if timer.deadline() != wake {
+            timer.as_mut().reset(wake);
+        }
         let endpoint = |at: usize| self.ways.endpoints.get(at);
         tokio::select! {
             // When every handle is gone the next round notices.
@@ -234,7 +241,7 @@ impl Driver {
             () = readable(endpoint(3)) => None,
             () = self.ways.streams.ready() => None,
             () = self.wake.notified() => None,
-            () = tokio::time::sleep_until(wake) => None,
+            () = timer => None,
             () = has_room(events) => None,
         }
     }
@@ -279,6 +286,9 @@ impl Driver {
 
     /// Gives handshakes that media went before their turn.
     fn handle_deferred(&mut self) {
+        if self.deferred.is_empty() {
+            return;
+        }
         let now = Instant::now();
         for _ in 0..self.deferred.len() {
             if self.budget.handshakes == 0 {

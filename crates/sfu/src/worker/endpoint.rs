@@ -48,9 +48,12 @@ impl Endpoint {
 
     /// Sends what waits.
     pub(super) fn flush(&mut self, statistics: &mut WorkerStatistics) {
-        self.holds = Holds::Anything;
+        let holds = std::mem::replace(&mut self.holds, Holds::Anything);
         if self.arena.is_empty() {
             return;
+        }
+        if matches!(holds, Holds::VoiceSince(_)) {
+            self.arena.longest_first();
         }
         let report = self.socket.send(&mut self.arena);
         statistics.datagrams_sent += report.sent as u64;
