@@ -20,11 +20,15 @@ use crate::stamp;
 /// The server as its clients know it.
 pub(crate) struct Door {
     /// `127.0.0.1:8080`.
-    pub(crate) host: String,
-    pub(crate) certificate: Certificate,
+    host: String,
+    certificate: Certificate,
 }
 
 impl Door {
+    pub(crate) fn new(host: String) -> anyhow::Result<Self> {
+        Ok(Self { host, certificate: Certificate::generate()? })
+    }
+
     /// Logs a name in and opens its session.
     async fn session(&self, name: &str) -> anyhow::Result<Client> {
         let token = login(&self.host, name).await?;
@@ -110,7 +114,7 @@ fn check(mut packets: mpsc::Receiver<ReceivedPacket>, origin: Instant) -> JoinHa
 }
 
 /// The example server's development login.
-async fn login(host: &str, name: &str) -> anyhow::Result<String> {
+pub(crate) async fn login(host: &str, name: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(host).await.with_context(|| format!("nobody listens at {host}"))?;
     let body = json!({ "name": name }).to_string();
     let request = format!(

@@ -2,6 +2,8 @@
 //! as a process of its own, pinned and measured as the server is, under the same traffic. It is not to be improved: figures of
 //! different days are compared by it.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,8 +12,8 @@ use anyhow::Context;
 use ringback_transport::socket::{ReceiveBatch, SendArena, SocketOptions, UdpSocket};
 use ringback_transport::srtp::{MAX_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
 
-use crate::process::Process;
-use crate::publishers::Shape;
+use crate::process::{Pin, Process};
+use crate::shape::Shape;
 
 fn keys(salt: u8) -> anyhow::Result<SrtpKeys> {
     Ok(SrtpKeys::new(SrtpProfile::AeadAes128Gcm, &[7; 16], &[salt; 12])?)
@@ -56,8 +58,25 @@ pub(crate) struct Outcome {
     pub(crate) delivered: f64,
 }
 
-/// Runs the loop under one stream of this shape, to so many receivers, for some time.
-pub(crate) fn measure(shape: Shape, receivers: usize, time: Duration) -> anyhow::Result<Outcome> {
+/// What the loop is given.
+#[derive(Debug, Clone)]
+pub(crate) struct Traffic {
+    /// Each sender's streams.
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) senders: usize,
+    pub(crate) receivers: usize,
+}
+
+impl Traffic {
+    /// Packets a second that it makes of this.
+    pub(crate) fn forwarded_per_second(&self) -> f64 {
+        self.shapes.iter().map(Shape::rate).sum::<f64>() * (self.senders * self.receivers) as f64
+    }
+}
+
+/// Runs the loop under this traffic for some time.
+pub(crate) fn measure(traffic: Traffic, pin: Pin, time: Duration) -> anyhow::Result<Outcome> {
+    let receivers = traffic.receivers;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async move {
         let counter = Rc::new(std::cell::Cell::new(0_u64));
@@ -76,10 +95,11 @@ pub(crate) fn measure(shape: Shape, receivers: usize, time: Duration) -> anyhow:
                 }
             });
         }
-        let process = Process::start(std::env::current_exe()?, &["limit-loop"], &addresses, "Limit: ").await?;
+        let process =
+            Process::start(&[], std::env::current_exe()?, &["limit-loop"], &addresses, "Limit: ", pin).await?;
         let to: SocketAddr = process.said.parse()?;
         let cpu = process.cpu()?;
-        let sender = std::thread::spawn(move || send(shape, to, time));
+        let sender = std::thread::spawn(move || send(&traffic, to, time));
         while !sender.is_finished() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -95,25 +115,32 @@ pub(crate) fn measure(shape: Shape, receivers: usize, time: Duration) -> anyhow:
     })
 }
 
-fn send(shape: Shape, to: SocketAddr, time: Duration) -> anyhow::Result<u64> {
+fn send(traffic: &Traffic, to: SocketAddr, time: Duration) -> anyhow::Result<u64> {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    let mut sender = SrtpSender::new(keys(0)?)?;
-    let every = Duration::from_secs_f64(shape.burst as f64 / shape.rate);
-    let (began, mut number) = (Instant::now(), 0_u64);
-    let mut due = began;
-    while due < began + time {
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        for _ in 0..shape.burst {
-            let mut packet = vec![0xA5; 12 + shape.payload + MAX_OVERHEAD];
+    let mut sealing = SrtpSender::new(keys(0)?)?;
+    let (began, mut number, mut due) = (Instant::now(), 0_u64, BinaryHeap::new());
+    for sender in 0..traffic.senders {
+        for (stream, shape) in traffic.shapes.iter().enumerate() {
+            let frame = shape.period().div_f64(shape.frames.len() as f64);
+            due.push(Reverse((began + frame.mul_f64(sender as f64 / traffic.senders as f64), stream, sender * 97)));
+        }
+    }
+    while let Some(Reverse((at, stream, frame))) = due.pop().filter(|Reverse((at, ..))| *at < began + time) {
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        let frames = &traffic.shapes[stream].frames;
+        let sent = &frames[frame % frames.len()];
+        for payload in &sent.payloads {
+            let len = 12 + usize::from(*payload);
+            let mut packet = vec![0xA5; len + MAX_OVERHEAD];
             packet[0] = 0x80;
             packet[1] = 96;
             packet[2..4].copy_from_slice(&(number as u16).to_be_bytes());
             packet[8..12].copy_from_slice(&2001_u32.to_be_bytes());
-            let sealed = sender.protect_rtp(&mut packet, 12 + shape.payload)?;
+            let sealed = sealing.protect_rtp(&mut packet, len)?;
             socket.send_to(&packet[..sealed], to)?;
             number += 1;
         }
-        due += every;
+        due.push(Reverse((at + sent.until_next, stream, frame + 1)));
     }
     Ok(number)
 }

@@ -54,7 +54,7 @@ impl Lines {
             lines.push(("mic".to_owned(), true, format!("a=sendonly\r\na=ssrc:{MICROPHONE} cname:load\r\n")));
         }
         if self.camera && self.simulcast {
-            let layers = "a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;h\r\n";
+            let layers = "a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=rid:f send\r\na=simulcast:send q;h;f\r\n";
             lines.push(("cam".to_owned(), false, layers.to_owned()));
         } else if self.camera {
             let ssrcs = format!(
@@ -102,7 +102,31 @@ impl Lines {
     }
 }
 
-/// What a client must know of an answer.
+/// The answer to an offer of things to receive: all of them, in the formats that it names.
+pub(crate) fn answer_to(offer: &str, ice: &IceCredentials, certificate: &Certificate) -> String {
+    let fingerprint = certificate.fingerprint();
+    let (session, media) = offer.split_once("\r\nm=").unwrap_or((offer, ""));
+    let group = session.lines().find(|line| line.starts_with("a=group:")).unwrap_or("a=group:BUNDLE");
+    let mut sdp = format!(
+        "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{group}\r\na=msid-semantic: WMS\r\n"
+    );
+    for section in media.split("\r\nm=") {
+        let first = section.lines().next().unwrap_or_default();
+        let _ = write!(
+            sdp,
+            "m={first}\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{fingerprint}\r\na=setup:active\r\n\
+             a=rtcp-mux\r\n",
+            ice.ufrag, ice.pwd
+        );
+        let same = ["a=mid:", "a=rtpmap:", "a=fmtp:"];
+        for line in section.lines().filter(|line| same.iter().any(|start| line.starts_with(start))) {
+            let _ = write!(sdp, "{line}\r\n");
+        }
+    }
+    sdp
+}
+
+/// What a client must know of an answer, or of an offer that it answers.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) ice: IceCredentials,
@@ -123,7 +147,9 @@ impl Answer {
                 .with_context(|| format!("the answer has no {name}"))
         };
         let candidate = |line: &str| {
-            let mut fields = line.strip_prefix("a=candidate:")?.split(' ').skip(4);
+            let mut fields = line.strip_prefix("a=candidate:")?.split(' ').skip(2);
+            fields.next().filter(|transport| transport.eq_ignore_ascii_case("udp"))?;
+            let mut fields = fields.skip(1);
             Some(SocketAddr::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
         };
         let ssrc = |section: &str| {
@@ -133,7 +159,8 @@ impl Answer {
         Ok(Self {
             ice: IceCredentials { ufrag: attribute("ice-ufrag")?.to_owned(), pwd: attribute("ice-pwd")?.to_owned() },
             fingerprint: attribute("fingerprint")?.parse().context("the answer's fingerprint")?,
-            role: if attribute("setup")? == "passive" { DtlsRole::Client } else { DtlsRole::Server },
+            // To an offer of either role we answer `active`.
+            role: if attribute("setup")? == "active" { DtlsRole::Server } else { DtlsRole::Client },
             server: answer.lines().find_map(candidate).context("the answer has no candidate")?,
             slots: answer.split("\r\nm=").skip(1).filter_map(ssrc).collect(),
         })

@@ -1,7 +1,7 @@
 //! One load client's transport: a small ICE agent in control (RFC 8445, to one ICE-lite candidate), DTLS and SRTP from `ringback-transport`, on
 //! a socket of its own. What the media says is for its owner to look at.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -42,12 +42,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Binds a socket of the current runtime. `trains`: whether bursts leave as one system call's train.
-    pub(crate) fn new(setup: Setup, trains: bool) -> anyhow::Result<Self> {
+    /// Binds a socket of the current runtime to this address. `trains`: whether bursts leave, and are taken in, as one system call's train.
+    pub(crate) fn new(setup: Setup, bind: IpAddr, trains: bool) -> anyhow::Result<Self> {
         let options = SocketOptions::default().with_receive_buffer(1 << 20).with_send_buffer(1 << 20);
         let Setup { local, certificate, answer } = setup;
         Ok(Self {
-            socket: Rc::new(UdpSocket::bind_with("127.0.0.1:0".parse()?, &options.with_trains(trains))?),
+            socket: Rc::new(UdpSocket::bind_with(SocketAddr::new(bind, 0), &options.with_trains(trains))?),
             server: answer.server,
             local,
             remote: answer.ice,

@@ -1,4 +1,4 @@
-//! The process under load: the example server, or the limit loop, pinned to one core where `taskset` is there, its processor time and
+//! The process under load: the example server, Janus, or the limit loop, pinned to one core where `taskset` is there, its processor time and
 //! memory read from `/proc`.
 
 use std::path::PathBuf;
@@ -15,35 +15,54 @@ const START: Duration = Duration::from_secs(20);
 /// Ticks a second of `/proc/<pid>/stat`: Linux's USER_HZ, which is 100 on every architecture that this runs on.
 const TICKS: f64 = 100.0;
 
+/// The core that a process is to run on; `None`: any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pin(pub(crate) Option<usize>);
+
 /// A running process; killed when dropped.
 pub(crate) struct Process {
-    child: Child,
+    /// `None`: somebody else's, which runs already.
+    child: Option<Child>,
     pid: u32,
     /// What it printed after its prefix.
     pub(crate) said: String,
-    pub(crate) pinned: bool,
+    /// The core that it was pinned to.
+    pub(crate) pin: Option<usize>,
 }
 
 impl Process {
-    /// Starts a program on one core, hands it `input`, and waits for a line that begins with `prefix`.
-    pub(crate) async fn start(program: PathBuf, arguments: &[&str], input: &str, prefix: &str) -> anyhow::Result<Self> {
+    /// Starts a program, through another one such as `nsenter` if `through` says so, hands it `input`, and waits for a line that begins
+    /// with `prefix`.
+    pub(crate) async fn start(
+        through: &[String],
+        program: PathBuf,
+        arguments: &[&str],
+        input: &str,
+        prefix: &str,
+        pin: Pin,
+    ) -> anyhow::Result<Self> {
         if !program.is_file() {
             bail!(
                 "{} is missing; `cargo build --release -p ringback-examples --examples` builds it",
                 program.display()
             );
         }
-        let pinned = std::process::Command::new("taskset").arg("--version").output().is_ok();
-        let mut command = if pinned {
-            let mut command = Command::new("taskset");
-            command.args(["-c", "0"]).arg(&program);
-            command
-        } else {
-            Command::new(&program)
+        let pin = pin.0.filter(|_| std::process::Command::new("taskset").arg("--version").output().is_ok());
+        let mut words = through.to_vec();
+        if let Some(core) = pin {
+            words.extend(["taskset".to_owned(), "-c".to_owned(), core.to_string()]);
+        }
+        // Each of them becomes the next, so that the process's id is the program's.
+        let mut command = match words.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&program);
+                command
+            }
+            None => Command::new(&program),
         };
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
-        // `taskset` becomes the program, so this is the program's.
         let pid = child.id().context("the process has ended at once")?;
         let mut stdin = child.stdin.take().context("stdin is piped")?;
         stdin.write_all(input.as_bytes()).await?;
@@ -60,7 +79,14 @@ impl Process {
         .await
         .context("the process did not say where it listens")??;
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { child, pid, said, pinned })
+        Ok(Self { child: Some(child), pid, said, pin })
+    }
+
+    /// One that runs already, to be measured only.
+    pub(crate) fn running(pid: u32) -> anyhow::Result<Self> {
+        let process = Self { child: None, pid, said: String::new(), pin: None };
+        process.cpu().with_context(|| format!("there is no process {pid}"))?;
+        Ok(process)
     }
 
     /// Processor time of all of its threads so far.
@@ -81,7 +107,9 @@ impl Process {
     }
 
     pub(crate) async fn stop(mut self) {
-        let _ = self.child.kill().await;
+        if let Some(child) = &mut self.child {
+            let _ = child.kill().await;
+        }
     }
 }
 

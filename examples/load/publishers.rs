@@ -3,16 +3,17 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringback_transport::rtp::RtpHeaderWriter;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::offer::{CAMERA, LEVEL, MICROPHONE, MID, OPUS, RID, VP8};
+use crate::offer::{LEVEL, MID, OPUS, RID, VP8};
 use crate::peer::Setup;
 use crate::receivers::{Receiver, Shared};
+use crate::shape::Shape;
 use crate::stamp;
 use crate::tally::Tally;
 
@@ -24,44 +25,6 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// An audio level of −20 dBov with the voice bit (RFC 6464): somebody speaks.
 const SPEAKING: u8 = 0x80 | 20;
-
-/// One stream of packets.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) ssrc: u32,
-    pub(crate) rid: Option<&'static str>,
-    /// Packets a second.
-    pub(crate) rate: f64,
-    /// Packets that leave together: a video frame.
-    pub(crate) burst: u64,
-    /// Bytes of payload.
-    pub(crate) payload: usize,
-}
-
-impl Shape {
-    /// Opus as speech has it: 20 ms, 120 bytes.
-    pub(crate) const VOICE: Self = Self { ssrc: MICROPHONE, rid: None, rate: 50.0, burst: 1, payload: 120 };
-
-    /// A camera with one layer.
-    pub(crate) const fn camera(rate: f64, burst: u64, payload: usize) -> Self {
-        Self { ssrc: CAMERA, rid: None, rate, burst, payload }
-    }
-
-    /// A camera with two layers: 30 frames a second of one packet (120 kbit/s) and of four (1 Mbit/s), about what browsers send of 180p
-    /// and 360p.
-    pub(crate) const SIMULCAST: [Self; 2] = [
-        Self { ssrc: CAMERA + 10, rid: Some("q"), rate: 30.0, burst: 1, payload: 500 },
-        Self { ssrc: CAMERA + 11, rid: Some("h"), rate: 120.0, burst: 4, payload: 1050 },
-    ];
-
-    fn every(&self) -> Duration {
-        Duration::from_secs_f64(self.burst as f64 / self.rate.max(0.1))
-    }
-
-    fn is_audio(&self) -> bool {
-        self.ssrc == MICROPHONE
-    }
-}
 
 enum Command {
     Join(Box<Setup>, Vec<Shape>),
@@ -77,14 +40,14 @@ pub(crate) struct Publishers {
 }
 
 impl Publishers {
-    /// `straight`: where one plain stamp goes with each burst.
-    pub(crate) fn start(origin: Instant, straight: SocketAddr) -> anyhow::Result<Self> {
+    /// `bind`: their address. `straight`: where one plain stamp goes with each burst.
+    pub(crate) fn start(origin: Instant, bind: IpAddr, straight: SocketAddr) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let probe = UdpSocket::bind("127.0.0.1:0")?;
         let thread = std::thread::Builder::new().name("publishers".into()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            let stage =
-                Stage { origin, straight, probe, shared: Shared::new(), publishers: Vec::new(), scratch: Vec::new() };
+            let (shared, publishers, scratch) = (Shared::new(), Vec::new(), Vec::new());
+            let stage = Stage { origin, bind, straight, probe, shared, publishers, scratch };
             runtime.block_on(stage.run(receiver));
         })?;
         Ok(Self { commands: Some(commands), thread: Some(thread) })
@@ -136,6 +99,8 @@ struct Outgoing {
     shape: Shape,
     sent: u64,
     frames: u64,
+    /// How far its media has come.
+    elapsed: Duration,
     wants_key: bool,
 }
 
@@ -146,6 +111,7 @@ struct Publisher {
 
 struct Stage {
     origin: Instant,
+    bind: IpAddr,
     straight: SocketAddr,
     probe: UdpSocket,
     shared: Shared,
@@ -180,8 +146,8 @@ impl Stage {
     }
 
     fn join(&mut self, setup: Setup, shapes: Vec<Shape>) {
-        let outgoing = |shape| Outgoing { shape, sent: 0, frames: 0, wants_key: true };
-        match Receiver::new(setup, false) {
+        let outgoing = |shape| Outgoing { shape, sent: 0, frames: 0, elapsed: Duration::ZERO, wants_key: true };
+        match Receiver::new(setup, self.bind, false) {
             Ok(receiver) => {
                 self.publishers.push(Publisher { receiver, streams: shapes.into_iter().map(outgoing).collect() });
             }
@@ -217,8 +183,9 @@ impl Stage {
         let mut sent = vec![0; self.publishers.len()];
         for (at, publisher) in self.publishers.iter().enumerate() {
             for (number, stream) in publisher.streams.iter().enumerate() {
-                // Spread over their interval, as people who do not know of one another.
-                let phase = stream.shape.every().mul_f64(at as f64 / self.publishers.len() as f64);
+                // Spread over a frame's time, as people who do not know of one another.
+                let frame = stream.shape.period().div_f64(stream.shape.frames.len() as f64);
+                let phase = frame.mul_f64(at as f64 / self.publishers.len() as f64);
                 due.push(Reverse((began + phase, at, number)));
             }
         }
@@ -243,37 +210,39 @@ impl Stage {
                     std::thread::sleep((left - SPIN).min(TICK));
                 }
             }
-            sent[publisher] += self.burst(publisher, number);
-            let every = self.publishers[publisher].streams[number].shape.every();
-            due.push(Reverse((at + every, publisher, number)));
+            let (packets, until_next) = self.frame(publisher, number);
+            sent[publisher] += packets;
+            due.push(Reverse((at + until_next, publisher, number)));
         }
         sent
     }
 
-    /// Sends one stream's next frame.
-    fn burst(&mut self, at: usize, number: usize) -> u64 {
+    /// Sends one stream's next frame; how many packets that were, and when the one after it is due.
+    fn frame(&mut self, at: usize, number: usize) -> (u64, Duration) {
         let Publisher { receiver, streams } = &mut self.publishers[at];
-        let Outgoing { shape, sent, frames, wants_key } = &mut streams[number];
-        let key = std::mem::take(wants_key);
-        let clock = if shape.is_audio() { 48_000.0 } else { 90_000.0 };
-        let timestamp = (*frames as f64 * shape.every().as_secs_f64() * clock) as u64 as u32;
-        for index in 0..shape.burst {
+        let Outgoing { shape, sent, frames, elapsed, wants_key } = &mut streams[number];
+        let (key, audio) = (std::mem::take(wants_key), shape.is_audio());
+        let clock = if audio { 48_000.0 } else { 90_000.0 };
+        let timestamp = (elapsed.as_secs_f64() * clock) as u64 as u32;
+        // Another length for each publisher, where frames differ: people do not say the same at once.
+        let frame = &shape.frames[(*frames as usize + at * 97) % shape.frames.len()];
+        for (index, len) in frame.payloads.iter().enumerate() {
             let mut payload = std::mem::take(&mut self.scratch);
             payload.clear();
-            if !shape.is_audio() {
+            if !audio {
                 stamp::write_vp8(&mut payload, *frames as u16 & 0x7FFF, key, index == 0);
             }
-            stamp::write(&mut payload, at as u64, *sent, self.origin, shape.payload);
+            stamp::write(&mut payload, at as u64, *sent, self.origin, usize::from(*len));
             let header = RtpHeaderWriter {
-                marker: index + 1 == shape.burst && !shape.is_audio(),
-                payload_type: if shape.is_audio() { OPUS } else { VP8 },
+                marker: index + 1 == frame.payloads.len() && !audio,
+                payload_type: if audio { OPUS } else { VP8 },
                 sequence: *sent as u16,
                 timestamp,
                 ssrc: shape.ssrc,
             };
             let mut packet = vec![0; payload.len() + 64];
             let rid = shape.rid.unwrap_or_default().as_bytes();
-            let extensions: &[(u8, &[u8])] = match (shape.is_audio(), shape.rid) {
+            let extensions: &[(u8, &[u8])] = match (audio, shape.rid) {
                 (true, _) => &[(LEVEL, &[SPEAKING]), (MID, b"mic")],
                 (false, None) => &[(MID, b"cam")],
                 (false, Some(_)) => &[(MID, b"cam"), (RID, rid)],
@@ -289,10 +258,12 @@ impl Stage {
             *sent += 1;
         }
         *frames += 1;
+        *elapsed += frame.until_next;
         receiver.peer.socket.send(&mut self.shared.arena);
-        let mut plain = Vec::with_capacity(shape.payload);
-        stamp::write(&mut plain, at as u64, *sent, self.origin, shape.payload);
+        let mut plain = Vec::with_capacity(2048);
+        let len = frame.payloads.first().copied().unwrap_or_default();
+        stamp::write(&mut plain, at as u64, *sent, self.origin, usize::from(len));
         let _ = self.probe.send_to(&plain, self.straight);
-        shape.burst
+        (frame.payloads.len() as u64, frame.until_next)
     }
 }

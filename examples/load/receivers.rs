@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -35,12 +36,13 @@ enum Command {
 pub(crate) struct Receivers {
     commands: Option<mpsc::UnboundedSender<Command>>,
     /// Where plain stamps may be sent, to know what the way costs without a server.
-    pub(crate) straight: std::net::SocketAddr,
+    pub(crate) straight: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Receivers {
-    pub(crate) fn start(origin: Instant) -> anyhow::Result<Self> {
+    /// `bind`: their address. `trains`: whether they take in what arrived joined (GRO).
+    pub(crate) fn start(origin: Instant, bind: IpAddr, trains: bool) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (address, its_address) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("receivers".into()).spawn(move || {
@@ -48,7 +50,7 @@ impl Receivers {
             LocalSet::new().block_on(&runtime, async move {
                 let Ok(socket) = UdpSocket::bind(([127, 0, 0, 1], 0).into()) else { return };
                 let _ = address.send(socket.local_addr());
-                Crew::new(origin, Rc::new(socket)).run(receiver).await;
+                Crew::new(origin, (bind, trains), Rc::new(socket)).run(receiver).await;
             });
         })?;
         Ok(Self { commands: Some(commands), straight: its_address.recv()?, thread: Some(thread) })
@@ -117,12 +119,14 @@ impl Shared {
 
 struct Crew {
     origin: Instant,
+    bind: IpAddr,
+    trains: bool,
     shared: Rc<RefCell<Shared>>,
     receivers: HashMap<u64, (Rc<RefCell<Receiver>>, AbortHandle)>,
 }
 
 impl Crew {
-    fn new(origin: Instant, straight: Rc<UdpSocket>) -> Self {
+    fn new(origin: Instant, (bind, trains): (IpAddr, bool), straight: Rc<UdpSocket>) -> Self {
         let shared = Rc::new(RefCell::new(Shared::new()));
         let (socket, counted) = (straight, shared.clone());
         tokio::task::spawn_local(async move {
@@ -136,7 +140,7 @@ impl Crew {
                 }
             }
         });
-        Self { origin, shared, receivers: HashMap::new() }
+        Self { origin, bind, trains, shared, receivers: HashMap::new() }
     }
 
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -155,7 +159,7 @@ impl Crew {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Join(number, setup) => match Receiver::new(*setup, true) {
+            Command::Join(number, setup) => match Receiver::new(*setup, self.bind, self.trains) {
                 Ok(receiver) => {
                     let receiver = Rc::new(RefCell::new(receiver));
                     let reading = read(receiver.clone(), self.shared.clone(), self.origin);
@@ -199,9 +203,9 @@ impl Crew {
 }
 
 impl Receiver {
-    pub(crate) fn new(setup: Setup, trains: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(setup: Setup, bind: IpAddr, trains: bool) -> anyhow::Result<Self> {
         let streams = setup.answer.slots.iter().map(|ssrc| Stream::new(*ssrc)).collect();
-        Ok(Self { peer: Peer::new(setup, trains)?, streams, packets: 0, keyframe_wanted: false })
+        Ok(Self { peer: Peer::new(setup, bind, trains)?, streams, packets: 0, keyframe_wanted: false })
     }
 
     pub(crate) fn mark(&mut self) {
@@ -240,8 +244,13 @@ impl Receiver {
     }
 
     fn take(&mut self, now: Instant, datagram: &mut [u8], origin: Instant, tally: &mut Tally) {
+        let before = self.peer.is_connected();
         match self.peer.handle(now, datagram) {
             Ok(DatagramKind::Rtp) => {}
+            Ok(DatagramKind::Dtls) => {
+                tally.came_up += u64::from(!before && self.peer.is_connected());
+                return;
+            }
             Ok(DatagramKind::Rtcp) => {
                 let Some(Ok(len)) = self.peer.srtp_receiver().map(|srtp| srtp.unprotect_rtcp(datagram)) else { return };
                 let asked = parse_compound(datagram.get(..len).unwrap_or_default());

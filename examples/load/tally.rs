@@ -57,6 +57,8 @@ impl Stream {
 pub(crate) struct Tally {
     pub(crate) receivers: usize,
     pub(crate) connected: usize,
+    /// Clients that have become connected meanwhile.
+    pub(crate) came_up: u64,
     pub(crate) received: u64,
     pub(crate) missing: u64,
     /// Sampled packets that were decrypted.
@@ -73,6 +75,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.receivers += other.receivers;
         self.connected += other.connected;
+        self.came_up += other.came_up;
         self.received += other.received;
         self.missing += other.missing;
         self.opened += other.opened;
@@ -86,7 +89,7 @@ impl Tally {
 /// Some percentiles in microseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Percentiles {
-    p50: f64,
+    pub(crate) p50: f64,
     p99: f64,
     p999: f64,
 }
