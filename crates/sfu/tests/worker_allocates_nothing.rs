@@ -4,7 +4,7 @@
 
 mod peer;
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ fn steady(video: Format, send_voice: fn(&mut Call), over_tcp: bool) -> (u64, u64
     });
     let allocated = measure(|| {
         worker.block_on(async {
-            while is_done.try_recv().is_err() {
+            while is_done.try_recv() == Err(TryRecvError::Empty) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });

@@ -18,6 +18,7 @@ pub const CAMERA_RTX: u32 = 2002;
 pub const LEVEL: u8 = 1;
 pub const TRANSPORT: u8 = 3;
 pub const MID: u8 = 4;
+pub const SEND_TIME: u8 = 5;
 pub const RID: u8 = 10;
 pub const REPAIRED_RID: u8 = 11;
 pub const DEPENDENCY: u8 = 12;

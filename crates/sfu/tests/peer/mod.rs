@@ -39,6 +39,8 @@ pub struct Spec {
     pub red: bool,
     pub pairs: usize,
     pub data: bool,
+    /// Wants to be told when each packet left (abs-send-time).
+    pub send_times: bool,
 }
 
 /// A video codec, as offers name it.

@@ -8,7 +8,8 @@ use ringback_transport::ice::IceCredentials;
 use ringback_transport::sdp::Fingerprint;
 
 use super::media::{
-    CAMERA, CAMERA_RTX, DEPENDENCY, LEVEL, MICROPHONE, MID, OPUS, RED, REPAIRED_RID, RID, RTX, TRANSPORT, VP8,
+    CAMERA, CAMERA_RTX, DEPENDENCY, LEVEL, MICROPHONE, MID, OPUS, RED, REPAIRED_RID, RID, RTX, SEND_TIME, TRANSPORT,
+    VP8,
 };
 use super::{Format, Peer};
 
@@ -70,6 +71,9 @@ pub fn offer(peer: &Peer) -> JoinOffer {
              a=extmap:{TRANSPORT} http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n"
         )
         .unwrap();
+        if peer.spec.send_times {
+            write!(sdp, "a=extmap:{SEND_TIME} http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n").unwrap();
+        }
         if *kind == "audio" {
             write!(
                 sdp,
