@@ -12,6 +12,7 @@ use std::time::Instant;
 use ringback_transport::sdp::CodecName;
 
 use crate::av1::DependencyDescriptor;
+use crate::levelling::Next;
 use crate::publisher::Source as PacketSource;
 use crate::shard::Relayed;
 use crate::subscriber::Subscriber;
@@ -29,9 +30,9 @@ pub(crate) trait PacketSink {
         self.send_rtp(to, len, write)
     }
 
-    /// How many bytes of padding a packet of `len` bytes should get, to travel together with others to the same member; `more`: further packets of
-    /// its frame follow. None where it would make no difference.
-    fn padding(&mut self, _to: usize, _len: usize, _more: bool) -> usize {
+    /// How many bytes of padding a packet of `len` bytes should get, to travel together with others to the same member; `next`: what may
+    /// follow. None where it would make no difference.
+    fn padding(&mut self, _to: usize, _len: usize, _next: Next) -> usize {
         0
     }
 

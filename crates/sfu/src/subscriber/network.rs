@@ -11,6 +11,7 @@ use super::Subscriber;
 use crate::congestion::{Estimator, OVERHEAD, PROBE_INTERVAL};
 use crate::events::Bandwidth;
 use crate::forward::PacketSink;
+use crate::levelling::Next;
 use crate::pacer::Pacer;
 
 /// Padding of one packet: as much as RTP's padding can be, but for a few bytes.
@@ -160,8 +161,9 @@ impl Subscriber {
         let send = |slot: u32, packet: &mut [u8]| {
             let Some(slot) = slots.get(slot as usize) else { return };
             slot.restamp(packet, (*transport_sequence, clock.at(now)));
-            let more = packet.get(1).is_some_and(|second| second & 0x80 == 0);
-            let padding = if levels { sink.padding(member, packet.len(), more) } else { 0 };
+            let ends_frame = packet.get(1).is_some_and(|second| second & 0x80 != 0);
+            let next = if ends_frame { Next::Unknown } else { Next::Piece };
+            let padding = if levels { sink.padding(member, packet.len(), next) } else { 0 };
             let len = packet.len() + padding;
             let write = |buf: &mut [u8]| {
                 buf[..packet.len()].copy_from_slice(packet);
@@ -229,8 +231,8 @@ impl<S: PacketSink> PacketSink for Metered<'_, S> {
     }
 
     #[inline]
-    fn padding(&mut self, to: usize, len: usize, more: bool) -> usize {
-        if self.levels { self.sink.padding(to, len, more) } else { 0 }
+    fn padding(&mut self, to: usize, len: usize, next: Next) -> usize {
+        if self.levels { self.sink.padding(to, len, next) } else { 0 }
     }
 
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize) {

@@ -12,6 +12,7 @@ use crate::forward::header::{Fields, HeaderTemplate};
 use crate::forward::temporal::{ALL, TemporalGate};
 use crate::forward::{Descriptor, LayerKey, Packet, PacketSink, codec};
 use crate::ids::{ParticipantId, Source};
+use crate::levelling::Next;
 use crate::retransmission::{RtxSequencer, SentLog, SentPacket, StoredPacket};
 use crate::rewrite::{MediaClock, Rewriter, Rewritten};
 use crate::sender_report::{SlotReport, SlotReporter, SourceClock};
@@ -477,7 +478,12 @@ impl Slot {
         };
         let is_video = self.kind == MediaKind::Video;
         let len = header_len + payload.len();
-        let padding = sink.padding(to, len, is_video && !packet.marker);
+        let next = match (is_video, packet.marker) {
+            (true, false) => Next::Piece,
+            (true, true) => Next::Unknown,
+            (false, _) => Next::Voice,
+        };
+        let padding = sink.padding(to, len, next);
         let write = |buf: &mut [u8]| {
             header.write(buf, &fields);
             if padding > 0 {

@@ -14,6 +14,7 @@ use super::shards::Shards;
 use super::streams::Streams;
 use super::{Trains, WorkerStatistics};
 use crate::forward::{LayerKey, PacketSink};
+use crate::levelling::Next;
 use crate::shard::Relayed;
 
 /// Bytes that sealing adds at most: a GCM tag, and the index of SRTCP (RFC 7714, section 9).
@@ -155,12 +156,14 @@ impl PacketSink for Outbox<'_> {
     }
 
     #[inline]
-    fn padding(&mut self, to: usize, len: usize, more: bool) -> usize {
+    fn padding(&mut self, to: usize, len: usize, next: Next) -> usize {
         let Some(peer) = self.peers.get_mut(to) else { return 0 };
         let Some(train) = peer.connection.path().and_then(|path| self.ways.waiting_train(path)) else { return 0 };
         let Some(sender) = peer.connection.srtp_sender() else { return 0 };
         let tag = sender.profile().tag_len();
-        let padding = peer.leveller.padding(len, train.and_then(|train| train.checked_sub(tag)), more);
+        let waits = next != Next::Voice || !self.ways.trains.voice_wait.is_zero();
+        let next = if waits { next } else { Next::Unknown };
+        let padding = peer.leveller.padding(len, train.and_then(|train| train.checked_sub(tag)), next);
         self.statistics.padding_sent += padding as u64;
         padding
     }

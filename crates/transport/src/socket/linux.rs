@@ -126,7 +126,7 @@ pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch) -> io::Resul
     let tried = socket.try_io(Interest::READABLE, || {
         received = receive_now(socket.as_raw_fd(), batch)?;
         // Fewer messages than there was room for: nothing is left. Saying so now spares the call that would find it out, at light load
-        // one of three for each wake-up; what arrives later is reported anew, since the runtime is told of every arrival.
+        // one of four for each wake-up; what arrives later is reported anew, since the runtime is told of every arrival.
         if received < MESSAGES { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
     if received > 0 { Ok(()) } else { tried }
