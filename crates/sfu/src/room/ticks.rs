@@ -7,7 +7,7 @@ use ringback_transport::rtcp::{RtcpWriter, SenderInfo};
 
 use super::flows::layer_mut;
 use super::media::write_keyframe_request;
-use super::{IDLE_AFTER, IDLE_TICK, Room, TICK};
+use super::{IDLE_AFTER, IDLE_TICK, QUIET_AFTER, QUIET_TICK, Room, TICK};
 use crate::forward::{LayerKey, PacketSink};
 
 /// Time between the sender reports of a slot.
@@ -29,7 +29,6 @@ impl Room {
         if now < self.next_tick {
             return;
         }
-        let idle = self.last_media.is_none_or(|at| now.saturating_duration_since(at) > IDLE_AFTER);
         self.ticks += 1;
         for (member, publisher) in &mut self.publishers {
             publisher.report(now, member, sink);
@@ -53,9 +52,19 @@ impl Room {
         self.settle(now, sink);
         let feedback =
             self.publishers.iter().filter_map(|(_, publisher)| publisher.transport.as_ref()?.poll_timeout()).min();
-        let tick = now + if idle { IDLE_TICK } else { TICK };
+        let tick = now + self.tick(now);
         // What was due just now may be due again for a later message.
         self.next_tick = feedback.map_or(tick, |due| due.clamp(now + LEAST_TICK, tick));
+    }
+
+    /// How long until the next regular look.
+    fn tick(&self, now: Instant) -> Duration {
+        let silent_for = |since| now.saturating_duration_since(since);
+        if self.last_media.is_some_and(|at| silent_for(at) <= IDLE_AFTER) {
+            return TICK;
+        }
+        let is_quiet = silent_for(self.last_media.unwrap_or(self.origin)) > QUIET_AFTER;
+        if is_quiet && self.taps.is_empty() && self.watchers.is_empty() { QUIET_TICK } else { IDLE_TICK }
     }
 
     fn has_simulcast(&self) -> bool {

@@ -1,0 +1,48 @@
+//! Rooms in which nothing happens, and what they cost while nothing does.
+
+use super::scene::*;
+use std::time::Duration;
+
+/// How often a room is due while so much time passes, and what it sends meanwhile.
+fn cost(scene: &mut Scene, time: Duration) -> (u32, usize) {
+    let end = scene.now + time;
+    let mut ticks = 0;
+    scene.sink.rtcp.clear();
+    while scene.room.poll_timeout() <= end {
+        scene.now = scene.now.max(scene.room.poll_timeout());
+        scene.room.handle_timeout(scene.now, &mut scene.sink);
+        ticks += 1;
+    }
+    scene.now = end;
+    (ticks, scene.sink.rtcp.len())
+}
+
+#[test]
+fn a_quiet_room_looks_six_times_a_minute_and_sends_next_to_nothing() {
+    let mut scene = Scene::new(2, 1);
+    scene.send(0, &voice(1, 30));
+    scene.send(1, &face(1, true));
+    scene.pass(Duration::from_secs(40));
+    let (ticks, sent) = cost(&mut scene, Duration::from_secs(600));
+    assert!(ticks <= 61, "{ticks}");
+    // A report on and of what flowed last, each time it looks.
+    assert!(sent <= 61 * 4, "{sent}");
+}
+
+#[test]
+fn a_quiet_room_is_awake_with_the_first_packet_and_with_whoever_looks_on() {
+    let mut scene = Scene::new(2, 1);
+    scene.pass(Duration::from_secs(300));
+    assert!(scene.room.poll_timeout() > scene.now);
+    scene.send(0, &voice(1, 30));
+    assert!(scene.room.poll_timeout() <= scene.now + Duration::from_millis(20));
+    assert_eq!(scene.sink.take(1).len(), 1);
+
+    scene.pass(Duration::from_secs(300));
+    scene.room.watch_stage(1, true);
+    assert!(scene.room.poll_timeout() <= scene.now);
+    scene.events();
+    scene.pass(Duration::from_secs(6));
+    let told = scene.events().into_iter().filter(|event| matches!(event, SfuEvent::StageReadings { .. })).count();
+    assert!(told >= 2, "{told}");
+}
