@@ -141,7 +141,7 @@ fn send(workers: &mut [Measured], rate: u64, time: Duration) -> Vec<(WorkerStati
     done
 }
 
-/// One publisher to so many subscribers, on one worker and on two.
+/// One publisher to so many subscribers, on one worker and on two; and to half of them on one, which tells what of the difference is due to smaller batches.
 fn measure_spanning(subscribers: usize, rate: u64, time: Duration) {
     println!(
         "1 -> {subscribers} in bursts of {BURST}, {rate} packets/s offered, {} to forward",
@@ -149,7 +149,8 @@ fn measure_spanning(subscribers: usize, rate: u64, time: Duration) {
     );
     let publisher = Spec { camera: true, ..Spec::default() };
     let subscriber = Spec { pairs: 1, ..Spec::default() };
-    for parts in [1, 2] {
+    for (parts, subscribers) in [(1, subscribers), (1, subscribers / 2), (2, subscribers)] {
+        println!(" to {subscribers}");
         let mut workers = vec![Measured::new(None)];
         if parts == 2 {
             workers.push(Measured::new(Some(&workers[0])));
@@ -272,7 +273,7 @@ pub fn main() {
     let is_test = says("--test") || !says("--bench");
     let seconds = |seconds| Duration::from_secs_f64(if is_test { 0.2 } else { seconds });
     measure_spanning(if is_test { 4 } else { 40 }, if is_test { 500 } else { 4_000 }, seconds(5.0));
-    measure_bystanders(if is_test { &[0, 4] } else { &[0, 100, 300] }, if is_test { 500 } else { 2_000 }, seconds(4.0));
+    measure_bystanders(if is_test { &[0, 4] } else { &[0, 50, 100, 175] }, if is_test { 500 } else { 2_000 }, seconds(4.0));
     // Long enough for rooms to be quiet; consent is asked for meanwhile, and holds for longer than the time without.
     measure_idle(if is_test { 4 } else { 400 }, seconds(45.0), seconds(20.0));
 }
