@@ -267,13 +267,17 @@ fn measure_idle(people: usize, settle: Duration, time: Duration) {
     worker.end();
 }
 
-pub fn main() {
+fn main() {
     // `cargo bench` says `--bench`, `cargo test --benches` says nothing.
     let says = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     let is_test = says("--test") || !says("--bench");
     let seconds = |seconds| Duration::from_secs_f64(if is_test { 0.2 } else { seconds });
     measure_spanning(if is_test { 4 } else { 40 }, if is_test { 500 } else { 4_000 }, seconds(5.0));
-    measure_bystanders(if is_test { &[0, 4] } else { &[0, 50, 100, 175] }, if is_test { 500 } else { 2_000 }, seconds(4.0));
+    measure_bystanders(
+        if is_test { &[0, 4] } else { &[0, 50, 100, 175] },
+        if is_test { 500 } else { 2_000 },
+        seconds(4.0),
+    );
     // Long enough for rooms to be quiet; consent is asked for meanwhile, and holds for longer than the time without.
     measure_idle(if is_test { 4 } else { 400 }, seconds(45.0), seconds(20.0));
 }

@@ -129,7 +129,7 @@ impl Driver {
             room_places: HashMap::new(),
             participants: HashMap::new(),
             routes: Routes::default(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(Instant::now()),
             sweep_at: None,
             accept_later: false,
             deferred: VecDeque::new(),
@@ -345,7 +345,7 @@ impl Driver {
         while let Some((relay, notice)) = room.poll_notice() {
             home.shards.tell(relay, &notice);
         }
-        let due = room.poll_timeout();
+        let due = self.deadlines.rounded(now, room.poll_timeout());
         if home.armed.is_none_or(|armed| due < armed) {
             home.armed = Some(due);
             self.deadlines.push(due, Owner::Room(at));

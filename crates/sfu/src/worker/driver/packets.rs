@@ -186,8 +186,9 @@ impl Driver {
 
     /// Notes when a connection is due next.
     pub(super) fn arm(&mut self, place: Place, now: Instant) {
+        let next = self.in_connection(place, now, |peer| peer.connection.poll_timeout()).flatten();
+        let Some(due) = next.map(|at| self.deadlines.rounded(now, at)) else { return };
         let due = self.in_connection(place, now, |peer| {
-            let due = peer.connection.poll_timeout()?;
             let is_earlier = peer.armed.is_none_or(|armed| due < armed);
             is_earlier.then(|| *peer.armed.insert(due))
         });
