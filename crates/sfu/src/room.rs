@@ -57,7 +57,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(2);
 const QUIET_AFTER: Duration = Duration::from_secs(30);
 
 /// How often a quiet room looks, unless somebody records or looks on. There is nothing to be found; what comes wakes it.
-const QUIET_TICK: Duration = Duration::from_secs(20);
+const QUIET_TICK: Duration = Duration::from_secs(120);
 
 /// How a room works.
 #[derive(Debug, Clone)]

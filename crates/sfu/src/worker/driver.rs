@@ -307,7 +307,12 @@ impl Driver {
                 }
                 Owner::Peer(at, key) => {
                     let peer = self.rooms.get_mut(at).and_then(|home| home.peers.get_mut(key));
-                    if peer.is_some_and(|peer| stands(&mut peer.armed)) {
+                    let Some(peer) = peer.filter(|peer| peer.armed.is_some_and(|armed| armed <= now)) else { continue };
+                    // Renewed since: nothing of the connection is looked at.
+                    peer.armed = Some(peer.due).filter(|due| *due > now);
+                    if let Some(due) = peer.armed {
+                        self.deadlines.push(due, owner);
+                    } else {
                         self.in_connection((at, key), now, |peer| peer.connection.handle_timeout(now));
                         self.pump((at, key), now);
                     }
