@@ -54,3 +54,20 @@ impl OpenRoom {
         self.locked().iter_mut().filter(|part| part.0 == worker).for_each(|part| part.1 = part.1.saturating_sub(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_open_until_its_last_worker_has_ended_its_part() {
+        let room = OpenRoom::new(RoomId(7), 3);
+        room.add_part(1);
+        (0..3).for_each(|_| room.came(1));
+        room.went(1);
+        assert_eq!(room.parts(), [(3, 0), (1, 2)]);
+        assert_eq!(room.remove_part(3), Some(true));
+        assert_eq!(room.remove_part(3), None);
+        assert_eq!((room.workers(), room.remove_part(1)), (vec![1], Some(false)));
+    }
+}

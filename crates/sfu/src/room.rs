@@ -53,6 +53,12 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 /// A room counts as idle when no media has come for this long.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
+/// A room counts as quiet when no media has come for this long: longer than anything goes on that began with media, such as asking again for a keyframe.
+const QUIET_AFTER: Duration = Duration::from_secs(30);
+
+/// How often a quiet room looks, unless somebody records or looks on. There is nothing to be found; what comes wakes it.
+const QUIET_TICK: Duration = Duration::from_secs(120);
+
 /// How a room works.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -53,8 +53,11 @@ async fn until(calls: &mut [Call; 2], what: &str, done: impl Fn(&[Call; 2]) -> b
     }
 }
 
+/// Senders and numbers.
+type Stamps = Vec<(u64, u64)>;
+
 /// Sender and number of each voice and face that a peer got, in the order in which they came.
-fn got(call: &Call, at: usize) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+fn got(call: &Call, at: usize) -> (Stamps, Stamps) {
     let stamps = |video: bool| {
         let of_kind = call.peers[at].rtp.iter().filter(|arrived| (arrived.header.payload_type == 96) == video);
         of_kind

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use ringback_transport::rtcp::SenderInfo;
 
-use super::Room;
 use super::media::request_keyframe;
+use super::{IDLE_TICK, Room};
 use crate::forward::{Packet, PacketSink};
 use crate::ids::Source;
 use crate::publisher::Track;
@@ -37,6 +37,7 @@ impl Room {
     pub(crate) fn tap<S: PacketSink>(&mut self, now: Instant, key: usize, sources: Vec<Source>, sink: &mut S) -> Tap {
         let (port, tap) = tap::tap(key, sources);
         self.taps.push(port);
+        self.next_tick = self.next_tick.min(now + IDLE_TICK);
         self.tick_taps(now, sink);
         tap
     }

@@ -3,6 +3,7 @@
 mod focus;
 mod interest;
 mod meeting;
+mod quiet;
 mod scene;
 mod stills;
 mod thin_links;

@@ -7,7 +7,7 @@ use ringback_transport::rtcp::{RtcpWriter, SenderInfo};
 
 use super::flows::layer_mut;
 use super::media::write_keyframe_request;
-use super::{IDLE_AFTER, IDLE_TICK, Room, TICK};
+use super::{IDLE_AFTER, IDLE_TICK, QUIET_AFTER, QUIET_TICK, Room, TICK};
 use crate::forward::{LayerKey, PacketSink};
 
 /// Time between the sender reports of a slot.
@@ -29,10 +29,8 @@ impl Room {
         if now < self.next_tick {
             return;
         }
-        let idle = self.last_media.is_none_or(|at| now.saturating_duration_since(at) > IDLE_AFTER);
         self.ticks += 1;
-        for (member, publisher) in &mut self.publishers {
-            publisher.report(now, member, sink);
+        for (_, publisher) in &mut self.publishers {
             publisher.check_live(now);
             self.changed |= publisher.changed;
         }
@@ -40,22 +38,53 @@ impl Room {
         for (_, subscriber) in &mut self.subscribers {
             self.changed |= subscriber.handle_timeout(now);
         }
-        self.tick_networks(now, sink);
-        self.report_slots(now, sink);
-        self.repeat_keyframe_requests(now, sink);
-        self.tick_taps(now, sink);
+        if !self.is_quiet(now) {
+            self.exchange(now, sink);
+        }
         if self.ticks.is_multiple_of(READING_TICKS) {
             self.tell_readings(now);
         }
         self.tell_quality(now);
-        self.changed |= self.is_overspent(now);
-        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && (self.has_simulcast() || self.has_limits());
         self.settle(now, sink);
-        let feedback =
-            self.publishers.iter().filter_map(|(_, publisher)| publisher.transport.as_ref()?.poll_timeout()).min();
-        let tick = now + if idle { IDLE_TICK } else { TICK };
+        let feedback = self.feedback_due();
+        let tick = now + self.tick(now);
         // What was due just now may be due again for a later message.
         self.next_tick = feedback.map_or(tick, |due| due.clamp(now + LEAST_TICK, tick));
+    }
+
+    /// What is exchanged with members beside media, while there is some.
+    fn exchange<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        for (member, publisher) in &mut self.publishers {
+            publisher.report(now, member, sink);
+        }
+        self.tick_networks(now, sink);
+        self.report_slots(now, sink);
+        self.repeat_keyframe_requests(now, sink);
+        self.tick_taps(now, sink);
+        self.changed |= self.is_overspent(now);
+        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && (self.has_simulcast() || self.has_limits());
+    }
+
+    /// Whether no media has come for so long that there is nothing to report, and nobody records or looks on.
+    fn is_quiet(&self, now: Instant) -> bool {
+        let since = self.last_media.unwrap_or(self.origin);
+        let is_silent = now.saturating_duration_since(since) > QUIET_AFTER;
+        // Probes are no media, but are reported too.
+        is_silent && self.taps.is_empty() && self.watchers.is_empty() && self.feedback_due().is_none()
+    }
+
+    /// When the next publisher is to be told what has arrived.
+    fn feedback_due(&self) -> Option<Instant> {
+        self.publishers.iter().filter_map(|(_, publisher)| publisher.transport.as_ref()?.poll_timeout()).min()
+    }
+
+    /// How long until the next regular look.
+    fn tick(&self, now: Instant) -> Duration {
+        match self.last_media {
+            Some(at) if now.saturating_duration_since(at) <= IDLE_AFTER => TICK,
+            _ if self.is_quiet(now) => QUIET_TICK,
+            _ => IDLE_TICK,
+        }
     }
 
     fn has_simulcast(&self) -> bool {

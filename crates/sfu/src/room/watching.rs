@@ -16,6 +16,8 @@ impl Room {
         self.watchers.retain(|&watcher| watcher != key);
         if watches && self.members.contains(key) {
             self.watchers.push(key);
+            // The room may be quiet: it is due now.
+            self.next_tick = self.origin;
         }
         self.tell_shards(key);
     }

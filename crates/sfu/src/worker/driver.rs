@@ -133,7 +133,7 @@ impl Driver {
             room_places: HashMap::new(),
             participants: HashMap::new(),
             routes: Routes::default(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(Instant::now()),
             sweep_at: None,
             accept_later: false,
             deferred: VecDeque::new(),
@@ -319,7 +319,12 @@ impl Driver {
                 }
                 Owner::Peer(at, key) => {
                     let peer = self.rooms.get_mut(at).and_then(|home| home.peers.get_mut(key));
-                    if peer.is_some_and(|peer| stands(&mut peer.armed)) {
+                    let Some(peer) = peer.filter(|peer| peer.armed.is_some_and(|armed| armed <= now)) else { continue };
+                    // Renewed since: nothing of the connection is looked at.
+                    peer.armed = Some(peer.due).filter(|due| *due > now);
+                    if let Some(due) = peer.armed {
+                        self.deadlines.push(due, owner);
+                    } else {
                         self.in_connection((at, key), now, |peer| peer.connection.handle_timeout(now));
                         self.pump((at, key), now);
                     }
@@ -357,7 +362,7 @@ impl Driver {
         while let Some((relay, notice)) = room.poll_notice() {
             home.shards.tell(relay, &notice);
         }
-        let due = room.poll_timeout();
+        let due = self.deadlines.rounded(now, room.poll_timeout());
         if home.armed.is_none_or(|armed| due < armed) {
             home.armed = Some(due);
             self.deadlines.push(due, Owner::Room(at));

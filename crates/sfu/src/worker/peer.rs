@@ -70,6 +70,8 @@ pub(super) struct Peer {
     pub(super) was_connected: bool,
     /// The deadline that stands for it.
     pub(super) armed: Option<Instant>,
+    /// When it is due in fact, which may have become later.
+    pub(super) due: Instant,
 }
 
 /// The connections of a room's members, under the members' numbers; whoever is connected to another worker has a number, but no connection.

@@ -74,7 +74,7 @@ impl RelayEnd {
                 else {
                     return false;
                 };
-                let flags = u8::from(packet.marker) * MARKER | u8::from(packet.level.is_some()) * HAS_LEVEL;
+                let flags = (u8::from(packet.marker) * MARKER) | (u8::from(packet.level.is_some()) * HAS_LEVEL);
                 begin(&mut front, KIND_PACKET, dependency, payload, packet.participant);
                 let fields = [packet.track, packet.layer, packet.codec, flags, packet.level.unwrap_or(0)];
                 front[FRONT..FRONT + 5].copy_from_slice(&fields);

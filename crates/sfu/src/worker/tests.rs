@@ -140,4 +140,8 @@ async fn a_bug_in_one_shard_ends_that_shard_and_leaves_the_others() {
     let statistics = call.handle.statistics().await.unwrap();
     assert_eq!((statistics.panics, statistics.rooms, statistics.rooms_shared, statistics.participants), (0, 1, 0, 2));
     assert_eq!(other.handle.statistics().await.unwrap().rooms, 0);
+    other.pump();
+    let (room, participant, reason) = (ROOM, other.id(0), DisconnectReason::Internal);
+    let closed = SfuEvent::RoomClosed { room, reason: RoomCloseReason::Internal };
+    assert_eq!(other.events[other.events.len() - 2..], [SfuEvent::Disconnected { room, participant, reason }, closed]);
 }

@@ -41,11 +41,16 @@ impl Call {
 
     /// Others of the same room, on another worker.
     pub async fn beside(first: &Self) -> Self {
+        Self::beside_worker(&first.handle, first.offset).await
+    }
+
+    /// … whose participants' numbers are above those there.
+    pub async fn beside_worker(first: &WorkerHandle, offset: u64) -> Self {
         let certificate = Certificate::generate().unwrap();
         let config = WorkerConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificate);
         let (handle, receiver) = Worker::spawn(config).unwrap();
-        handle.share_room(ROOM, RoomConfig::default(), std::slice::from_ref(&first.handle)).await.unwrap();
-        Self::on(handle, receiver, first.offset + 100)
+        handle.share_room(ROOM, RoomConfig::default(), std::slice::from_ref(first)).await.unwrap();
+        Self::on(handle, receiver, offset + 100)
     }
 
     fn on(handle: WorkerHandle, receiver: Receiver<SfuEvent>, offset: u64) -> Self {

@@ -167,6 +167,7 @@ impl Driver {
             leveller: Leveller::default(),
             was_connected: false,
             armed: None,
+            due: now,
         };
         let Some(home) = self.rooms.get_mut(at) else { return Err(SfuError::NoSuchRoom(room)) };
         // Members and their connections come and go together, so that their numbers are the same.

@@ -186,12 +186,12 @@ impl Driver {
 
     /// Notes when a connection is due next.
     pub(super) fn arm(&mut self, place: Place, now: Instant) {
-        let due = self.in_connection(place, now, |peer| {
-            let due = peer.connection.poll_timeout()?;
-            let is_earlier = peer.armed.is_none_or(|armed| due < armed);
-            is_earlier.then(|| *peer.armed.insert(due))
-        });
-        if let Some(due) = due.flatten() {
+        let next = self.in_connection(place, now, |peer| peer.connection.poll_timeout()).flatten();
+        let Some(due) = next.map(|at| self.deadlines.rounded(now, at)) else { return };
+        let Some(peer) = self.rooms.get_mut(place.0).and_then(|home| home.peers.get_mut(place.1)) else { return };
+        peer.due = due;
+        if peer.armed.is_none_or(|armed| due < armed) {
+            peer.armed = Some(due);
             self.deadlines.push(due, Owner::Peer(place.0, place.1));
         }
     }
