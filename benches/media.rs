@@ -8,18 +8,21 @@
 
 #[path = "../crates/sfu/tests/peer/mod.rs"]
 mod peer;
+#[path = "stage.rs"]
+mod stage;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use peer::media::{CAMERA, MID, VP8, face_in, rtp, voice};
+use peer::media::{CAMERA, MID, VP8, face_in, rtp};
 use peer::{Format, Peer, Spec};
 use ringback_sfu::ParticipantId;
 use ringback_sfu::congestion::Estimator;
-use ringback_sfu::dry::{self, DryRoom};
+use ringback_sfu::dry::DryRoom;
 use ringback_sfu::pacer::Pacer;
 use ringback_transport::srtp::{MAX_OVERHEAD, SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
+use stage::Stage;
 
 const PROFILES: [(&str, SrtpProfile, usize); 2] =
     [("AES-128-GCM", SrtpProfile::AeadAes128Gcm, 12), ("AES-128-CM + HMAC-SHA1", SrtpProfile::Aes128CmSha1_80, 14)];
@@ -64,68 +67,6 @@ fn srtp(criterion: &mut Criterion) {
         }
     }
     group.finish();
-}
-
-/// A room where the first sends a voice and a face to so many others.
-struct Stage {
-    room: DryRoom,
-    sender: Option<SrtpSender>,
-    format: Format,
-    origin: Instant,
-    number: u64,
-}
-
-impl Stage {
-    fn new(format: Format, subscribers: u64, profile: Option<SrtpProfile>) -> Self {
-        let origin = Instant::now();
-        let mut room = DryRoom::new(origin, profile);
-        let publisher = Spec { microphone: true, camera: true, video: format, ..Spec::default() };
-        let subscriber = Spec { pairs: 1, video: format, ..Spec::default() };
-        let offer = |spec| peer::sdp::offer(&Peer::new(spec));
-        room.join(origin, ParticipantId(1), &offer(publisher)).unwrap();
-        let subscriber = offer(subscriber);
-        for id in 0..subscribers {
-            room.join(origin, ParticipantId(id + 2), &subscriber).unwrap();
-        }
-        let sender = profile.map(|profile| dry::sender(profile).unwrap());
-        let mut stage = Self { room, sender, format, origin, number: 0 };
-        for _ in 0..4 {
-            let mut face = stage.face();
-            stage.take(&mut face);
-            let mut voice = stage.voice();
-            stage.take(&mut voice);
-        }
-        assert_eq!(stage.room.packets(), 8 * subscribers);
-        stage
-    }
-
-    fn sealed(&mut self, mut packet: Vec<u8>) -> Vec<u8> {
-        if let Some(sender) = &mut self.sender {
-            let len = packet.len();
-            packet.resize(len + MAX_OVERHEAD, 0);
-            let sealed = sender.protect_rtp(&mut packet, len).unwrap();
-            packet.truncate(sealed);
-        }
-        packet
-    }
-
-    fn face(&mut self) -> Vec<u8> {
-        self.number += 1;
-        let packet = face_in(self.format, 1, self.number, self.origin, self.number == 1);
-        self.sealed(packet)
-    }
-
-    fn voice(&mut self) -> Vec<u8> {
-        self.number += 1;
-        let packet = voice(1, self.number, self.origin, 0x80 | 40);
-        self.sealed(packet)
-    }
-
-    fn take(&mut self, packet: &mut [u8]) {
-        // Hardly any time passes: what is due by the clock is no packet's cost.
-        let now = self.origin + Duration::from_nanos(self.number);
-        assert!(self.room.take(now, 0, packet));
-    }
 }
 
 fn fan_out(criterion: &mut Criterion) {
@@ -183,6 +124,7 @@ fn switching(criterion: &mut Criterion) {
     }
     let viewer = peer::sdp::offer(&Peer::new(Spec { pairs: 1, ..Spec::default() }));
     let viewer = room.join(origin, ParticipantId(OTHERS + 1), &viewer).unwrap();
+    room.settle(origin);
     let mut number = 0;
     let mut switch = || {
         number += 1;

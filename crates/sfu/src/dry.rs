@@ -90,7 +90,7 @@ impl DryRoom {
         Self { room: Room::new(RoomId(1), config, now), sink, receivers: Vec::new() }
     }
 
-    /// Lets somebody in, connected at once.
+    /// Lets somebody in, connected at once; slots are decided with [`settle`](Self::settle).
     ///
     /// # Errors
     /// When the offer or a claim cannot be used.
@@ -105,7 +105,6 @@ impl DryRoom {
             self.sink.senders.push(SrtpSender::new(keys).map_err(ringback_transport::TransportError::from)?);
         }
         self.room.set_connected(key, true);
-        self.settle(now);
         Ok(key)
     }
 
@@ -135,7 +134,8 @@ impl DryRoom {
         self.sink.packets
     }
 
-    fn settle(&mut self, now: Instant) {
+    /// Decides what flows where, if something changed.
+    pub fn settle(&mut self, now: Instant) {
         self.room.settle(now, &mut self.sink);
         while self.room.poll_event().is_some() {}
     }
