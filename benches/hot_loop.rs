@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo bench -p ringback-benches --bench hot_loop --no-run
-//! valgrind --tool=callgrind --toggle-collect='*DryRoom::take*' --callgrind-out-file=hot_loop.out target/release/deps/hot_loop-* --bench
+//! valgrind --tool=callgrind --toggle-collect='*DryRoom*take*' --callgrind-out-file=hot_loop.out target/release/deps/hot_loop-* --bench
 //! callgrind_annotate hot_loop.out | head -40
 //! ```
 //!
