@@ -18,6 +18,8 @@ pub mod av1;
 pub mod congestion;
 pub mod counters;
 mod decoding;
+#[doc(hidden)]
+pub mod dry;
 mod error;
 mod events;
 pub mod feedback;

@@ -41,6 +41,9 @@ pub(crate) struct HeaderTemplate {
     send_time: Option<usize>,
     level: Option<usize>,
     dependency: Option<u8>,
+    /// Of each element its id, where its value begins and how long that is; those that there are come first.
+    elements: [(u8, u8, u8); 4],
+    count: usize,
     /// The ids of the two that are written when a packet leaves.
     stamps: [Option<u8>; 2],
 }
@@ -71,8 +74,24 @@ impl HeaderTemplate {
         let len = blank.write(&mut bytes, &elements[..count]).unwrap_or(0);
         let dependency = id(Extension::DependencyDescriptor);
         let stamps = [transport_sequence, send_time];
-        let mut template =
-            Self { bytes, len, transport_sequence: None, send_time: None, level: None, dependency, stamps };
+        let mut places = [(0, 0, 0); 4];
+        if let Ok(header) = RtpHeader::parse_unpadded(&bytes[..len]) {
+            for (place, (id, value)) in places.iter_mut().zip(header.extensions(&bytes[..len])) {
+                let at = value.as_ptr() as usize - bytes.as_ptr() as usize;
+                *place = (id, at as u8, value.len() as u8);
+            }
+        }
+        let mut template = Self {
+            bytes,
+            len,
+            transport_sequence: None,
+            send_time: None,
+            level: None,
+            dependency,
+            elements: places,
+            count,
+            stamps,
+        };
         let value_at = |wanted: Option<u8>| {
             let header = RtpHeader::parse_unpadded(&template.bytes[..len]).ok()?;
             let value = header.extension(&template.bytes[..len], wanted?)?;
@@ -116,14 +135,11 @@ impl HeaderTemplate {
     /// The elements of this header in `bytes`, with the dependency descriptor, if there is one and the m-line takes it.
     fn described<'a>(&self, bytes: &'a [u8], dependency: &'a [u8]) -> Option<(Extensions<'a>, usize)> {
         let id = self.dependency.filter(|_| !dependency.is_empty())?;
-        let header = RtpHeader::parse_unpadded(bytes.get(..self.len)?).ok()?;
         let mut elements: Extensions<'_> = [(id, dependency); 5];
-        let mut count = 0;
-        for (place, element) in elements.iter_mut().zip(header.extensions(bytes)).take(4) {
-            *place = element;
-            count += 1;
+        for (element, &(id, at, len)) in elements.iter_mut().zip(self.elements.get(..self.count)?) {
+            *element = (id, bytes.get(usize::from(at)..usize::from(at) + usize::from(len))?);
         }
-        Some((elements, count + 1))
+        Some((elements, self.count + 1))
     }
 
     /// Writes the header into the first [`len`](Self::len) bytes of `buf`.

@@ -461,8 +461,13 @@ impl Slot {
         };
         let rewritten = self.rewriter.rewrite(now, packet.ssrc, packet.sequence, packet.timestamp);
         let Rewritten::Forward { sequence, timestamp } = rewritten else { return false };
-        let mut dependency = [0; MAX_EXTENSION];
-        let dependency = described(&mut dependency, packet.dependency, counters);
+        let mut room;
+        let dependency = if packet.dependency.is_empty() {
+            &[]
+        } else {
+            room = [0; MAX_EXTENSION];
+            described(&mut room, packet.dependency, counters)
+        };
         let header = &self.header;
         let header_len = header.len(dependency);
         let fields = Fields {

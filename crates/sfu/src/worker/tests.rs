@@ -11,8 +11,16 @@ use peer::{Format, Spec};
 
 use crate::{DisconnectReason, ParticipantId, RoomCloseReason, RoomConfig, RoomId, SfuEvent};
 
-const BOTH: Spec =
-    Spec { microphone: true, camera: true, simulcast: false, video: Format::Vp8, red: false, pairs: 2, data: false };
+const BOTH: Spec = Spec {
+    microphone: true,
+    camera: true,
+    simulcast: false,
+    video: Format::Vp8,
+    red: false,
+    pairs: 2,
+    data: false,
+    send_times: false,
+};
 
 /// Sends fifty voice packets from one peer and returns how many each other got.
 async fn talk(call: &mut Call, from: usize) -> Vec<usize> {
