@@ -55,8 +55,7 @@ struct Arguments {
     /// Another store for their bytes: a folder or s3://bucket/prefix
     #[arg(long)]
     bytes: Option<String>,
-    /// A codec that browsers shall send, before the others: vp8, vp9, h264, av1, opus or red, repeatable [default: vp8, and opus with
-    /// redundancy; "opus" alone leaves that out]
+    /// A codec that browsers shall send, before the others: vp8, vp9, h264, av1, opus or red, repeatable [default: vp8 and opus]
     #[arg(long, value_parser = codec)]
     codec: Vec<CodecName>,
     /// Where to post what happens, signed; needs --webhook-secret

@@ -1,4 +1,4 @@
-//! Browsers over seeded bad networks: with a tenth lost both ways the voice has no gaps and the picture goes on; when a link becomes thin the call goes on
+//! Browsers over seeded bad networks: with a tenth lost both ways the voice, sent with redundancy, has no gaps and the picture goes on; when a link becomes thin the call goes on
 //! with what fits. What was measured is printed (`--nocapture`); the long forms are
 //! ignored: `cargo test --workspace --test bad_networks -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used)]
@@ -45,7 +45,9 @@ struct Call {
 impl Call {
     async fn place(chromium: &Path, anns_camera: &str, network: Network, seed: u64) -> Self {
         let media = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let server = Server::start_with(&["--listen", "127.0.0.1:0", "--media", &media.to_string()]).await.unwrap();
+        let server = Server::start_with(&["--listen", "127.0.0.1:0", "--media", &media.to_string(), "--codec", "red"])
+            .await
+            .unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
         let relay = Relay::start(RelayConfig { listen, to: media, network, seed, shared: true }).await.unwrap();
         let browser = |tone| Browser::launch(chromium, FakeMedia { tone: Some(tone), colour: None });

@@ -55,7 +55,7 @@ fn browsers_get_paired_slots_simulcast_and_data_channels() {
 
         let microphone = line(session, "0");
         // Opus before RED: browsers send what comes first.
-        let audio = if browser == "chromium" { &[CodecName::Red, CodecName::Opus][..] } else { &[CodecName::Opus] };
+        let audio = if browser == "chromium" { &[CodecName::Opus, CodecName::Red][..] } else { &[CodecName::Opus] };
         assert_eq!(microphone.codecs.iter().map(|codec| codec.name).collect::<Vec<_>>(), audio);
         assert!(microphone.slot.is_none());
         assert_eq!(microphone.publish.as_ref().unwrap().ssrcs.len(), 1);

@@ -103,10 +103,10 @@ impl CodecPreferences {
 }
 
 impl Default for CodecPreferences {
-    /// All codecs, Opus and VP8 before their like: every WebRTC endpoint has to support those (RFC 7874, RFC 7742). RED stands before Opus, since a browser sends
-    /// it only there: it takes 32 kbit/s more of a talker's uplink, and a receiver who loses a tenth of the packets hears a hundredth of the gaps.
+    /// All codecs, Opus and VP8 first: every WebRTC endpoint has to support those (RFC 7874, RFC 7742). RED behind Opus is received from
+    /// whoever chooses to send it; a browser sends it where it stands before Opus.
     fn default() -> Self {
-        Self::new(CodecName::ALL).preferring([CodecName::Red])
+        Self::new(CodecName::ALL)
     }
 }
 
