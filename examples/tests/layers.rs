@@ -9,30 +9,12 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use browser::{Browser, FakeMedia, Page, chromium_or_skip};
+use browser::{Browser, FakeMedia, NOISE_CAMERA, Page, chromium_or_skip};
 use ringback_link::{Conditions, Network, Profile, Relay, RelayConfig};
 use server::Server;
 
 /// Generous: two browsers encode and decode on two cores that compile, at times.
 const SOON: Duration = Duration::from_secs(60);
-
-/// A camera of moving noise, which costs its bitrate: of 640 × 480 Chromium makes simulcast layers of 120 and 240 lines.
-const NOISE: &str = "{
-    const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
-    if (real) navigator.mediaDevices.getUserMedia = async (constraints) => {
-        const stream = await real(constraints);
-        if (!constraints.video) return stream;
-        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
-        const context = canvas.getContext('2d');
-        setInterval(() => {
-            for (let i = 0; i < 120; i++) {
-                context.fillStyle = `hsl(${Math.random() * 360} 90% 50%)`;
-                context.fillRect(Math.random() * 640, Math.random() * 480, 60, 45);
-            }
-        }, 50);
-        return new MediaStream([...canvas.captureStream(20).getVideoTracks(), ...stream.getAudioTracks()]);
-    };
-}";
 
 /// Has the page reach the server's media port through another, and estimate by itself what its network carries (REMB) in place of telling
 /// the server when each packet came.
@@ -67,7 +49,7 @@ impl Call {
         let browser = |tone| Browser::launch(chromium, FakeMedia { tone: Some(tone), colour: None });
         let (anns, bobs) = (browser(440).await.unwrap(), browser(1_000).await.unwrap());
         let bob = bobs.open_prepared(&server.page("Bob", "&auto=accept"), bobs_script).await.unwrap();
-        let ann = anns.open_prepared(&server.page("Ann", "&call=bob&kind=video"), NOISE).await.unwrap();
+        let ann = anns.open_prepared(&server.page("Ann", "&call=bob&kind=video"), NOISE_CAMERA).await.unwrap();
         for page in [&ann, &bob] {
             let connected = "ringback.call?.state === 'active' && ringback.room.state === 'connected'";
             page.wait_for(connected, SOON).await.unwrap();

@@ -105,6 +105,12 @@ impl<P: AsRef<[u8]> + Clone> Link<P> {
         self
     }
 
+    /// From `now` on another profile holds, from its beginning. What waits in the queue and what flies goes on.
+    pub fn change(&mut self, now: Instant, profile: Profile) {
+        self.origin = Some(self.advance(now));
+        self.profile = profile;
+    }
+
     /// Takes a packet in. Time never runs backwards: an earlier `now` than before counts as the latest one.
     pub fn send(&mut self, now: Instant, packet: P) {
         let now = self.advance(now);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::link::{Link, LinkStatistics};
@@ -57,6 +57,7 @@ pub struct RelayStatistics {
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
+    network: watch::Sender<(Instant, Network)>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<RelayStatistics>,
 }
@@ -70,8 +71,14 @@ impl Relay {
         let socket = Arc::new(UdpSocket::bind(config.listen).await?);
         let address = socket.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(Front::new(config, socket).run(stopped));
-        Ok(Self { address, stop: Some(stop), task })
+        let (network, changes) = watch::channel((Instant::now(), config.network.clone()));
+        let task = tokio::spawn(Front::new(config, socket, changes).run(stopped));
+        Ok(Self { address, network, stop: Some(stop), task })
+    }
+
+    /// From now on another network is between all clients and the server, its profile at its beginning. What is under way goes on.
+    pub fn change(&self, network: Network) {
+        self.network.send_replace((Instant::now(), network));
     }
 
     /// Where clients send to.
@@ -111,16 +118,16 @@ impl AsRef<[u8]> for Datagram {
 struct Front {
     config: RelayConfig,
     socket: Arc<UdpSocket>,
-    origin: Instant,
+    network: watch::Receiver<(Instant, Network)>,
     lanes: HashMap<SocketAddr, mpsc::Sender<Datagram>>,
     tasks: JoinSet<(LinkStatistics, LinkStatistics)>,
     statistics: RelayStatistics,
 }
 
 impl Front {
-    fn new(config: RelayConfig, socket: Arc<UdpSocket>) -> Self {
+    fn new(config: RelayConfig, socket: Arc<UdpSocket>, network: watch::Receiver<(Instant, Network)>) -> Self {
         let statistics = RelayStatistics::default();
-        Self { config, socket, origin: Instant::now(), lanes: HashMap::new(), tasks: JoinSet::new(), statistics }
+        Self { config, socket, network, lanes: HashMap::new(), tasks: JoinSet::new(), statistics }
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> RelayStatistics {
@@ -168,12 +175,14 @@ impl Front {
         // Clients in order of coming: the same order, the same dice.
         let seed =
             self.config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(2 * self.statistics.clients as u64);
-        let Network { up, down, .. } = self.config.network.clone();
+        let mut network = self.network.clone();
+        let (origin, Network { up, down, .. }) = network.borrow_and_update().clone();
         let lane = Lane {
             to: self.config.to,
             downstream: self.socket.clone(),
-            up: Link::new(up, seed).with_origin(self.origin),
-            down: Link::new(down, seed + 1).with_origin(self.origin),
+            up: Link::new(up, seed).with_origin(origin),
+            down: Link::new(down, seed + 1).with_origin(origin),
+            network,
             upstreams: HashMap::new(),
             readers: JoinSet::new(),
         };
@@ -193,6 +202,7 @@ struct Lane {
     downstream: Arc<UdpSocket>,
     up: Link<Datagram>,
     down: Link<Datagram>,
+    network: watch::Receiver<(Instant, Network)>,
     upstreams: HashMap<SocketAddr, Arc<UdpSocket>>,
     readers: JoinSet<()>,
 }
@@ -217,6 +227,12 @@ impl Lane {
                     }
                 }
                 Some(datagram) = from_server.recv() => self.down.send(Instant::now(), datagram),
+                // Without the relay's handle nothing changes any more, and the relay ends.
+                Ok(()) = self.network.changed() => {
+                    let (at, Network { up, down, .. }) = self.network.borrow_and_update().clone();
+                    self.up.change(at, up);
+                    self.down.change(at, down);
+                }
                 () = sleep_until(due) => {
                     if idle.is_some_and(|idle| heard.elapsed() >= idle) {
                         break;

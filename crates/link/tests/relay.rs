@@ -79,3 +79,21 @@ async fn the_statistics_tell_what_was_lost() {
     assert_eq!(statistics.down.delivered, answers);
     assert!((20..110).contains(&statistics.up.lost), "{statistics:?}");
 }
+
+#[tokio::test]
+async fn a_changed_network_holds_at_once_for_clients_that_are_there_and_that_come() {
+    let conditions = Conditions::PERFECT.with_loss(GilbertElliott::random(1.0));
+    let config =
+        RelayConfig { listen: loopback(), to: echo().await, network: network(conditions), seed: 1, shared: false };
+    let relay = Relay::start(config).await.unwrap();
+    let [before, after] = [UdpSocket::bind(loopback()).await.unwrap(), UdpSocket::bind(loopback()).await.unwrap()];
+    before.connect(relay.address()).await.unwrap();
+    after.connect(relay.address()).await.unwrap();
+    before.send(&[1; 5]).await.unwrap();
+    assert_eq!(receive(&before).await, None);
+    relay.change(network(Conditions::PERFECT));
+    for socket in [before, after] {
+        socket.send(&[2; 5]).await.unwrap();
+        assert_eq!(receive(&socket).await.unwrap()[2..], [2; 5]);
+    }
+}

@@ -418,7 +418,9 @@ impl Publisher {
             layer.templates = TemplateLayers::parse(dependency).unwrap_or(layer.templates);
         }
         let temporal = Temporal::of(&descriptor, &layer.templates);
-        layer.measure(now, temporal.layer, payload.len());
+        // Redundant blocks go only to those who lose packets.
+        let redundant = if name == CodecName::Red { codec::red_primary(payload).unwrap_or(0) } else { 0 };
+        layer.measure(now, temporal.layer, payload.len() - redundant);
         self.changed |= layer.arrived(now, (sequence, timestamp, marker), (dependency, payload), starts);
         if !payload.is_empty() {
             let main = usize::from(arrival.codec);

@@ -186,6 +186,11 @@ impl Subscriber {
         switched
     }
 
+    /// Whether so much is lost that voices are better sent twice.
+    pub(crate) fn is_lossy(&self, now: Instant) -> bool {
+        self.loss.is_lossy(now)
+    }
+
     /// A subscriber says which share of a slot's packets it has lost lately, in 1/256.
     pub(crate) fn heed_loss(&mut self, now: Instant, fraction_lost: u8) {
         self.loss.on_report(now, fraction_lost);

@@ -98,6 +98,25 @@ pub(crate) const MICROPHONE_SWITCH: &str = "{
     };
 }";
 
+/// A script for [`Browser::open_prepared`](super::Browser::open_prepared): the camera shows moving noise, which
+/// costs its bitrate. Of 640 × 480 Chromium makes simulcast layers of 120 and 240 lines.
+pub(crate) const NOISE_CAMERA: &str = "{
+    const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+    if (real) navigator.mediaDevices.getUserMedia = async (constraints) => {
+        const stream = await real(constraints);
+        if (!constraints.video) return stream;
+        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
+        const context = canvas.getContext('2d');
+        setInterval(() => {
+            for (let i = 0; i < 120; i++) {
+                context.fillStyle = `hsl(${Math.random() * 360} 90% 50%)`;
+                context.fillRect(Math.random() * 640, Math.random() * 480, 60, 45);
+            }
+        }, 50);
+        return new MediaStream([...canvas.captureStream(20).getVideoTracks(), ...stream.getAudioTracks()]);
+    };
+}";
+
 /// One browser's devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FakeMedia {

@@ -25,7 +25,7 @@ mod namespace;
 mod page;
 
 pub(crate) use chromium::{Browser, chromium_or_skip, program_or_skip};
-pub(crate) use fake_media::{Colour, FakeMedia, MICROPHONE_SWITCH};
+pub(crate) use fake_media::{Colour, FakeMedia, MICROPHONE_SWITCH, NOISE_CAMERA};
 pub(crate) use firefox::{Firefox, firefox_or_skip};
 pub(crate) use namespace::{ADDRESS, Namespace, enter_namespace, enter_namespace_without_udp};
 pub(crate) use page::{Page, Tone};

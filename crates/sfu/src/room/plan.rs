@@ -28,6 +28,9 @@ const LEAST_BETWEEN: Duration = Duration::from_millis(100);
 /// cost a picture.
 const A_VOICE: u64 = 60_000;
 
+/// What a voice takes where packets are lost, of what it takes elsewhere: with redundancy each packet carries the one before once more.
+const TIMES_WHERE_LOSSY: u64 = 2;
+
 /// Who is who, for one round of planning.
 struct Directory {
     members: Vec<(ParticipantId, usize)>,
@@ -93,6 +96,7 @@ impl Room {
 impl Directory {
     /// Plans all slots of one subscriber.
     fn plan(&self, now: Instant, subscriber: &mut Subscriber, publishers: &mut Slab<Publisher>, plans: &mut Vec<Plan>) {
+        let is_lossy = subscriber.is_lossy(now);
         let Subscriber { slots, assignment, allocator, allocated, pin, .. } = subscriber;
         plans.clear();
         allocator.clear();
@@ -137,7 +141,8 @@ impl Directory {
             }
             plans.push(plan);
         }
-        allocator.allocate(now, sound.max(least_sound));
+        let sound = sound.max(least_sound) * if is_lossy { TIMES_WHERE_LOSSY } else { 1 };
+        allocator.allocate(now, sound);
         *allocated = Some((now, allocator.budget.live()));
         // Nothing to look at: nothing is looked for.
         let desired = if plans.iter().any(|plan| plan.demand.is_some()) { allocator.desired() } else { 0 };
