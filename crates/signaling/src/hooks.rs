@@ -37,7 +37,7 @@ pub trait Authorize: Send + Sync + 'static {
         Box::pin(async { Permission::Granted })
     }
 
-    /// May `from`, whose call `to` has not answered, leave them a note? Whoever may call may, unless told.
+    /// May `from`, whose call `to` has not answered, leave them a note? Asked as well before `from` reacts to a note of theirs. Whoever may call may, unless told.
     fn may_leave_note<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, Permission> {
         let _ = (from, to);
         Box::pin(async { Permission::Granted })
