@@ -24,7 +24,7 @@ use crate::error::EngineError;
 use crate::imagine::ImageDesk;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
-use crate::peace::{self, PeaceDesk, Tell};
+use crate::peace::{self, PeaceDesk, RingOnly, Tell};
 use crate::reactions::{ReactionRights, ReactionSettings};
 use crate::webhook::{Webhook, WebhookConfig};
 
@@ -290,14 +290,17 @@ impl EngineBuilder {
                 webhooks.push(Webhook::open(config, recorder.event_log(), counts.clone()).await?);
             }
         }
+        let mut hooks = self.hooks;
+        if self.peace.is_some() {
+            hooks.notify = Arc::new(RingOnly(hooks.notify));
+        }
         let peace = match (&recorder, self.peace) {
             (Some(recorder), Some((settings, tell))) => {
                 Some(PeaceDesk::open(recorder, settings, tell).await.map_err(EngineError::Recorder)?)
             }
             _ => None,
         };
-        let parts =
-            Parts { hooks: self.hooks, missed_call: self.missed_call, recorder, images, webhooks, peace, counts };
+        let parts = Parts { hooks, missed_call: self.missed_call, recorder, images, webhooks, peace, counts };
         let engine = Engine::assemble(workers, events, signaling, parts, self.reactions);
         engine.restore().await.map_err(EngineError::Recorder)?;
         Ok(engine)

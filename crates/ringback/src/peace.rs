@@ -4,6 +4,7 @@
 mod driver;
 mod happened;
 mod http;
+mod ring_only;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -28,6 +29,7 @@ pub use ringback_peace::{
 
 pub(crate) use driver::run;
 pub(crate) use http::router;
+pub(crate) use ring_only::RingOnly;
 
 /// How long the embedder's hook may take. A push service answers within a second; longer rides out more, and keeps others waiting.
 const HOOK: Duration = Duration::from_secs(10);

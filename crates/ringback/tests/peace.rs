@@ -427,3 +427,64 @@ async fn whoever_may_leave_somebody_no_note_may_not_react_to_theirs_either() {
     assert_eq!(react("ann").await.0, StatusCode::OK, "one's own");
     house.close().await;
 }
+
+/// Counts what the notify hook is called for: rings, their ends, missed calls and notes.
+#[derive(Clone, Default)]
+struct Bell(Arc<Mutex<Vec<&'static str>>>);
+
+impl Bell {
+    fn heard(&self, what: &'static str) -> BoxFuture<'_, ()> {
+        self.0.lock().unwrap().push(what);
+        Box::pin(async {})
+    }
+}
+
+impl ringback::Notify for Bell {
+    fn incoming<'a>(&'a self, _: &'a ringback::Notice) -> BoxFuture<'a, ()> {
+        self.heard("incoming")
+    }
+
+    fn cancelled<'a>(&'a self, _: &'a ringback::Notice) -> BoxFuture<'a, ()> {
+        self.heard("cancelled")
+    }
+
+    fn missed<'a>(&'a self, _: &'a ringback::Notice) -> BoxFuture<'a, ()> {
+        self.heard("missed")
+    }
+
+    fn note<'a>(&'a self, _: &'a ringback::NoteNotice) -> BoxFuture<'a, ()> {
+        self.heard("note")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_notify_hook_only_rings_where_the_peace_is_kept_and_tells_all_where_it_is_not() {
+    for keeps_peace in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = RecorderConfig::new(folder.path());
+        let note = a_draft(&config).await;
+        let (bell, push) = (Bell::default(), Push::default());
+        let builder = builder().notes(config).notify(bell.clone());
+        let builder = if keeps_peace { builder.peace(Settings::default(), push.clone()) } else { builder };
+        let house = House::open(builder).await;
+        let (mut ann, _ben) = (house.person("ann", "Ann").await, house.person("ben", "Ben").await);
+        ann.ok("note.send", json!({ "note": note })).await;
+        house.give_up(&mut ann, "ben").await;
+        // The last that each of them hears of.
+        let last = async {
+            while bell.0.lock().unwrap().last() != Some(&if keeps_peace { "cancelled" } else { "missed" }) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, last).await.expect("the ring is over");
+        if keeps_peace {
+            push.until_it_tells_of(2).await;
+        }
+        house.close().await;
+        let mut heard = bell.0.lock().unwrap().clone();
+        heard.sort_unstable();
+        let rings = ["cancelled", "incoming"];
+        let all = ["cancelled", "incoming", "missed", "note"];
+        assert_eq!(heard, if keeps_peace { &rings[..] } else { &all[..] });
+    }
+}
