@@ -36,6 +36,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "lounge.js" "text/javascript; charset=utf-8",
     "names.js" "text/javascript; charset=utf-8",
     "note-card.js" "text/javascript; charset=utf-8",
+    "note-reactions.js" "text/javascript; charset=utf-8",
     "note-view.js" "text/javascript; charset=utf-8",
     "note-words.js" "text/javascript; charset=utf-8",
     "pages.js" "text/javascript; charset=utf-8",

@@ -1,6 +1,7 @@
 /** A note wherever it is shown: its player, what became of it, and what can be done with it. */
 import { element, icon, notice } from "./dom.js";
 import { dayAndTime, expiryText, heardText, kindName, noteErrorText, recipients } from "./note-words.js";
+import { NoteReactions } from "./note-reactions.js";
 import { Player } from "./player.js";
 
 /** @typedef {import("./ringback/ringback.js").Note} Note */
@@ -18,6 +19,7 @@ export class NoteCard {
   /** Which take the player has. */
   #shown = "";
   #extra;
+  #reactions;
 
   /**
    * @param {Note} note
@@ -26,6 +28,7 @@ export class NoteCard {
   constructor(note, { extra } = {}) {
     this.#note = note;
     this.#extra = extra;
+    this.#reactions = new NoteReactions(note);
     this.root = element("div", { class: "note-card", "data-note": note.id });
     this.#off = note.on("change", () => this.#show());
     this.#show();
@@ -41,8 +44,9 @@ export class NoteCard {
       this.player?.close();
       const label = note.isOwn ? `your ${kindName(note)}` : `${kindName(note)} from ${note.from.name || note.from.user}`;
       this.player = new Player(note, { label, onHeard: () => this.#heard() });
-      this.root.replaceChildren(this.player.root, this.#foot);
+      this.root.replaceChildren(this.player.root, this.#reactions.root, this.#foot);
     }
+    this.#reactions.show();
     if (!note.isHeard) this.player?.forgetHeard();
     const kept = document.activeElement instanceof HTMLElement && this.#foot.contains(document.activeElement);
     const focused = kept ? document.activeElement?.getAttribute("data-key") : null;

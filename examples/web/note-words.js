@@ -93,6 +93,8 @@ export function expiryText(note) {
 export function noteErrorText(error) {
   const { code, message } = /** @type {{code?: string, message?: string}} */ (error);
   switch (code) {
+    case "rate_limited":
+      return "You have changed your mind about this note often enough.";
     case "forbidden":
       return `This note was not accepted${message ? `: ${message}` : ""}.`;
     case "unavailable":

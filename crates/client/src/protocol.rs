@@ -435,7 +435,9 @@ pub enum Event {
         alias = "note.expired",
         alias = "note.heard",
         alias = "note.unheard",
-        alias = "note.deleted"
+        alias = "note.deleted",
+        alias = "note.reacted",
+        alias = "note.unreacted"
     )]
     Note {
         /// The note as the protocol has it.

@@ -60,6 +60,11 @@ impl RoomReactionsConfig {
         self
     }
 
+    /// What may be reacted with.
+    pub fn own_palette(&self) -> &Palette {
+        &self.palette
+    }
+
     /// What is on, and for whom, until a host says otherwise. By default everything for everyone.
     pub fn controls(mut self, controls: Controls) -> Self {
         self.controls = controls;

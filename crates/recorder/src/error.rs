@@ -110,6 +110,9 @@ pub enum RecorderError {
     /// The embedder's moderation refused a note.
     #[error("the note was refused: {0}")]
     Refused(String),
+    /// A user has changed their reaction to a note too often.
+    #[error("a reaction to a note can be changed {0} times")]
+    TooManyChanges(i64),
     /// An upload does not go on where it stopped.
     #[error("the upload goes on at byte {0}")]
     Offset(u64),

@@ -24,6 +24,17 @@ pub struct Addressee {
     pub heard_at: Option<u64>,
 }
 
+/// What somebody says to a note.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteReaction {
+    /// The user.
+    pub user: String,
+    /// The emoji, fully qualified, or one of the embedder's own as `:id:`.
+    pub emoji: String,
+    /// Since when, in Unix milliseconds.
+    pub at: u64,
+}
+
 /// A note, on the wire. Times are Unix milliseconds, or durations in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteInfo {
@@ -41,6 +52,9 @@ pub struct NoteInfo {
     pub from: Sender,
     /// For whom.
     pub to: Vec<Addressee>,
+    /// What they and whoever left it say to it, one each, oldest first.
+    #[serde(default)]
+    pub reactions: Vec<NoteReaction>,
     /// When it was offered.
     pub created_at: u64,
     /// When it was sent.
@@ -89,6 +103,7 @@ impl NoteInfo {
             state: row.state,
             from: Sender { user: row.from.clone(), name: row.from_name.clone() },
             to: (row.to.iter()).map(|to| Addressee { user: to.user.clone(), heard_at: to.heard_at }).collect(),
+            reactions: row.reactions.clone(),
             created_at: row.created_at,
             sent_at: row.sent_at,
             expires_at: row.expires_at,

@@ -33,7 +33,7 @@ pub use bytes::ByteStore;
 pub use error::RecorderError;
 pub use event_log::{EventLog, Follow};
 pub use file::{FileOptions, NoteFile, VIDEO_TYPE, VOICE_TYPE, make_file};
-pub use info::{Addressee, NoteInfo, Sender};
+pub use info::{Addressee, NoteInfo, NoteReaction, Sender};
 pub use link::{LINK_HOLDS, Links, MediaPart};
 pub use live_calls::LiveCalls;
 pub use note::{NotNow, Note, NoteInput, NoteLimits, NoteOutput, NoteState, TakeReason};

@@ -5,6 +5,7 @@
 mod active;
 mod keeping;
 mod listing;
+mod reactions;
 mod recovery;
 mod uploads;
 
@@ -118,6 +119,10 @@ pub enum NoteEvent {
     Unheard,
     /// Somebody deleted it for themselves.
     Deleted,
+    /// Somebody reacted to it, or has another reaction now.
+    Reacted,
+    /// Somebody took their reaction back.
+    Unreacted,
 }
 
 impl NoteEvent {
@@ -128,6 +133,8 @@ impl NoteEvent {
             Self::Heard => "note.heard".to_owned(),
             Self::Unheard => "note.unheard".to_owned(),
             Self::Deleted => "note.deleted".to_owned(),
+            Self::Reacted => "note.reacted".to_owned(),
+            Self::Unreacted => "note.unreacted".to_owned(),
         }
     }
 }
@@ -327,6 +334,7 @@ impl Recorder {
             reason: None,
             draft: None,
             to: new.to.into_iter().map(|user| Recipient { user, heard_at: None, deleted: false }).collect(),
+            reactions: Vec::new(),
             deleted: false,
         };
         let inner = self.inner.clone();

@@ -8,6 +8,7 @@ mod live_calls;
 mod note_events;
 mod notes;
 mod notifications;
+mod reactions;
 mod rows;
 
 use std::str::FromStr;

@@ -3,7 +3,7 @@
  * left it: its state follows the server's events, and what may be done with it are its methods.
  *
  * For the caller: `record`, `stop`, then listen (`url`), `record` again, `send` or `discard`. For a recipient: `markHeard`
- * once it was really heard, `markUnheard`, `delete`.
+ * once it was really heard, `markUnheard`, `delete`. For both: `react`.
  */
 import { Emitter } from "./emitter.js";
 import { RingbackError } from "./errors.js";
@@ -18,6 +18,7 @@ import { RecordedTake } from "./recorded-take.js";
 /** @typedef {import("./room.js").Room} Room */
 /** @typedef {import("./socket.js").SignalingSocket} SignalingSocket */
 /** @typedef {{user: string, heardAt: number|null}} Recipient */
+/** What somebody says to a note, and since when (Unix milliseconds). @typedef {{user: string, emoji: string, at: number}} NoteReaction */
 /**
  * What a note needs of its session.
  * @typedef {{socket: SignalingSocket, http: Http, user: () => string, makeRoom: () => Room}} NoteHost
@@ -44,6 +45,8 @@ export class Note extends Emitter {
   from;
   /** Whom it is for, and when each of them heard it (Unix milliseconds). @type {Recipient[]} */
   to = [];
+  /** What those whom it concerns say to it, one each, oldest first. @type {NoteReaction[]} */
+  reactions = [];
   /** Unix milliseconds, as are the next two. */
   createdAt = 0;
   /** @type {number|null} */
@@ -270,6 +273,24 @@ export class Note extends Emitter {
     return this.#ask("note.unheard");
   }
 
+  /** Who looks at it here. */
+  get reader() {
+    return this.#host.user();
+  }
+
+  /** What this user says to it. */
+  get reaction() {
+    return this.reactions.find(({ user }) => user === this.#host.user())?.emoji ?? null;
+  }
+
+  /**
+   * Reacts to it once it is sent, in place of the reaction before.
+   * @param {string|null} emoji exactly one, or null to take it back
+   */
+  react(emoji) {
+    return this.#ask("note.react", { emoji });
+  }
+
   /** Takes it away from this user; others keep theirs. */
   delete() {
     return this.#ask("note.delete");
@@ -330,6 +351,7 @@ export class Note extends Emitter {
     if (info.state !== this.state || info.take !== this.take) this.stateSince = performance.now();
     this.state = info.state;
     this.to = info.to.map(({ user, heard_at: heardAt }) => ({ user, heardAt }));
+    this.reactions = info.reactions ?? [];
     this.createdAt = info.created_at;
     this.sentAt = info.sent_at;
     this.expiresAt = info.expires_at;
@@ -351,7 +373,7 @@ export class Note extends Emitter {
 
   /** What somebody who looks at it would see change. */
   #face() {
-    const { state, take, reason, to, size, durationMs, expiresAt, deleted, canRecord } = this;
-    return JSON.stringify([state, take, reason, to, size, durationMs, expiresAt, deleted, canRecord]);
+    const { state, take, reason, to, reactions, size, durationMs, expiresAt, deleted, canRecord } = this;
+    return JSON.stringify([state, take, reason, to, reactions, size, durationMs, expiresAt, deleted, canRecord]);
   }
 }

@@ -21,7 +21,7 @@ import { Note } from "./note.js";
 /** @typedef {{before?: string|null, limit?: number}} PageOptions */
 
 /**
- * The states and `heard`, `unheard`, `deleted`: that happened to the note. `count`: how many wait unheard.
+ * The states and `heard`, `unheard`, `deleted`, `reacted`, `unreacted`: that happened to the note. `count`: how many wait unheard.
  * @extends {Emitter<Record<NoteEventName, Note> & {count: number}>}
  */
 export class Notes extends Emitter {

@@ -28,9 +28,9 @@
  *
  * @typedef {"voice"|"video"} NoteKind
  * @typedef {"offered"|"countdown"|"recording"|"saving"|"draft"|"sent"|"discarded"|"expired"} NoteState
- * @typedef {NoteState|"heard"|"unheard"|"deleted"} NoteEventName
+ * @typedef {NoteState|"heard"|"unheard"|"deleted"|"reacted"|"unreacted"} NoteEventName
  * @typedef {"silent"|"too_short"|"disk"|"overrun"|"failed"|"no_media"|"maximum"|"silence"|"caller_gone"|"callee_came"} NoteReason
- * @typedef {{id: string, call: string, thread: string, kind: NoteKind, state: NoteState, from: {user: string, name: string}, to: {user: string, heard_at: number|null}[], created_at: number, sent_at: number|null, expires_at: number|null, max_ms: number, countdown_ms: number, take: number, reason: NoteReason|null, duration_ms: number, size: number, content_type: string|null, peaks: number[], width: number|null, height: number|null, room: string|null, url: string|null, poster_url: string|null}} NoteInfo
+ * @typedef {{id: string, call: string, thread: string, kind: NoteKind, state: NoteState, from: {user: string, name: string}, to: {user: string, heard_at: number|null}[], reactions: {user: string, emoji: string, at: number}[], created_at: number, sent_at: number|null, expires_at: number|null, max_ms: number, countdown_ms: number, take: number, reason: NoteReason|null, duration_ms: number, size: number, content_type: string|null, peaks: number[], width: number|null, height: number|null, room: string|null, url: string|null, poster_url: string|null}} NoteInfo
  * @typedef {{call: CallRecord, outcome: Outcome, placed_at: number, ended_at: number, talk_ms: number, note: NoteInfo|null, image?: undefined}} CallThreadRecord
  * @typedef {{placed_at: number, image: ImageInfo}} ImageThreadRecord
  * @typedef {CallThreadRecord|ImageThreadRecord} ThreadRecord

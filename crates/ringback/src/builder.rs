@@ -26,7 +26,7 @@ use crate::error::EngineError;
 use crate::imagine::ImageDesk;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
-use crate::peace::{self, PeaceDesk, Tell};
+use crate::peace::{self, PeaceDesk, RingOnly, Tell};
 use crate::reactions::{ReactionRights, ReactionSettings};
 use crate::webhook::{Webhook, WebhookConfig};
 
@@ -353,6 +353,10 @@ impl EngineBuilder {
                 webhooks.push(Webhook::open(config, recorder.event_log(), counts.clone()).await?);
             }
         }
+        let mut hooks = self.hooks;
+        if self.peace.is_some() {
+            hooks.notify = Arc::new(RingOnly(hooks.notify));
+        }
         let peace = match (&recorder, self.peace) {
             (Some(recorder), Some((settings, tell))) => {
                 Some(PeaceDesk::open(recorder, settings, tell).await.map_err(EngineError::Recorder)?)
@@ -361,7 +365,7 @@ impl EngineBuilder {
         };
         let parts = Parts {
             room_part: self.room_part,
-            hooks: self.hooks,
+            hooks,
             missed_call: self.missed_call,
             recorder,
             images,

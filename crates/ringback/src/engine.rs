@@ -85,7 +85,9 @@ impl Engine {
         let Parts { room_part, mut hooks, missed_call, recorder, images, webhooks, peace, counts } = parts;
         let workers = Workers::new(handles, room_part);
         let (feed, ended_calls) = recorder.clone().map(|recorder| Feed::new(recorder, counts.clone())).unzip();
-        let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone()));
+        let notes = recorder.map(|recorder| {
+            NoteDesk::new(recorder, workers.clone(), counts.clone(), reactions.config.own_palette().clone())
+        });
         let reactions = ReactionDesk::new(reactions, workers.clone());
         let log = Arc::new(Log::new(missed_call, notes.clone(), ended_calls, counts.clone()));
         hooks.call_log = log.clone();

@@ -8,11 +8,12 @@ mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};
 
+use ringback_reactions::Palette;
 use ringback_recorder::{NoteEvent, NoteInfo, NoteKind, NoteState, Recorder, RecorderEvent};
 use ringback_signaling::Signaling;
 use ringback_signaling::media::BoxFuture;
 use ringback_signaling::notes::{NoteNews, NoteNotice, Notes, OpenNotes};
-use ringback_signaling::protocol::{CallKind, NoteRequest, UserRef, WireError};
+use ringback_signaling::protocol::{CallKind, ErrorCode, NoteRequest, UserRef, WireError};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -30,11 +31,13 @@ pub(crate) struct NoteDesk {
     /// Signaling holds this desk as its hook, so the desk must not hold signaling.
     signaling: OnceLock<Weak<Signaling>>,
     counts: Counts,
+    /// What may be reacted with.
+    palette: Palette,
 }
 
 impl NoteDesk {
-    pub(crate) fn new(recorder: Recorder, workers: Arc<Workers>, counts: Counts) -> Arc<Self> {
-        Arc::new(Self { recorder, workers, signaling: OnceLock::new(), counts })
+    pub(crate) fn new(recorder: Recorder, workers: Arc<Workers>, counts: Counts, palette: Palette) -> Arc<Self> {
+        Arc::new(Self { recorder, workers, signaling: OnceLock::new(), counts, palette })
     }
 
     /// Begins: from now on the recorder's events are carried on.
@@ -71,6 +74,28 @@ impl NoteDesk {
                 false
             }
         }
+    }
+
+    /// Somebody reacts to a note, or takes that back. Whoever may leave its author no note may not react to it either.
+    async fn react(&self, note: &str, user: &str, emoji: Option<&str>) -> Result<Value, WireError> {
+        let emoji = match emoji {
+            None => None,
+            Some(text) => {
+                let author = self.recorder.note(note, user).await.map_err(wire::refused)?.from.user;
+                if author != user
+                    && let Some(signaling) = self.signaling()
+                {
+                    signaling.may_leave_note(user, &author).await?;
+                }
+                let emoji = self.palette.reaction(text);
+                Some(
+                    emoji
+                        .ok_or_else(|| WireError::new(ErrorCode::BadRequest, "emoji: exactly one emoji is required"))?,
+                )
+            }
+        };
+        let note = self.recorder.react(note, user, emoji).await;
+        note.map(|note| wire::value(&self.shown(note, user))).map_err(wire::refused)
     }
 
     /// A note as this user sees it: with links to what they may get, and without a room that is gone.
@@ -137,6 +162,7 @@ impl Notes for NoteDesk {
                 NoteRequest::Discard { note } => recorder.discard(note, user).await,
                 NoteRequest::Heard { note } => recorder.heard(note, user, true).await,
                 NoteRequest::Unheard { note } => recorder.heard(note, user, false).await,
+                NoteRequest::React { note, emoji } => return self.react(note, user, emoji.as_deref()).await,
                 NoteRequest::Delete { note } => recorder.delete(note, user).await,
             };
             note.map(|note| wire::value(&self.shown(note, user))).map_err(wire::refused)

@@ -4,6 +4,7 @@
 mod driver;
 mod happened;
 mod http;
+mod ring_only;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -28,6 +29,7 @@ pub use ringback_peace::{
 
 pub(crate) use driver::run;
 pub(crate) use http::router;
+pub(crate) use ring_only::RingOnly;
 
 /// How long the embedder's hook may take. A push service answers within a second; longer rides out more, and keeps others waiting.
 const HOOK: Duration = Duration::from_secs(10);
@@ -111,7 +113,7 @@ impl Tell for LiveDevicesOnly {
 pub struct Occurred {
     /// Whom to tell.
     pub user: String,
-    /// What happened. The same id again changes nothing.
+    /// What happened. The same id again tells nobody anew; its particulars become those of the last one.
     pub item: Item,
 }
 
@@ -304,6 +306,8 @@ fn row(user: &str, decided: &Decided) -> NotificationRow {
 fn notification(row: &NotificationRow, items: Vec<OccurrenceRow>) -> Result<Notification, RecorderError> {
     let decided = decided(row)?;
     let total = items.len();
+    // With the name they have now. Whoever only reacts is known by id.
+    let name = items.iter().rev().find_map(|row| row.body.get("from_name")?.as_str()).map(str::to_owned);
     let items = items.iter().skip(total.saturating_sub(MOST_ITEMS)).map(item).collect::<Result<Vec<_>, _>>()?;
     Ok(Notification {
         user: row.user.clone(),
@@ -311,8 +315,7 @@ fn notification(row: &NotificationRow, items: Vec<OccurrenceRow>) -> Result<Noti
         revision: decided.revision,
         silent: decided.alerts.len() <= row.told_alerts as usize,
         why: decided.why,
-        // With the name they have now.
-        from: decided.from.and(items.last().map(|last| last.from.clone())),
+        from: decided.from.map(|user| UserRef { user, name }),
         items,
         total,
         live_devices: Vec::new(),

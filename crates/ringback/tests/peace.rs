@@ -325,3 +325,166 @@ async fn an_engine_whose_peace_could_not_be_kept_does_not_start() {
     let started = builder().peace(Settings::default(), Push::default()).start().await;
     assert!(matches!(started, Err(EngineError::NoStore)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_left_a_note_learns_of_a_reaction_once_together_with_what_else_that_person_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = RecorderConfig::new(folder.path());
+    let note = a_draft(&config).await;
+    let push = Push::default();
+    let house = House::open(builder().notes(config).peace(Settings::default(), push.clone())).await;
+    let (mut ann, mut ben) = (house.person("ann", "Ann").await, house.person("ben", "Ben").await);
+    ann.ok("note.send", json!({ "note": note })).await;
+    push.until_it_tells_of(1).await;
+
+    house.give_up(&mut ben, "ann").await;
+    push.until_it_tells_of(1).await;
+    let reacted = ben.ok("note.react", json!({ "note": note, "emoji": "❤" })).await;
+    let heart = json!([{ "user": "ben", "emoji": "❤️", "at": reacted["note"]["reactions"][0]["at"] }]);
+    assert_eq!(reacted["note"]["reactions"], heart, "spelled in full");
+    let told = ann.event("note.reacted").await;
+    assert_eq!((&told["note"]["id"], &told["note"]["reactions"]), (&json!(note), &heart));
+    let one = push.until_it_tells_of(2).await;
+    assert_eq!((one.user.as_str(), one.silent, one.why), ("ann", true, Reason::Welcome));
+    assert_eq!(one.from.as_ref().map(|from| from.name.as_deref()), Some(Some("Ben")));
+    let item = &one.items[1];
+    assert_eq!(
+        (item.kind, item.note.as_ref(), item.about.as_deref()),
+        (OccurrenceKind::Reaction, Some(&note), Some("❤️"))
+    );
+
+    // Another mind makes no other notification, over HTTP as well as over the socket.
+    let path = format!("/v1/notes/{note}/reaction");
+    let (status, body) = ask(&house.engine, "ben", Method::PUT, &path, json!({ "emoji": "👍" })).await;
+    assert_eq!((status, &body["note"]["reactions"][0]["emoji"]), (StatusCode::OK, &json!("👍")), "{body}");
+    house.until_logged("note.reacted", 2).await;
+    let entry = async {
+        loop {
+            let (_, list) = ask(&house.engine, "ann", Method::GET, "/v1/notifications", Value::Null).await;
+            let entries = list["entries"].as_array().unwrap();
+            let entry = entries.iter().find(|entry| entry["kind"] == "reaction").unwrap().clone();
+            match entry["about"] == "👍" {
+                true => break entry,
+                false => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let entry = tokio::time::timeout(PATIENCE, entry).await.expect("the list has the last one");
+    assert_eq!(entry["notification"]["id"], one.id.as_str());
+    let refused = [
+        ("ben", json!({ "emoji": "👍👍" }), StatusCode::BAD_REQUEST),
+        ("ben", json!({ "emoji": "lol" }), StatusCode::BAD_REQUEST),
+        ("ben", json!({ "emoji": "👍", "more": 1 }), StatusCode::BAD_REQUEST),
+        ("eve", json!({ "emoji": "👍" }), StatusCode::NOT_FOUND),
+    ];
+    for (user, said, status) in refused {
+        assert_eq!(ask(&house.engine, user, Method::PUT, &path, said.clone()).await.0, status, "{user}: {said}");
+    }
+    for _ in 0..2 {
+        let (status, body) = ask(&house.engine, "ben", Method::DELETE, &path, Value::Null).await;
+        assert_eq!((status, &body["note"]["reactions"]), (StatusCode::OK, &json!([])));
+    }
+    ann.event("note.unreacted").await;
+    let counts = async {
+        loop {
+            let (_, list) = ask(&house.engine, "ann", Method::GET, "/v1/notifications", Value::Null).await;
+            if list["counts"]["reaction"] == json!({ "new": 0, "old": 1 }) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counts).await.expect("what was taken back is nothing new");
+    let of_ann: Vec<_> = push.taken().into_iter().filter(|taken| taken.user == "ann").collect();
+    assert_eq!(of_ann.iter().filter(|taken| !taken.silent).count(), 1, "{of_ann:#?}");
+    assert_eq!(of_ann.len(), 2, "{of_ann:#?}");
+    house.close().await;
+}
+
+/// Lets Ben call whom he likes, and leave Ann nothing.
+struct Blocked;
+
+impl ringback::Authorize for Blocked {
+    fn may_leave_note<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, ringback::Permission> {
+        let blocked = (from, to) == ("ben", "ann");
+        Box::pin(async move {
+            if blocked { ringback::Permission::Forbidden("blocked".into()) } else { ringback::Permission::Granted }
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_leave_somebody_no_note_may_not_react_to_theirs_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = RecorderConfig::new(folder.path());
+    let note = a_draft(&config).await;
+    let house = House::open(builder().notes(config).authorize(Blocked)).await;
+    let mut ann = house.person("ann", "Ann").await;
+    ann.ok("note.send", json!({ "note": note })).await;
+    let path = format!("/v1/notes/{note}/reaction");
+    let react = |user| ask(&house.engine, user, Method::PUT, &path, json!({ "emoji": "👍" }));
+    assert_eq!(react("ben").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(react("ann").await.0, StatusCode::OK, "one's own");
+    house.close().await;
+}
+
+/// Counts what the notify hook is called for: rings, their ends, missed calls and notes.
+#[derive(Clone, Default)]
+struct Bell(Arc<Mutex<Vec<&'static str>>>);
+
+impl Bell {
+    fn heard(&self, what: &'static str) -> BoxFuture<'_, ()> {
+        self.0.lock().unwrap().push(what);
+        Box::pin(async {})
+    }
+}
+
+impl ringback::Notify for Bell {
+    fn incoming<'a>(&'a self, _: &'a ringback::Notice) -> BoxFuture<'a, ()> {
+        self.heard("incoming")
+    }
+
+    fn cancelled<'a>(&'a self, _: &'a ringback::Notice) -> BoxFuture<'a, ()> {
+        self.heard("cancelled")
+    }
+
+    fn missed<'a>(&'a self, _: &'a ringback::Notice) -> BoxFuture<'a, ()> {
+        self.heard("missed")
+    }
+
+    fn note<'a>(&'a self, _: &'a ringback::NoteNotice) -> BoxFuture<'a, ()> {
+        self.heard("note")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_notify_hook_only_rings_where_the_peace_is_kept_and_tells_all_where_it_is_not() {
+    for keeps_peace in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = RecorderConfig::new(folder.path());
+        let note = a_draft(&config).await;
+        let (bell, push) = (Bell::default(), Push::default());
+        let builder = builder().notes(config).notify(bell.clone());
+        let builder = if keeps_peace { builder.peace(Settings::default(), push.clone()) } else { builder };
+        let house = House::open(builder).await;
+        let (mut ann, _ben) = (house.person("ann", "Ann").await, house.person("ben", "Ben").await);
+        ann.ok("note.send", json!({ "note": note })).await;
+        house.give_up(&mut ann, "ben").await;
+        // The last that each of them hears of.
+        let last = async {
+            while bell.0.lock().unwrap().last() != Some(&if keeps_peace { "cancelled" } else { "missed" }) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, last).await.expect("the ring is over");
+        if keeps_peace {
+            push.until_it_tells_of(2).await;
+        }
+        house.close().await;
+        let mut heard = bell.0.lock().unwrap().clone();
+        heard.sort_unstable();
+        let rings = ["cancelled", "incoming"];
+        let all = ["cancelled", "incoming", "missed", "note"];
+        assert_eq!(heard, if keeps_peace { &rings[..] } else { &all[..] });
+    }
+}

@@ -37,7 +37,7 @@ pub trait Authorize: Send + Sync + 'static {
         Box::pin(async { Permission::Granted })
     }
 
-    /// May `from`, whose call `to` has not answered, leave them a note? Whoever may call may, unless told.
+    /// May `from`, whose call `to` has not answered, leave them a note? Asked as well before `from` reacts to a note of theirs. Whoever may call may, unless told.
     fn may_leave_note<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, Permission> {
         let _ = (from, to);
         Box::pin(async { Permission::Granted })
@@ -66,9 +66,9 @@ pub trait Notify: Send + Sync + 'static {
     fn incoming<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
     /// The ring is over (answered, declined, given up, timed out): silence the user's devices. Always comes after `incoming`.
     fn cancelled<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
-    /// The user has missed the call: show it. Comes after `cancelled`.
+    /// The user has missed the call: show it. Comes after `cancelled`. Not called where the engine keeps the peace, which tells of it by a hook of its own.
     fn missed<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
-    /// Somebody has left the user a note: its collapse key is that of the call, so that it takes the place of what `missed` showed.
+    /// Somebody has left the user a note: its collapse key is that of the call, so that it takes the place of what `missed` showed. Not called where the engine keeps the peace.
     fn note<'a>(&'a self, notice: &'a NoteNotice) -> BoxFuture<'a, ()> {
         let _ = notice;
         Box::pin(async {})

@@ -137,6 +137,6 @@ async fn with_callees(call: CallRow, connection: &mut AnyConnection) -> Result<C
 async fn note_of(call: &CallRow, user: &str, connection: &mut AnyConnection) -> Result<Option<NoteRow>, RecorderError> {
     let row = sqlx::query("SELECT * FROM notes WHERE call_id = $1").bind(&call.id).fetch_optional(&mut *connection);
     let Some(row) = row.await.map_err(failed("reading a call's note"))? else { return Ok(None) };
-    let note = super::notes::with_recipients(NoteRow::of(&row)?, connection).await?;
+    let note = super::notes::with_people(NoteRow::of(&row)?, connection).await?;
     Ok(Some(note).filter(|note| note.is_for(user)))
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{Any, Transaction};
 
 use super::events::append;
-use super::notes::with_recipients;
+use super::notes::with_people;
 use super::{NewEvent, NoteRow, Store, failed};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
@@ -37,5 +37,5 @@ impl Store {
 /// A note as it is within a transaction.
 pub(super) async fn note_now(id: &str, work: &mut sqlx::AnyConnection) -> Result<NoteRow, RecorderError> {
     let row = sqlx::query("SELECT * FROM notes WHERE id = $1").bind(id).fetch_one(&mut *work);
-    with_recipients(NoteRow::of(&row.await.map_err(failed("reading a note"))?)?, work).await
+    with_people(NoteRow::of(&row.await.map_err(failed("reading a note"))?)?, work).await
 }

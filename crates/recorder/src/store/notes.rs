@@ -4,6 +4,7 @@
 use sqlx::{Any, AnyConnection, Row, Transaction};
 
 use super::note_events::{NoteNews, note_now};
+use super::reactions::reactions;
 use super::rows::{integer, kind_name, natural, optional, text};
 use super::{Cursor, Draft, NoteRow, Page, Recipient, Store, failed};
 use crate::error::RecorderError;
@@ -46,7 +47,7 @@ impl Store {
             }
         }
         let row = sqlx::query("SELECT * FROM notes WHERE call_id = $1").bind(&note.call).fetch_one(&mut *work);
-        let kept = with_recipients(NoteRow::of(&row.await.map_err(&failed)?)?, &mut work).await?;
+        let kept = with_people(NoteRow::of(&row.await.map_err(&failed)?)?, &mut work).await?;
         let news = NoteNews { note: kept.clone(), event: NoteEvent::State(kept.state), user: None };
         self.tell_and_commit(work, (inserted.rows_affected() > 0).then_some(news)).await.map_err(&failed)?;
         Ok(kept)
@@ -186,7 +187,7 @@ impl Store {
         let row = sqlx::query("SELECT * FROM notes WHERE id = $1").bind(id).fetch_optional(&mut *connection);
         match row.await.map_err(&failed)? {
             None => Ok(None),
-            Some(row) => Ok(Some(with_recipients(NoteRow::of(&row)?, &mut connection).await?)),
+            Some(row) => Ok(Some(with_people(NoteRow::of(&row)?, &mut connection).await?)),
         }
     }
 
@@ -387,18 +388,19 @@ async fn keys(note: &str, connection: &mut AnyConnection) -> Result<Vec<String>,
 async fn all(rows: &[sqlx::any::AnyRow], connection: &mut AnyConnection) -> Result<Vec<NoteRow>, RecorderError> {
     let mut notes = Vec::with_capacity(rows.len());
     for row in rows {
-        notes.push(with_recipients(NoteRow::of(row)?, connection).await?);
+        notes.push(with_people(NoteRow::of(row)?, connection).await?);
     }
     Ok(notes)
 }
 
-pub(super) async fn with_recipients(note: NoteRow, connection: &mut AnyConnection) -> Result<NoteRow, RecorderError> {
+pub(super) async fn with_people(note: NoteRow, connection: &mut AnyConnection) -> Result<NoteRow, RecorderError> {
     let rows =
         sqlx::query("SELECT user_id, heard_at, deleted FROM note_recipients WHERE note_id = $1 ORDER BY user_id");
-    let rows = rows.bind(&note.id).fetch_all(connection).await.map_err(failed("reading a note's recipients"))?;
+    let rows = rows.bind(&note.id).fetch_all(&mut *connection).await.map_err(failed("reading a note's recipients"))?;
     let to = rows.iter().map(|row| {
         let deleted = natural(row, "deleted")? != 0;
         Ok(Recipient { user: text(row, "user_id")?, heard_at: optional(row, "heard_at")?, deleted })
     });
-    Ok(NoteRow { to: to.collect::<Result<_, RecorderError>>()?, ..note })
+    let reactions = reactions(&note.id, connection).await?;
+    Ok(NoteRow { to: to.collect::<Result<_, RecorderError>>()?, reactions, ..note })
 }

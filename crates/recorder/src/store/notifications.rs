@@ -110,7 +110,7 @@ impl NotificationRows {
     }
 
     /// Keeps what happened and what was seen, in this order, and how far a reader of the [event log](crate::EventLog) has come with that: together, so that each event counts once. What is
-    /// kept already stays as it is.
+    /// kept already stays as it is, but for its particulars, which are the last ones.
     ///
     /// # Errors
     /// Where the database fails.
@@ -120,7 +120,7 @@ impl NotificationRows {
         for row in new {
             sqlx::query(
                 "INSERT INTO occurrences (user_id, id, at, kind, sender, body) VALUES ($1, $2, $3, $4, $5, $6)
-                 ON CONFLICT (user_id, id) DO NOTHING",
+                 ON CONFLICT (user_id, id) DO UPDATE SET body = EXCLUDED.body",
             )
             .bind(&row.user)
             .bind(&row.id)

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::failed;
 use crate::error::RecorderError;
+use crate::info::NoteReaction;
 use crate::note::{NoteLimits, NoteState};
 use crate::packet::NoteKind;
 
@@ -73,6 +74,8 @@ pub struct NoteRow {
     pub draft: Option<Draft>,
     /// For whom it is.
     pub to: Vec<Recipient>,
+    /// What they and whoever left it say to it, oldest first.
+    pub reactions: Vec<NoteReaction>,
     /// Whoever left it has deleted it for themselves.
     pub deleted: bool,
 }
@@ -250,6 +253,7 @@ impl NoteRow {
             reason: optional_text(row, "reason")?,
             draft,
             to: Vec::new(),
+            reactions: Vec::new(),
             deleted: natural(row, "deleted_by_sender")? != 0,
         })
     }

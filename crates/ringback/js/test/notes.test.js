@@ -257,6 +257,25 @@ test("the count of unheard notes follows every event, and a note is heard only w
   assert.deepEqual(counts, [1, 0]);
 });
 
+test("a reaction is asked for, follows the server's word, and says which one is this user's", async () => {
+  const theirs = draft({ state: "sent", from: { user: "bob", name: "Bob" }, to: [{ user: "ann", heard_at: 7 }] });
+  server.tell("note.sent", { note: theirs, unheard: 0 });
+  server.pages["/base/v1/inbox"] = { notes: [theirs], unheard: 0, next: null };
+  const { notes: [note] } = await session.notes.inbox();
+  assert.ok(note && note.reaction === null);
+  void note.react("🎉").catch(() => {});
+  await settled();
+  assert.deepEqual(server.asked("note.react").map(({ note: id, emoji }) => [id, emoji]), [["n1", "🎉"]]);
+  /** @type {string[]} */
+  const changes = [];
+  note.on("change", (what) => changes.push(what));
+  const reactions = [{ user: "bob", emoji: "👍", at: 8 }, { user: "ann", emoji: "🎉", at: 9 }];
+  server.tell("note.reacted", { note: { ...theirs, reactions }, unheard: 0 });
+  assert.deepEqual([note.reaction, note.reactions], ["🎉", reactions]);
+  server.tell("note.unreacted", { note: { ...theirs, reactions: reactions.slice(0, 1) }, unheard: 0 });
+  assert.deepEqual([note.reaction, changes], [null, ["reacted", "unreacted"]]);
+});
+
 test("a thread's rows hold the same notes as everything else", async () => {
   server.tell("note.sent", { note: draft({ state: "sent" }), unheard: 0 });
   server.pages["/base/v1/threads/direct%3Aann%3Abob"] = {

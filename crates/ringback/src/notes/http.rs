@@ -4,11 +4,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use futures_util::stream;
 use http_range_header::parse_range_header;
@@ -43,6 +43,7 @@ pub(crate) fn router(notes: Arc<NoteDesk>, images: Option<Arc<ImageDesk>>, signa
         .route("/v1/threads/{thread}", get(thread))
         .route("/v1/inbox", get(inbox))
         .route("/v1/notes/{note}", get(note))
+        .route("/v1/notes/{note}/reaction", put(react).delete(unreact))
         .route("/v1/notes/{note}/media", get(file))
         .route("/v1/notes/{note}/poster", get(poster))
         .merge(uploads::router())
@@ -153,6 +154,33 @@ async fn note(State(desk): State<Desk>, Path(note): Path<String>, headers: Heade
     let user = desk.signaling.authenticate(&headers)?.sub;
     let note = desk.notes.recorder().note(&note, &user).await?;
     Ok(Json(json!({ "note": wire::value(&desk.notes.shown(note, &user)) })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reaction {
+    emoji: String,
+}
+
+async fn react(
+    State(desk): State<Desk>,
+    Path(note): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let user = desk.signaling.authenticate(&headers)?.sub;
+    let bad = |error: serde_json::Error| WireError::new(ErrorCode::BadRequest, format!("a reaction: {error}"));
+    let Reaction { emoji } = serde_json::from_slice(&body).map_err(bad)?;
+    Ok(Json(json!({ "note": desk.notes.react(&note, &user, Some(&emoji)).await? })))
+}
+
+async fn unreact(
+    State(desk): State<Desk>,
+    Path(note): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let user = desk.signaling.authenticate(&headers)?.sub;
+    Ok(Json(json!({ "note": desk.notes.react(&note, &user, None).await? })))
 }
 
 /// The query of a signed link.

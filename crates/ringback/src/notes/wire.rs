@@ -31,6 +31,7 @@ pub(super) fn refused(error: RecorderError) -> WireError {
         RecorderError::NotFound(_) => ErrorCode::NotFound,
         RecorderError::Conflict { .. } => ErrorCode::Conflict,
         RecorderError::Forbidden(_) | RecorderError::Refused(_) => ErrorCode::Forbidden,
+        RecorderError::TooManyChanges(_) => ErrorCode::RateLimited,
         RecorderError::Quota { .. } => {
             return WireError::new(ErrorCode::Unavailable, "the recipient's inbox is full");
         }

@@ -27,6 +27,8 @@ impl Happened {
             "call.ended" => read(event).map(|ended: Ended| call_ended(&ended, event.at)),
             "note.sent" => read(event).map(|NoteEvent { note, .. }| note_sent(&note, event.at)),
             "note.heard" | "note.deleted" => read(event).map(|note| note_seen(note, Some(event.at))),
+            "note.reacted" => read(event).map(|note| reacted(note, event.at)),
+            "note.unreacted" => read(event).map(|note| unreacted(note, event.at)),
             "note.unheard" => read(event).map(|note| note_seen(note, None)),
             "image.posted" => read(event).map(|posted| image_posted(&posted, event.at)),
             "image.deleted" => read(event).map(|deleted| image_deleted(&deleted, event.at)),
@@ -128,8 +130,33 @@ fn note_seen(NoteEvent { note, user }: NoteEvent, at: Option<u64>) -> Happened {
     let Some(user) = user else { return Happened::default() };
     // The call in which it was left as well, which does not become new again with it.
     let call = at.map(|_| Seen::One { user: user.clone(), id: format!("call:{}", note.call), at });
+    // Whoever deletes a note of their own deletes what others say to it.
+    let reactions = note.reactions.iter().filter(|_| note.from.user == user);
+    let reactions: Vec<_> =
+        reactions.map(|one| Seen::One { user: user.clone(), id: reaction_id(&note.id, &one.user), at }).collect();
     let note = Seen::One { user, id: format!("note:{}", note.id), at };
-    Happened { seen: std::iter::once(note).chain(call).collect(), ..Happened::default() }
+    Happened { seen: std::iter::once(note).chain(call).chain(reactions).collect(), ..Happened::default() }
+}
+
+/// One for each user and note, so that whoever changes their mind makes no second notification.
+fn reaction_id(note: &str, user: &str) -> String {
+    format!("reaction:{note}:{user}")
+}
+
+/// Whoever left the note may be told what others say to it. One that was changed or taken back counts as new again, and is told anew only if it was not told.
+fn reacted(NoteEvent { note, user }: NoteEvent, at: u64) -> Happened {
+    let reaction = note.reactions.iter().find(|one| Some(&one.user) == user.as_ref());
+    let Some(reaction) = reaction.filter(|one| one.user != note.from.user) else { return Happened::default() };
+    let body = json!({ "thread": note.thread, "call": note.call, "note": note.id, "about": reaction.emoji });
+    let (author, id) = (&note.from.user, reaction_id(&note.id, &reaction.user));
+    let seen = Seen::One { user: author.clone(), id: id.clone(), at: None };
+    let new = row(author, id, at, OccurrenceKind::Reaction, &reaction.user, body);
+    Happened { new: vec![new], seen: vec![seen] }
+}
+
+fn unreacted(NoteEvent { note, user }: NoteEvent, at: u64) -> Happened {
+    let gone = user.map(|user| Seen::One { user: note.from.user, id: reaction_id(&note.id, &user), at: Some(at) });
+    Happened { seen: gone.into_iter().collect(), ..Happened::default() }
 }
 
 /// Told at least once for each image; the id makes one row of it.
@@ -213,6 +240,32 @@ mod tests {
         assert_eq!((happened.new[0].id.as_str(), happened.new[0].kind.as_str()), ("image:i", "image"));
         let gone = Happened::of(&event("image.deleted", body));
         assert_eq!((gone.new.len(), gone.seen.len()), (0, 2));
+    }
+
+    #[test]
+    fn whoever_left_a_note_learns_who_reacted_and_nobody_of_a_reaction_that_was_taken_back() {
+        let note = |reactions: Value| {
+            json!({
+                "id": "n", "call": "c", "thread": "t", "kind": "voice", "state": "sent", "from": { "user": "ann", "name": "Ann" },
+                "to": [{ "user": "ben", "heard_at": null }], "reactions": reactions, "created_at": 1, "sent_at": 2,
+                "expires_at": null, "max_ms": 1, "countdown_ms": 1, "take": 1, "reason": null, "duration_ms": 1, "size": 1,
+                "content_type": null, "peaks": [], "width": null, "height": null, "room": null, "url": null,
+                "poster_url": null,
+            })
+        };
+        let by = |user: &str| {
+            let note = note(json!([{ "user": user, "emoji": "❤️", "at": 4 }]));
+            Happened::of(&event("note.reacted", json!({ "note": note, "user": user })))
+        };
+        let happened = by("ben");
+        assert_eq!(told(&happened), ["ann"]);
+        let row = &happened.new[0];
+        assert_eq!((row.id.as_str(), row.kind.as_str(), row.from.as_str()), ("reaction:n:ben", "reaction", "ben"));
+        assert_eq!(row.body["about"], "❤️");
+        assert_eq!(by("ann"), Happened::default(), "nobody is told what they do themselves");
+        let gone = Happened::of(&event("note.unreacted", json!({ "note": note(json!([])), "user": "ben" })));
+        let seen = Seen::One { user: "ann".into(), id: "reaction:n:ben".into(), at: Some(5) };
+        assert_eq!((gone.new.len(), gone.seen), (0, vec![seen]));
     }
 
     #[test]

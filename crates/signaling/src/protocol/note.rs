@@ -45,6 +45,14 @@ pub enum NoteRequest {
         /// The note's id.
         note: String,
     },
+    /// React to it with an emoji, in place of the one before.
+    #[serde(rename = "note.react")]
+    React {
+        /// The note's id.
+        note: String,
+        /// With what; null to take it back.
+        emoji: Option<String>,
+    },
     /// Take it away from this user.
     #[serde(rename = "note.delete")]
     Delete {
@@ -63,6 +71,7 @@ impl NoteRequest {
             | Self::Discard { note }
             | Self::Heard { note }
             | Self::Unheard { note }
+            | Self::React { note, .. }
             | Self::Delete { note } => note,
         }
     }

@@ -323,7 +323,7 @@ impl Request {
             "room.pin" => Self::RoomPin(body(fields)?),
             "reaction.send" => Self::ReactionSend(body(fields)?),
             "note.record" | "note.stop" | "note.send" | "note.discard" | "note.heard" | "note.unheard"
-            | "note.delete" => {
+            | "note.react" | "note.delete" => {
                 fields.insert("type".to_owned(), Value::String(kind));
                 Self::Note(body(fields)?)
             }
