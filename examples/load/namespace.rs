@@ -10,8 +10,8 @@ use anyhow::{Context, bail, ensure};
 /// Tells the inner run what it is.
 const INSIDE: &str = "RINGBACK_LOAD_NAMESPACE";
 
-/// Janus's address: of 127/8, so that clients on loopback reach it and what it sends stays on the machine.
-pub(crate) const NEIGHBOUR: &str = "127.9.9.9";
+/// Janus's address there, and its clients': from one of 127/8 that is not of loopback it cannot send.
+pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 99, 9, 9);
 
 /// Runs this program with the same arguments in a namespace; `None`: it is in there already.
 pub(crate) fn enter() -> anyhow::Result<Option<ExitCode>> {
