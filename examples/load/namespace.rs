@@ -20,8 +20,10 @@ pub(crate) fn enter() -> anyhow::Result<Option<ExitCode>> {
     }
     let set_up = format!(
         "ip link set lo up && ip link add near type veth peer name far && ip address add {NEIGHBOUR}/32 dev near && \
-         ip link set near up && ip link set far up && exec \"$0\" \"$@\""
+         ip link set near up && ip link set far up && ip route add default dev near && exec \"$0\" \"$@\""
     );
+    // With a default route, without which nobody joins the multicast group that the other stack asks for names in.
+    let set_up = format!("echo 1 2>/dev/null >/proc/sys/net/ipv6/conf/all/disable_ipv6 || true; {set_up}");
     // Root may make one; others may where the kernel allows it to them.
     let ways: [&[&str]; 2] = [&["--net"], &["--map-root-user", "--net"]];
     let works = |way: &&&[&str]| {
