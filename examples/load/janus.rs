@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
@@ -23,6 +24,9 @@ use crate::process::{Pin, Process};
 
 /// Where Debian has its plugins, by architecture.
 const LIBRARIES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/janus", "/usr/lib/aarch64-linux-gnu/janus"];
+
+/// How long a publisher may take to be one.
+const PUBLISHING: Duration = Duration::from_secs(15);
 
 /// Starts Janus with its files in `folder`, and opens a session. `event_loops`: 0, a thread for each connection, is as it is installed.
 pub(crate) async fn start(event_loops: usize, pin: Pin, folder: &Path) -> anyhow::Result<(Process, Janus)> {
@@ -143,7 +147,7 @@ impl Janus {
             self.message(handle, create, None).await?;
         }
         let join = json!({ "request": "joinandconfigure", "ptype": "publisher", "room": number });
-        let sdp = lines.offer(local, &self.certificate);
+        let sdp = with_candidate(&lines.offer(local, &self.certificate));
         let jsep = json!({ "type": "offer", "sdp": sdp, "trickle": false });
         let joined = self.message(handle, join, Some(jsep)).await?;
         let feed = joined["plugindata"]["data"]["id"].as_u64().context("a publisher without an id")?;
@@ -164,9 +168,17 @@ impl Janus {
         let streams: Vec<Value> =
             feeds.iter().cycle().skip(skip).take(pairs.min(feeds.len())).map(|feed| json!({ "feed": feed })).collect();
         let join = json!({ "request": "join", "ptype": "subscriber", "room": room + 1, "streams": streams });
-        let offered = self.message(handle, join, None).await?;
+        let began = Instant::now();
+        // A publisher can be subscribed to once its media is there, of which Janus tells nobody in time.
+        let offered = loop {
+            match self.message(handle, join.clone(), None).await {
+                Err(error) if began.elapsed() < PUBLISHING && error.to_string().contains("No such feed") => {}
+                offered => break offered?,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         let offer = offered["jsep"]["sdp"].as_str().context("it was joined without an offer")?;
-        let jsep = json!({ "type": "answer", "sdp": answer_to(offer, local, &self.certificate), "trickle": false });
+        let jsep = json!({ "type": "answer", "sdp": with_candidate(&answer_to(offer, local, &self.certificate)), "trickle": false });
         self.message(handle, json!({ "request": "start" }), Some(jsep)).await?;
         Answer::parse(offer)
     }
@@ -175,4 +187,10 @@ impl Janus {
         self.request(json!({ "janus": "detach", "handle_id": handle })).await?;
         Ok(())
     }
+}
+
+/// Janus begins with ICE once it knows a candidate, whichever; ours is found by its checks.
+fn with_candidate(sdp: &str) -> String {
+    let line = "c=IN IP4 0.0.0.0\r\n";
+    sdp.replacen(line, &format!("{line}a=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host\r\n"), 1)
 }

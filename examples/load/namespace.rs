@@ -10,8 +10,8 @@ use anyhow::{Context, bail, ensure};
 /// Tells the inner run what it is.
 const INSIDE: &str = "RINGBACK_LOAD_NAMESPACE";
 
-/// Janus's address: of 127/8, so that clients on loopback reach it and what it sends stays on the machine.
-pub(crate) const NEIGHBOUR: &str = "127.9.9.9";
+/// Janus's address there, and its clients': from one of 127/8 that is not of loopback it cannot send.
+pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 99, 9, 9);
 
 /// Runs this program with the same arguments in a namespace; `None`: it is in there already.
 pub(crate) fn enter() -> anyhow::Result<Option<ExitCode>> {
@@ -20,8 +20,10 @@ pub(crate) fn enter() -> anyhow::Result<Option<ExitCode>> {
     }
     let set_up = format!(
         "ip link set lo up && ip link add near type veth peer name far && ip address add {NEIGHBOUR}/32 dev near && \
-         ip link set near up && ip link set far up && exec \"$0\" \"$@\""
+         ip link set near up && ip link set far up && ip route add default dev near && exec \"$0\" \"$@\""
     );
+    // With a default route, without which nobody joins the multicast group that the other stack asks for names in.
+    let set_up = format!("echo 1 2>/dev/null >/proc/sys/net/ipv6/conf/all/disable_ipv6 || true; {set_up}");
     // Root may make one; others may where the kernel allows it to them.
     let ways: [&[&str]; 2] = [&["--net"], &["--map-root-user", "--net"]];
     let works = |way: &&&[&str]| {

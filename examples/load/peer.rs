@@ -14,13 +14,17 @@ use rtc_crypto::providers::RingCrypto;
 use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
+use rtc_stun::xoraddr::XorMappedAddress;
 
 use crate::offer::Answer;
 
 /// How often it checks until the server answers; then a browser's keepalive does, well within consent's 30 s (RFC 7675).
 const HURRY: Duration = Duration::from_millis(50);
 const CHECK_INTERVAL: Duration = Duration::from_millis(2500);
+
+/// How a binding request begins (RFC 8489).
+const REQUEST: [u8; 2] = [0, 1];
 
 /// What a joined client needs to come up.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct Peer {
     dtls: DtlsAssociation,
     srtp: Option<(SrtpSender, SrtpReceiver)>,
     next_check: Instant,
+    /// To a check of the server's: Janus checks, too, though it says that it is lite.
+    answer: Option<Vec<u8>>,
 }
 
 impl Peer {
@@ -54,6 +60,7 @@ impl Peer {
             dtls: DtlsAssociation::new(certificate, answer.role, vec![answer.fingerprint])?,
             srtp: None,
             next_check: Instant::now(),
+            answer: None,
         })
     }
 
@@ -69,6 +76,7 @@ impl Peer {
     pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8]) -> anyhow::Result<DatagramKind> {
         let kind = classify(datagram);
         match kind {
+            DatagramKind::Stun if datagram.starts_with(&REQUEST) => self.answer = Some(self.success(datagram)?),
             DatagramKind::Stun => self.dtls.start(now)?,
             DatagramKind::Dtls => {
                 let mut events = Vec::new();
@@ -88,6 +96,9 @@ impl Peer {
         if now >= self.next_check {
             self.next_check = now + if self.is_connected() { CHECK_INTERVAL } else { HURRY };
             queue(arena, &self.check()?, self.server);
+        }
+        if let Some(answer) = self.answer.take() {
+            queue(arena, &answer, self.server);
         }
         if self.dtls.poll_timeout().is_some_and(|at| at <= now) {
             self.dtls.handle_timeout(now)?;
@@ -110,6 +121,22 @@ impl Peer {
             arena.commit(sealed, self.server);
         }
         Ok(())
+    }
+
+    /// The answer to a check.
+    fn success(&self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let mut asked = Message::new();
+        asked.unmarshal_binary(request)?;
+        let (ip, port) = (self.server.ip(), self.server.port());
+        let mut message = Message::new();
+        message.build(&[
+            Box::new(BINDING_SUCCESS),
+            Box::new(asked.transaction_id),
+            Box::new(XorMappedAddress { ip, port }),
+            Box::new(MessageIntegrity::new_raw_integrity_with_provider(self.local.pwd.as_bytes(), &RingCrypto)),
+            Box::new(FINGERPRINT),
+        ])?;
+        Ok(message.raw)
     }
 
     /// A nominating check (RFC 8445, section 7.1).

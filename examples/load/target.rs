@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::Arguments;
 use crate::janus::{self, Janus};
 use crate::join::Door;
-use crate::namespace::Cable;
+use crate::namespace::{Cable, NEIGHBOUR};
 use crate::offer::Lines;
 use crate::peer::Setup;
 use crate::process::{Pin, Process, beside};
@@ -67,7 +67,13 @@ impl Server {
         let pin = Pin(Some(arguments.pin));
         if kind == Kind::Janus {
             let (process, janus) = janus::start(event_loops, pin, data).await?;
-            return Ok(Self { process, target: Target::Janus(janus), relay: None, bind: local, cable: None });
+            return Ok(Self {
+                process,
+                target: Target::Janus(janus),
+                relay: None,
+                bind: NEIGHBOUR.into(),
+                cable: None,
+            });
         }
         if let Some(whip) = Whip::elsewhere(arguments)? {
             let pid = arguments.server_pid.context("--server-pid says whose processor time is measured")?;

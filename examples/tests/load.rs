@@ -53,3 +53,29 @@ async fn over_a_link_that_loses_a_tenth_about_a_tenth_is_missing() {
     assert!((0.7..0.95).contains(&delivered), "{delivered}");
     assert_eq!(report["sampled_wrong"].as_u64(), Some(0));
 }
+
+#[tokio::test]
+async fn a_mixture_of_rooms_whose_receivers_come_and_go_is_delivered() {
+    let rooms = ["--livestreams", "1", "--subscribers", "3", "--meetings", "1", "--people", "3", "--listeners", "3"];
+    let report = load(&[&["mixed", "--per-second", "3"], &rooms[..]].concat()).await;
+    assert_eq!(report["rooms"].as_u64(), Some(3));
+    assert!(report["joins"].as_u64().unwrap() > 0);
+    assert!(report["delivered"].as_f64().unwrap() >= 0.99);
+    assert_eq!(report["sampled_wrong"].as_u64(), Some(0));
+}
+
+#[tokio::test]
+async fn what_is_published_by_whip_is_played_by_whep() {
+    let report = load(&["livestream", "--subscribers", "3", "--target", "whip"]).await;
+    assert!(report["delivered"].as_f64().unwrap() >= 0.999);
+    assert!(report["sampled"].as_u64().unwrap() > 0);
+    assert_eq!(report["sampled_wrong"].as_u64(), Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs Janus and the right to make network namespaces"]
+async fn janus_gets_the_same_traffic() {
+    let report = load(&["livestream", "--subscribers", "3", "--target", "janus"]).await;
+    assert!(report["delivered"].as_f64().unwrap() >= 0.999);
+    assert_eq!(report["sampled_wrong"].as_u64(), Some(0));
+}
