@@ -44,7 +44,7 @@ pub(crate) struct Server {
 /// How clients come in.
 pub(crate) enum Target {
     Ringback(Door),
-    Janus(Janus),
+    Janus(Box<Janus>),
     Whip(Whip),
 }
 
@@ -69,7 +69,7 @@ impl Server {
             let (process, janus) = janus::start(event_loops, pin, data).await?;
             return Ok(Self {
                 process,
-                target: Target::Janus(janus),
+                target: Target::Janus(Box::new(janus)),
                 relay: None,
                 bind: NEIGHBOUR.into(),
                 cable: None,

@@ -72,13 +72,12 @@ async fn relay(front: UdpSocket, server: std::net::SocketAddr, log: Arc<Mutex<Ve
                 client = Some(from);
                 let datagram = &up[..len];
                 // RTP, not RTCP (RFC 5761).
-                if len > 12 && (128..192).contains(&datagram[0]) && !(64..96).contains(&(datagram[1] & 0x7F)) {
-                    if let Ok(header) = RtpHeader::parse_unpadded(datagram) {
-                        let says = |rid: &&str| header.extensions(datagram).any(|(_, value)| value == rid.as_bytes());
-                        let rid = ["q", "h", "f"].into_iter().find(says);
-                        let payload = len - header.header_len - TAG;
-                        log.lock().unwrap().push(Packet { at: Instant::now(), ssrc: header.ssrc, payload, rid });
-                    }
+                let is_rtp = len > 12 && (128..192).contains(&datagram[0]) && !(64..96).contains(&(datagram[1] & 0x7F));
+                if let Some(header) = is_rtp.then(|| RtpHeader::parse_unpadded(datagram).ok()).flatten() {
+                    let says = |rid: &&str| header.extensions(datagram).any(|(_, value)| value == rid.as_bytes());
+                    let rid = ["q", "h", "f"].into_iter().find(says);
+                    let payload = len - header.header_len - TAG;
+                    log.lock().unwrap().push(Packet { at: Instant::now(), ssrc: header.ssrc, payload, rid });
                 }
                 let _ = back.send_to(datagram, server).await;
             }
@@ -149,7 +148,9 @@ async fn what_a_chromium_sends_is_recorded() {
     }
     for (at, name, sizes) in &lines {
         let _ = write!(trace, "{:.1} {name}", (*at - begin).as_secs_f64() * 1e3);
-        sizes.iter().for_each(|size| drop(write!(trace, " {size}")));
+        for size in sizes {
+            let _ = write!(trace, " {size}");
+        }
         trace.push('\n');
     }
     let _ = writeln!(trace, "{} end", RECORDED.as_millis());
