@@ -9,6 +9,7 @@
 mod client;
 mod clock;
 #[path = "../load/process.rs"]
+#[allow(dead_code, reason = "only the other program measures servers that run already")]
 mod process;
 
 use std::cell::RefCell;
@@ -24,7 +25,7 @@ use serde_json::json;
 
 use client::DataClient;
 use clock::Clock;
-use process::{Process, beside};
+use process::{Pin, Process, beside};
 
 /// Loads a Ringback server with reactions and says how late they come.
 #[derive(Parser)]
@@ -70,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let server = Process::start(beside("reactions_load")?, &["--serve"], "", "Ringback: ").await?;
+    let server = Process::start(&[], beside("reactions_load")?, &["--serve"], "", "Ringback: ", Pin(Some(0))).await?;
     let host = server.said.clone();
     let issuer = TokenIssuer::hs256(SECRET)?;
     let clock = Rc::new(RefCell::new(Clock::new(arguments.people)));
@@ -107,7 +108,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_millis(1500)).await;
 
     let report = clock.borrow().report();
-    let (rss, pinned) = (server.rss()?, server.pinned);
+    let (rss, pinned) = (server.rss()?, server.pin.is_some());
     server.stop().await;
     let out = json!({
         "people": arguments.people,
