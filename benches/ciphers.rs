@@ -58,7 +58,7 @@ fn main() {
     let is_test = !std::env::args().any(|argument| argument == "--bench");
     let (rounds, packets) = if is_test { (3, 10) } else { (201, 100) };
     println!("the library chosen on this machine: {}", GcmLibrary::fastest().name());
-    let mut candidates = vec![
+    let mut candidates = [
         Candidate::new(SrtpProfile::AeadAes128Gcm, GcmLibrary::Ring),
         Candidate::new(SrtpProfile::AeadAes128Gcm, GcmLibrary::AwsLc),
         Candidate::new(SrtpProfile::Aes128CmSha1_80, GcmLibrary::Ring),

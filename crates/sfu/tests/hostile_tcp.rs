@@ -12,8 +12,16 @@ use peer::call::Call;
 use peer::media::read_stamp;
 use peer::{Format, Spec};
 
-const VOICE: Spec =
-    Spec { microphone: true, camera: false, simulcast: false, pairs: 2, data: false, red: false, video: Format::Vp8 };
+const VOICE: Spec = Spec {
+    microphone: true,
+    camera: false,
+    simulcast: false,
+    pairs: 2,
+    data: false,
+    red: false,
+    video: Format::Vp8,
+    send_times: false,
+};
 
 /// Connections that say nothing for as long as they are let.
 async fn connect(server: SocketAddr, from: &str) -> Option<tokio::net::TcpStream> {

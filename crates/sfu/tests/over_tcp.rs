@@ -13,8 +13,16 @@ use ringback_sfu::{SfuError, Worker, WorkerConfig};
 use ringback_transport::dtls::Certificate;
 use ringback_transport::rtcp::{RtcpPacket, parse_compound};
 
-const BOTH: Spec =
-    Spec { microphone: true, camera: true, simulcast: false, pairs: 2, data: false, red: false, video: Format::Vp8 };
+const BOTH: Spec = Spec {
+    microphone: true,
+    camera: true,
+    simulcast: false,
+    pairs: 2,
+    data: false,
+    red: false,
+    video: Format::Vp8,
+    send_times: false,
+};
 
 /// The numbers of the packets that `to` got of `from`'s camera or microphone.
 fn numbers(call: &Call, to: usize, from: usize, video: bool) -> Vec<u64> {

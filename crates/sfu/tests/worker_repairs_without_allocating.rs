@@ -217,7 +217,8 @@ impl Part {
             let missing = self.missing.iter().map(|(sequence, _)| *sequence);
             send(peer, |writer| _ = writer.receiver_report(1, &[]).unwrap().nack(1, video, missing).unwrap());
         }
-        while let Some((at, number)) = self.on_the_way.pop_front_if(|(at, _)| *at <= now) {
+        while let Some(&(at, number)) = self.on_the_way.front().filter(|(at, _)| *at <= now) {
+            self.on_the_way.pop_front();
             self.recorder.on_packet(at, number);
         }
         while let Some(feedback) = self.recorder.poll(now) {
@@ -244,7 +245,7 @@ impl Part {
         let ticks = u32::from_be_bytes([0, a, b, c]);
         let (first, at) = *self.first_left.get_or_insert((ticks, packet.at));
         // Of 2⁻¹⁸ s; a run is shorter than the minute after which they begin anew.
-        at + Duration::from_nanos(u64::from(ticks.wrapping_sub(first) & 0xFF_FFFF) * 1_000_000_000 >> 18)
+        at + Duration::from_nanos((u64::from(ticks.wrapping_sub(first) & 0xFF_FFFF) * 1_000_000_000) >> 18)
     }
 
     /// What a browser says about once a second: how its camera's clock runs, and how it receives.
