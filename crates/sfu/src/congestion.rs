@@ -54,8 +54,9 @@ const STEADY_WINDOW: Micros = 500_000;
 const MOMENT: Micros = 250_000;
 /// Whoever sends less than this share of the estimate does not use it (the application-limited region).
 const IDLE_SHARE: f64 = 0.65;
-/// More is looked for while less is held possible than this times what is wanted, so that a layer that fluctuates fits.
-const HEADROOM: f64 = 1.15;
+/// More is looked for while less is held possible than this times what is wanted: a step up may fill 85 % of the budget (the allocator's rule), so less
+/// than 1 / 0.85 would end the search just below what the step needs, and more costs padding.
+const HEADROOM: f64 = 1.25;
 /// How much of a new round trip counts.
 const ROUND_TRIP_SMOOTHING: i64 = 8;
 /// What came later than this had been held up by an interruption.
