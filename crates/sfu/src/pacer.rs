@@ -24,6 +24,9 @@ const LEAST_WAITING: f64 = 16_000.0;
 pub const MAX_PACKET: usize = 1500;
 /// Packets held at most: a second of 2.5 Mbit/s, in 384 KiB.
 const MAX_HELD: usize = 256;
+/// Of those, packets that are sent again at most: they go ahead of video, which a crowd of them would starve. As many are missing of a keyframe
+/// of 200 packets at a sixth of loss.
+const MOST_AGAIN: usize = 32;
 const FIRST_HELD: usize = 16;
 /// A subscriber is looked at again after this at the earliest: timers are no finer.
 const LEAST_WAIT: Duration = Duration::from_millis(1);
@@ -47,6 +50,8 @@ pub struct Pacer {
     debt: f64,
     at: Option<Instant>,
     waiting: VecDeque<Held>,
+    /// How many at the front of them are sent again.
+    again: usize,
     waiting_bytes: usize,
     packets: Vec<[u8; MAX_PACKET]>,
     free: Vec<u16>,
@@ -86,34 +91,50 @@ impl Pacer {
         fits(self.debt, bytes, pace)
     }
 
-    /// Whether a packet may leave that nobody waits for: padding, or one that is sent again.
-    pub fn is_idle(&mut self, now: Instant) -> bool {
-        self.may_pass(now, MAX_PACKET, false)
-    }
-
     /// Keeps a packet of `len` bytes of a slot; `write` fills it. False if it is too large, or too many wait.
     pub fn hold(&mut self, slot: u32, len: usize, is_key: bool, write: impl FnOnce(&mut [u8])) -> bool {
-        if len > MAX_PACKET {
+        let Some(place) = self.keep(len, write) else {
+            self.full |= len <= MAX_PACKET;
             return false;
+        };
+        self.waiting.push_back(Held { place, len: len as u16, slot, is_key });
+        self.judge_fullness();
+        true
+    }
+
+    /// Keeps a packet that is sent again, ahead of all that is sent for the first time: a picture that cannot be shown for want of it holds up all
+    /// that follow. False if it is too large, or too many wait; whoever misses it asks again.
+    pub fn hold_again(&mut self, slot: u32, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        if self.again == MOST_AGAIN {
+            return false;
+        }
+        let Some(place) = self.keep(len, write) else { return false };
+        self.waiting.insert(self.again, Held { place, len: len as u16, slot, is_key: false });
+        self.again += 1;
+        self.judge_fullness();
+        true
+    }
+
+    /// Takes a place for a packet and fills it. `None` if it is too large, or there is none.
+    fn keep(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> Option<u16> {
+        if len > MAX_PACKET {
+            return None;
         }
         if self.free.is_empty() {
             let count = self.packets.len();
             if count == MAX_HELD {
-                self.full = true;
-                return false;
+                return None;
             }
             let grown = (count * 2).clamp(FIRST_HELD, MAX_HELD);
             self.packets.resize(grown, [0; MAX_PACKET]);
             self.free.extend((count..grown).map(|place| place as u16));
             self.waiting.reserve(grown - self.waiting.len());
         }
-        let Some(place) = self.free.pop() else { return false };
-        let Some(packet) = self.packets.get_mut(usize::from(place)) else { return false };
+        let place = self.free.pop()?;
+        let packet = self.packets.get_mut(usize::from(place))?;
         write(&mut packet[..len]);
-        self.waiting.push_back(Held { place, len: len as u16, slot, is_key });
         self.waiting_bytes += len;
-        self.judge_fullness();
-        true
+        Some(place)
     }
 
     /// Takes out the next packet that may leave now, and shows it with its slot. `None`: none may.
@@ -128,6 +149,7 @@ impl Pacer {
             self.debt += f64::from(held.len);
         }
         self.waiting.pop_front();
+        self.again = self.again.saturating_sub(1);
         self.waiting_bytes -= usize::from(held.len);
         self.free.push(held.place);
         self.judge_fullness();
@@ -154,20 +176,24 @@ impl Pacer {
     /// Forgets what waits of a slot, since nobody is to see it any more.
     pub fn forget(&mut self, slot: u32) {
         let (free, bytes) = (&mut self.free, &mut self.waiting_bytes);
+        let (mut at, mut again) = (0, self.again);
         self.waiting.retain(|held| {
             if held.slot == slot {
                 free.push(held.place);
                 *bytes -= usize::from(held.len);
+                again -= usize::from(at < self.again);
             }
+            at += 1;
             held.slot != slot
         });
+        self.again = again;
         self.judge_fullness();
     }
 
     /// Forgets everything that waits.
     pub fn clear(&mut self) {
         self.free.extend(self.waiting.drain(..).map(|held| held.place));
-        self.waiting_bytes = 0;
+        (self.again, self.waiting_bytes) = (0, 0);
         self.judge_fullness();
     }
 
@@ -314,9 +340,30 @@ mod tests {
         let mut pacer = pacer(BUDGET);
         fill(&mut pacer, 1, false);
         assert!(!pacer.may_pass(start, 100, true));
-        assert!(!pacer.is_idle(start));
         pacer.release(start, |_, _| ());
         assert!(pacer.may_pass(start + ms(20), 100, true));
+    }
+
+    #[test]
+    fn what_is_sent_again_goes_first_in_its_own_order_and_no_crowd_of_it_starves_the_rest() {
+        let start = Instant::now();
+        let mut pacer = pacer(BUDGET);
+        fill(&mut pacer, 3, false);
+        for n in 100..103 {
+            assert!(pacer.hold_again(8, 500, |packet| packet.fill(n)));
+        }
+        let numbers = |left: Vec<(Duration, u8)>| left.into_iter().map(|(_, number)| number).collect::<Vec<_>>();
+        assert_eq!(numbers(drain(&mut pacer, start, ms(500))), [100, 101, 102, 0, 1, 2]);
+
+        fill(&mut pacer, 1, false);
+        let taken = (0..100).filter(|n| pacer.hold_again(8 + n % 2, 100, |_| ())).count();
+        assert_eq!(taken, MOST_AGAIN);
+        pacer.forget(8);
+        fill(&mut pacer, 1, true);
+        assert!(pacer.hold_again(9, 100, |packet| packet.fill(200)), "there is room again");
+        let left = numbers(drain(&mut pacer, start + ms(500), ms(500)));
+        assert_eq!(left[MOST_AGAIN / 2..], [200, 0, 0]);
+        assert_eq!((pacer.again, pacer.waiting_bytes()), (0, 0));
     }
 
     #[test]

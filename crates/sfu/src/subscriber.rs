@@ -22,7 +22,7 @@ use crate::retransmission::{SentPacket, StoredPacket};
 use crate::slots::SlotAssignment;
 
 use loss::Loss;
-use network::{Hold, Metered, Network};
+use network::{Hold, HoldAgain, Metered, Network};
 use sizes::Expectation;
 pub(crate) use slot::{Assignment, Feed, Slot, area};
 
@@ -210,15 +210,11 @@ impl Subscriber {
 
     /// What was sent under this number, if this subscriber may have it again.
     pub(crate) fn take_resend(&mut self, now: Instant, ssrc: u32, sequence: u16) -> Option<SentPacket> {
-        // Behind media: whoever misses it asks again.
-        if !self.network.pacer.is_idle(now) {
-            return None;
-        }
         let round_trip = self.round_trip;
         self.slots.iter_mut().find(|slot| slot.ssrc == ssrc)?.take_resend(now, round_trip, sequence)
     }
 
-    /// Sends a packet again, as RTX.
+    /// Sends a packet again, as RTX, ahead of the video that waits.
     pub(crate) fn resend<S: PacketSink>(
         &mut self,
         now: Instant,
@@ -229,7 +225,13 @@ impl Subscriber {
         sink: &mut S,
     ) {
         let stamp = (self.network.transport_sequence, self.clock.at(now));
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc == ssrc) else { return };
+        let Some(at) = self.slots.iter().position(|slot| slot.ssrc == ssrc) else { return };
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        if !self.network.pacer.may_pass(now, stored.payload.len() + HEADERS, false) {
+            let mut again = HoldAgain { pacer: &mut self.network.pacer, slot: at as u32 };
+            slot.resend(sent, stored, stamp, member, &mut again);
+            return;
+        }
         let mut metered = Metered { sink, len: 0, levels: false };
         if slot.resend(sent, stored, stamp, member, &mut metered) {
             let len = metered.len;

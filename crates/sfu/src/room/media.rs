@@ -158,6 +158,7 @@ impl Room {
         let Some(layer) = layers().find(|layer| layer.store_id == sent.source) else { return };
         let Some(stored) = layer.store.get(sent.source_sequence) else { return };
         subscriber.resend(now, key, ssrc, &sent, &stored, sink);
+        self.next_pace = [self.next_pace, subscriber.held_until()].into_iter().flatten().min();
     }
 }
 

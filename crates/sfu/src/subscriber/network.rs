@@ -255,3 +255,18 @@ impl PacketSink for Hold<'_> {
     /// Control packets never wait.
     fn send_rtcp(&mut self, _to: usize, _write: impl FnOnce(&mut [u8]) -> usize) {}
 }
+
+/// The way into the pacer for what is sent again.
+pub(super) struct HoldAgain<'a> {
+    pub(super) pacer: &'a mut Pacer,
+    pub(super) slot: u32,
+}
+
+impl PacketSink for HoldAgain<'_> {
+    fn send_rtp(&mut self, _to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        self.pacer.hold_again(self.slot, len, write)
+    }
+
+    /// Control packets never wait.
+    fn send_rtcp(&mut self, _to: usize, _write: impl FnOnce(&mut [u8]) -> usize) {}
+}
