@@ -13,8 +13,17 @@ const REORDER_PACKETS: u64 = 3;
 const REORDER_WAIT: Duration = Duration::from_millis(10);
 /// The least time between two requests for a packet, whatever the round trip seems to be.
 const MIN_RETRY: Duration = Duration::from_millis(20);
-/// Requests for one packet at most.
+/// Requests for one packet at most, echoes not counted.
 pub const MAX_REQUESTS: u8 = 8;
+/// From this share of lost packets on each request is made twice, since it or its answer is lost as often: a picture that has to wait for a second
+/// round trip is seen to stand still. Senders answer one packet once in a round trip; one that does not sends twice what is lost.
+const LOSSY: f32 = 0.04;
+/// So long after it the same is asked for a second time.
+const ECHO: Duration = Duration::from_millis(10);
+/// So much longer than a round trip an answer is waited for: libwebrtc answers no second request within a round trip and 5 ms.
+const GRACE: Duration = Duration::from_millis(10);
+/// So many packets the share of lost ones looks back, about: one or two seconds of a small picture.
+const LOOK_BACK: f32 = 64.0;
 /// A packet missing for longer than this is given up: a receiver's buffer has moved on.
 pub const DEADLINE: Duration = Duration::from_secs(1);
 /// Packets missing at the same time at most. Past it a keyframe is cheaper than the packets.
@@ -41,6 +50,8 @@ struct Missing {
     since: Instant,
     due: Instant,
     requests: u8,
+    /// The next request is the last one's echo.
+    is_echo: bool,
 }
 
 /// The missing packets of one incoming SSRC.
@@ -53,6 +64,8 @@ pub struct NackGenerator {
     next_due: Option<Instant>,
     /// How many at the end of `missing` still wait whether they are only out of order.
     waiting: usize,
+    /// The share of packets that were lost lately, reordered ones among them.
+    loss: f32,
 }
 
 impl NackGenerator {
@@ -81,6 +94,8 @@ impl NackGenerator {
         }
         self.highest = Some(number);
         let lost = (number - highest - 1) as usize;
+        let [lost_now, came] = [lost, lost + 1].map(|packets| (packets as f32 / LOOK_BACK).min(1.0));
+        self.loss += lost_now - came * self.loss;
         if lost > 0 {
             if self.missing.len() + lost > MAX_MISSING {
                 self.clear();
@@ -89,7 +104,7 @@ impl NackGenerator {
             self.missing.reserve_exact(MAX_MISSING - self.missing.len());
             let due = now + REORDER_WAIT;
             for number in highest + 1..number {
-                self.missing.push(Missing { number, since: now, due, requests: 0 });
+                self.missing.push(Missing { number, since: now, due, requests: 0, is_echo: false });
             }
             self.waiting += lost;
             self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
@@ -114,14 +129,22 @@ impl NackGenerator {
             let in_time = now.saturating_duration_since(missing.since) < DEADLINE;
             in_time && (missing.requests < MAX_REQUESTS || missing.due > now)
         });
+        let is_lossy = self.loss >= LOSSY;
         let mut count = 0;
         for missing in self.missing.iter_mut().filter(|missing| missing.due <= now) {
             let Some(place) = requests.get_mut(count) else { break };
             *place = missing.number as u16;
-            missing.requests += 1;
-            // A round trip, and a half more for each further request: the path may be congested.
-            missing.due = now + round_trip.max(MIN_RETRY) * (u32::from(missing.requests) + 1) / 2;
             count += 1;
+            missing.requests += u8::from(!missing.is_echo);
+            missing.is_echo = is_lossy && !missing.is_echo;
+            // A round trip, and a half more for each further request: the path may be congested.
+            let retry = round_trip.max(MIN_RETRY) * (u32::from(missing.requests) + 1) / 2 + GRACE;
+            missing.due = now
+                + match (missing.is_echo, is_lossy) {
+                    (true, _) => ECHO,
+                    (false, true) => retry - ECHO,
+                    (false, false) => retry,
+                };
         }
         self.next_due = self.missing.iter().map(|missing| missing.due).min();
         self.waiting = self.missing.iter().rev().take_while(|missing| missing.requests == 0).count();
@@ -219,9 +242,25 @@ mod tests {
         receive(&mut generator, start, [1, 3, 4, 5]);
         assert_eq!(due(&mut generator, start), [2]);
         assert_eq!(due(&mut generator, start + RTT / 2), [] as [u16; 0]);
-        assert_eq!(due(&mut generator, start + RTT), [2]);
-        generator.on_packet(start + RTT, 2);
+        assert_eq!(due(&mut generator, start + RTT + GRACE), [2]);
+        generator.on_packet(start + RTT * 2, 2);
         assert_eq!(due(&mut generator, start + RTT * 5), [] as [u16; 0]);
+    }
+
+    #[test]
+    fn where_much_is_lost_each_request_is_made_twice_and_where_little_is_once() {
+        let start = Instant::now();
+        for (distance, twice) in [(200, false), (10, true)] {
+            let mut generator = NackGenerator::new();
+            receive(&mut generator, start, (1..1_000).filter(|number| number % distance > 0));
+            let now = start + DEADLINE;
+            assert_eq!(due(&mut generator, now), [] as [u16; 0]);
+            receive(&mut generator, now, [1_000, 1_002, 1_003, 1_004]);
+            assert_eq!(due(&mut generator, now), [1_001]);
+            assert_eq!(due(&mut generator, now + ECHO) == [1_001], twice, "each {distance}th lost");
+            assert_eq!(due(&mut generator, now + ECHO * 2), [] as [u16; 0]);
+            assert_eq!(due(&mut generator, now + GRACE + RTT), [1_001]);
+        }
     }
 
     #[test]

@@ -332,6 +332,14 @@ impl SentLog {
         }
     }
 
+    /// The packet that was sent last for the first time, in order of numbers. O(1).
+    #[must_use]
+    pub fn last(&self) -> Option<SentPacket> {
+        let mask = self.records.len().checked_sub(1)?;
+        let record = self.records.get(usize::from(self.newest) & mask)?;
+        record.used.then_some(record.packet)
+    }
+
     /// Looks up a packet that a NACK asks for, and counts it as sent again. `round_trip` is the subscriber's. O(1).
     ///
     /// # Errors

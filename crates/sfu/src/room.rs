@@ -151,6 +151,8 @@ pub(crate) struct Room {
     next_tick: Instant,
     /// When a packet that waits, or padding, is due.
     next_pace: Option<Instant>,
+    /// When a publisher is to be asked for a packet again.
+    next_request: Option<Instant>,
     /// Kept between ticks to spare an allocation for each.
     wishes: Vec<Wish>,
     /// Likewise.
@@ -187,6 +189,7 @@ impl Room {
             last_media: None,
             next_tick: now + IDLE_TICK,
             next_pace: None,
+            next_request: None,
             wishes: Vec::new(),
             plans: Vec::new(),
             ticks: 0,
@@ -357,6 +360,6 @@ impl Room {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.next_pace.map_or(self.next_tick, |pace| pace.min(self.next_tick))
+        [self.next_pace, self.next_request].into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 }

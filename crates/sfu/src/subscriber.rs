@@ -181,9 +181,24 @@ impl Subscriber {
                 let len = metered.len;
                 network.pacer.on_sent(now, len);
                 network.on_sent(now, slot.is_numbered(), len);
+                // Pictures of the base are referred to by all that follow.
+                if is_video && packet.temporal.layer == 0 && network.has_room && self.loss.is_heavy(now) {
+                    let stamp = (network.transport_sequence, self.clock.at(now));
+                    let mut metered = Metered { sink, len: 0, levels: false };
+                    if slot.repeat(packet, stamp, member, &mut metered) {
+                        let len = metered.len;
+                        network.pacer.on_sent(now, len);
+                        network.on_sent(now, slot.is_numbered(), len);
+                    }
+                }
             }
         }
         switched
+    }
+
+    /// Whether so much is lost that pictures are better sent twice, where there is room.
+    pub(crate) fn is_losing_pictures(&self, now: Instant) -> bool {
+        self.loss.is_heavy(now)
     }
 
     /// Whether so much is lost that voices are better sent twice.
@@ -224,19 +239,24 @@ impl Subscriber {
         stored: &StoredPacket<'_>,
         sink: &mut S,
     ) {
-        let stamp = (self.network.transport_sequence, self.clock.at(now));
         let Some(at) = self.slots.iter().position(|slot| slot.ssrc == ssrc) else { return };
         let Some(slot) = self.slots.get_mut(at) else { return };
-        if !self.network.pacer.may_pass(now, stored.payload.len() + HEADERS, false) {
-            let mut again = HoldAgain { pacer: &mut self.network.pacer, slot: at as u32 };
-            slot.resend(sent, stored, stamp, member, &mut again);
-            return;
-        }
-        let mut metered = Metered { sink, len: 0, levels: false };
-        if slot.resend(sent, stored, stamp, member, &mut metered) {
-            let len = metered.len;
-            self.network.pacer.on_sent(now, len);
-            self.network.on_sent(now, slot.is_numbered(), len);
+        let network = &mut self.network;
+        // Twice, where what is asked for is lost again too often.
+        let times = if network.has_room && self.loss.is_heavy(now) { 2 } else { 1 };
+        for _ in 0..times {
+            let stamp = (network.transport_sequence, self.clock.at(now));
+            if !network.pacer.may_pass(now, stored.payload.len() + HEADERS, false) {
+                let mut again = HoldAgain { pacer: &mut network.pacer, slot: at as u32 };
+                slot.resend(sent, stored, stamp, member, &mut again);
+                return;
+            }
+            let mut metered = Metered { sink: &mut *sink, len: 0, levels: false };
+            if slot.resend(sent, stored, stamp, member, &mut metered) {
+                let len = metered.len;
+                network.pacer.on_sent(now, len);
+                network.on_sent(now, slot.is_numbered(), len);
+            }
         }
     }
 }

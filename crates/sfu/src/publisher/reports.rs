@@ -61,10 +61,9 @@ impl Publisher {
     /// Sends what is due to `member`, whose streams these are.
     pub(crate) fn report<S: PacketSink>(&mut self, now: Instant, member: usize, sink: &mut S) {
         if self.is_elsewhere {
-            return self.forget_missing(now);
+            return;
         }
         self.report_arrivals(now, member, sink);
-        self.report_missing(now, member, sink);
         let due = self.reports.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL);
         if due && !self.latched.is_empty() {
             self.reports.reported = Some(now);
@@ -97,18 +96,26 @@ impl Publisher {
         }
     }
 
-    fn report_missing<S: PacketSink>(&mut self, now: Instant, member: usize, sink: &mut S) {
+    /// When [`report_missing`](Self::report_missing) has something to ask for.
+    pub(crate) fn missing_due(&self) -> Option<Instant> {
+        let layers = self.tracks.iter().flat_map(|track| &track.layers);
+        layers.filter_map(|layer| layer.missing.as_ref()?.poll_timeout()).min()
+    }
+
+    /// Asks `member`, whose streams these are, for what is missing; who is elsewhere is asked there.
+    pub(crate) fn report_missing<S: PacketSink>(&mut self, now: Instant, member: usize, sink: &mut S) {
+        if self.is_elsewhere {
+            return self.forget_missing(now);
+        }
         let round_trip = self.reports.round_trip;
         for track in &mut self.tracks {
             let nack = track.codecs.get(track.codec).is_some_and(|codec| codec.feedback.nack);
             for layer in &mut track.layers {
-                let (Some(missing), Some(ssrc)) = (&mut layer.missing, layer.ssrc) else { continue };
+                let Some(missing) = &mut layer.missing else { continue };
                 let mut requests = [0; MAX_PER_ROUND];
                 let count = missing.due(now, round_trip, &mut requests);
                 // What nobody receives is not worth asking for again.
-                if count == 0 || !nack || !layer.is_wanted() {
-                    continue;
-                }
+                let Some(ssrc) = layer.ssrc.filter(|_| count > 0 && nack && layer.is_wanted()) else { continue };
                 sink.send_rtcp(member, |buf| {
                     let mut writer = RtcpWriter::new(buf);
                     let written = (writer.receiver_report(SERVER_SSRC, &[]))

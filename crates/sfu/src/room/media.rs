@@ -9,6 +9,7 @@ use super::flows::layer_mut;
 use super::{IDLE_AFTER, Room, TICK};
 use crate::forward::{LayerKey, PacketSink, fan_out};
 use crate::ids::{ParticipantId, Source};
+use crate::nack::NackGenerator;
 use crate::publisher::{Answers, Ignored, Publisher, Received, Source as PacketSource};
 use crate::shard::{Relayed, RelayedPacket};
 
@@ -63,6 +64,8 @@ impl Room {
         if !is_voice && layer.answers != Answers::Yes {
             layer.last_keyframe.take(now, &received.packet);
         }
+        let missing = layer.missing.as_ref().and_then(NackGenerator::poll_timeout);
+        self.next_request = [self.next_request, missing].into_iter().flatten().min();
         let from = PacketSource { key: from_key, store_id: layer.store_id, targets: &layer.targets };
         let held = fan_out(now, from, &received.packet, &mut self.subscribers, sink, &mut self.switched);
         self.next_pace = [self.next_pace, held].into_iter().flatten().min();

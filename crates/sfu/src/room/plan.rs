@@ -28,7 +28,8 @@ const LEAST_BETWEEN: Duration = Duration::from_millis(100);
 /// cost a picture.
 const A_VOICE: u64 = 60_000;
 
-/// What a voice takes where packets are lost, of what it takes elsewhere: with redundancy each packet carries the one before once more.
+/// What a voice takes where packets are lost, of what it takes elsewhere: with redundancy each packet carries the one before once more. What pictures
+/// take at most where so many are lost that copies are sent.
 const TIMES_WHERE_LOSSY: u64 = 2;
 
 /// Who is who, for one round of planning.
@@ -97,6 +98,7 @@ impl Directory {
     /// Plans all slots of one subscriber.
     fn plan(&self, now: Instant, subscriber: &mut Subscriber, publishers: &mut Slab<Publisher>, plans: &mut Vec<Plan>) {
         let is_lossy = subscriber.is_lossy(now);
+        let copies = if subscriber.is_losing_pictures(now) { TIMES_WHERE_LOSSY } else { 1 };
         let Subscriber { slots, assignment, allocator, allocated, pin, .. } = subscriber;
         plans.clear();
         allocator.clear();
@@ -145,7 +147,7 @@ impl Directory {
         allocator.allocate(now, sound);
         *allocated = Some((now, allocator.budget.live()));
         // Nothing to look at: nothing is looked for.
-        let desired = if plans.iter().any(|plan| plan.demand.is_some()) { allocator.desired() } else { 0 };
+        let desired = if plans.iter().any(|plan| plan.demand.is_some()) { allocator.desired() * copies } else { 0 };
         // One bit for each slot, of which there are no more than 64.
         let mut is_silent = 0_u64;
         for (at, (slot, plan)) in slots.iter_mut().zip(plans.iter_mut()).enumerate() {

@@ -16,6 +16,9 @@ const SENDER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Two looks are at least this far apart, whatever seems due.
 const LEAST_TICK: Duration = Duration::from_millis(1);
 
+/// Two looks for what is missing are at least this far apart: one message then asks for the losses of a burst.
+const REQUESTS_APART: Duration = Duration::from_millis(5);
+
 /// Layers are chosen anew each so many ticks, since their bitrates change.
 const LAYER_TICKS: u64 = 25;
 
@@ -26,6 +29,7 @@ impl Room {
     /// Does what is due.
     pub(crate) fn handle_timeout<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         self.pace(now, sink);
+        self.request_missing(now, sink);
         if now < self.next_tick {
             return;
         }
@@ -50,6 +54,21 @@ impl Room {
         let tick = now + self.tick(now);
         // What was due just now may be due again for a later message.
         self.next_tick = feedback.map_or(tick, |due| due.clamp(now + LEAST_TICK, tick));
+    }
+
+    /// Asks publishers for what is missing, as soon as that is known: each millisecond of it is one in which a picture may stand still.
+    fn request_missing<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        if self.next_request.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut next: Option<Instant> = None;
+        for (member, publisher) in &mut self.publishers {
+            publisher.report_missing(now, member, sink);
+            let due = publisher.missing_due();
+            next = [next, due].into_iter().flatten().min();
+        }
+        // What is missed meanwhile goes with it.
+        self.next_request = next.map(|at| at.max(now + REQUESTS_APART));
     }
 
     /// What is exchanged with members beside media, while there is some.

@@ -31,7 +31,7 @@ pub(super) struct Network {
     /// Whether the subscriber's stack is one that is sent padding in probes.
     takes_padding: bool,
     /// Whether its network takes more than is wanted of it.
-    has_room: bool,
+    pub(super) has_room: bool,
     told_at: Option<Instant>,
 }
 

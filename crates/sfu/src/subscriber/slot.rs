@@ -560,6 +560,25 @@ impl Slot {
         self.sent.resend(now, round_trip, sequence).ok()
     }
 
+    /// Sends a packet that went out just now a second time, unasked. Returns whether it went out.
+    pub(crate) fn repeat<S: PacketSink>(
+        &mut self,
+        packet: &Packet<'_>,
+        stamp: (u16, u32),
+        to: usize,
+        sink: &mut S,
+    ) -> bool {
+        // What fills a hole went out under another's number.
+        let sent = self.sent.last().filter(|sent| sent.source_sequence == packet.sequence);
+        let stored = StoredPacket {
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            dependency: packet.dependency,
+            payload: packet.payload,
+        };
+        sent.is_some_and(|sent| self.resend(&sent, &stored, stamp, to, sink))
+    }
+
     /// Sends a packet again under the RTX SSRC (RFC 4588). A subscriber that has not negotiated RTX gets none: a packet under its
     /// old number must be the same to the last byte, and a keyframe does as well. Returns whether it went out.
     pub(crate) fn resend<S: PacketSink>(
