@@ -100,20 +100,20 @@ fn rate(bits_per_second: u64) -> Network {
     Network::symmetric("", "", "", Profile::constant(conditions))
 }
 
-/// A tenth lost each way, 50 ms there and back: what Bob and Ann got before with nothing lost, and after the warm-up with it.
+/// A tenth lost each way from the first packet on, 50 ms there and back: what Bob and Ann got after the warm-up, and afterwards with nothing lost.
 async fn lose_a_tenth(chromium: &Path, seed: u64, time: Duration) -> [[Summary; 2]; 2] {
-    let call = Call::place(chromium, "", link(25, GilbertElliott::NONE), seed).await;
-    tokio::time::sleep(WARM_UP / 2).await;
-    let before = call.watch(CONTROL).await;
-    call.relay.change(link(25, GilbertElliott::random(0.1)));
+    let call = Call::place(chromium, "", link(25, GilbertElliott::random(0.1)), seed).await;
     tokio::time::sleep(WARM_UP).await;
     let got = call.watch(time).await;
-    for (way, (before, got)) in ["from", "to"].into_iter().zip(before.iter().zip(&got)) {
+    call.relay.change(link(25, GilbertElliott::NONE));
+    tokio::time::sleep(WARM_UP / 2).await;
+    let after = call.watch(CONTROL).await;
+    for (way, (got, after)) in ["from", "to"].into_iter().zip(got.iter().zip(&after)) {
         println!(
-            "seed {seed}, {way} the server, nothing lost: {before}\nseed {seed}, {way} the server, 10 % lost: {got}"
+            "seed {seed}, {way} the server, 10 % lost: {got}\nseed {seed}, {way} the server, nothing lost: {after}"
         );
     }
-    [before, got]
+    [got, after]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,13 +121,12 @@ async fn with_a_tenth_lost_the_voice_has_no_gaps_and_the_picture_goes_on() {
     let test = "with_a_tenth_lost_the_voice_has_no_gaps_and_the_picture_goes_on";
     let Some(chromium) = chromium_or_skip(test) else { return };
     let _alone = ALONE.lock().await;
-    let [before, got] = lose_a_tenth(&chromium, 1, Duration::from_secs(10)).await;
-    for (before, got) in before.into_iter().zip(got) {
+    let [got, after] = lose_a_tenth(&chromium, 1, Duration::from_secs(10)).await;
+    for (got, after) in got.into_iter().zip(after) {
         assert!(got.heard && got.nacks > 0.0, "{got}");
         // Without redundancy it is 9 %. Browsers that wait for a processor make up sound and stand still as well.
-        assert!(got.concealed < before.concealed + 0.05, "{before}\n{got}");
-        // One run in seven stood still for three seconds at a time: docs/congestion.md says what is known of it.
-        assert!(got.pictures > 2.0 && got.longest_freeze < before.longest_freeze + 6.0, "{before}\n{got}");
+        assert!(got.concealed < after.concealed + 0.05, "{got}\n{after}");
+        assert!(got.pictures > 2.0 && got.longest_freeze < after.longest_freeze + 3.0, "{got}\n{after}");
     }
 }
 
@@ -137,7 +136,7 @@ async fn long_form() {
     let Some(chromium) = chromium_or_skip("long_form") else { return };
     let mut concealed = Vec::new();
     for seed in 1..=3 {
-        let [_, got] = lose_a_tenth(&chromium, seed, Duration::from_secs(60)).await;
+        let [got, _] = lose_a_tenth(&chromium, seed, Duration::from_secs(60)).await;
         concealed.extend(got.map(|got| got.concealed));
         step(&chromium, seed, Duration::from_secs(20), Duration::from_secs(40)).await;
     }

@@ -7,6 +7,7 @@ import { Emitter } from "./emitter.js";
 import { RingbackError, asRingbackError } from "./errors.js";
 import { Participant } from "./participant.js";
 import { Reactions } from "./reactions.js";
+import { patience } from "./patience.js";
 import { SlotBoard } from "./slots.js";
 import { TileBoard } from "./tiles.js";
 
@@ -390,9 +391,15 @@ export class Room extends Emitter {
   /** @param {import("./protocol.js").Quality & {participant: string}} quality */
   #measured({ participant: id, level, round_trip_ms, loss_up, loss_down, jitter_ms }) {
     const participant = this.participants.get(id);
-    if (participant) participant.quality = level;
-    else if (id === this.me) this.quality = { level, round_trip_ms, loss_up, loss_down, jitter_ms };
-    else return;
+    if (participant) {
+      participant.quality = level;
+      this.slots.hold(id, patience(round_trip_ms, loss_up));
+    } else if (id === this.me) {
+      this.quality = { level, round_trip_ms, loss_up, loss_down, jitter_ms };
+      this.slots.holdAll(patience(round_trip_ms, loss_down));
+    } else {
+      return;
+    }
     this.emit("quality", id);
   }
 

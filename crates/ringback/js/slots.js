@@ -226,6 +226,9 @@ export class SlotBoard extends Emitter {
   #players = new Map();
   /** Tracks that came before their slots were known. @type {Map<string, {track: MediaStreamTrack, receiver: RTCRtpReceiver}>} */
   #tracks = new Map();
+  /** Whose pictures are held for how long. @type {Map<string, number>} */
+  #patience = new Map();
+  #leastPatience = 0;
   /** @type {string|undefined} */
   #speaker;
 
@@ -277,8 +280,36 @@ export class SlotBoard extends Emitter {
     for (const mapping of mappings) {
       const slot = this.slots.get(mapping.mid);
       if (slot?.map(mapping, performance.now())) this.#playerOf(slot)?.refresh();
+      if (slot) this.#wait(slot);
     }
     this.emit("label", undefined);
+  }
+
+  /**
+   * Holds somebody's pictures for so many milliseconds before they are shown; 0: no longer than the browser likes.
+   * @param {string} participant
+   * @param {number} patience
+   */
+  hold(participant, patience) {
+    this.#patience.set(participant, patience);
+    for (const slot of this.slots.values()) this.#wait(slot);
+  }
+
+  /**
+   * Holds everybody's pictures for at least so long.
+   * @param {number} patience
+   */
+  holdAll(patience) {
+    this.#leastPatience = patience;
+    for (const slot of this.slots.values()) this.#wait(slot);
+  }
+
+  /** @param {Slot} slot */
+  #wait({ kind, owner, receiver }) {
+    // Not every browser has it; those without show what comes.
+    if (kind !== "video" || !receiver || !("jitterBufferTarget" in receiver)) return;
+    const target = Math.max(this.#patience.get(owner?.participant ?? "") ?? 0, this.#leastPatience) || null;
+    if (receiver.jitterBufferTarget !== target) receiver.jitterBufferTarget = target;
   }
 
   /** @param {Slot} slot */
@@ -323,6 +354,8 @@ export class SlotBoard extends Emitter {
     for (const player of this.players()) player.close();
     this.#players.clear();
     this.#tracks.clear();
+    this.#patience.clear();
+    this.#leastPatience = 0;
     this.slots.clear();
   }
 }

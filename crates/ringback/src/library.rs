@@ -27,6 +27,7 @@ const MODULES: &[(&str, &str)] = modules![
     "notes.js",
     "notifications.js",
     "participant.js",
+    "patience.js",
     "protocol.js",
     "reactions.js",
     "recorded-take.js",
