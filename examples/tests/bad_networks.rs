@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// What a network takes to show what it is like, after a call has begun: estimates have risen, and what helps against
 /// loss has been switched on. Browsers report on a voice each five seconds.
-const WARM_UP: Duration = Duration::from_secs(6);
+const WARM_UP: Duration = Duration::from_secs(8);
 
 /// How long is looked at what browsers make up and where they stand still without any loss.
 const CONTROL: Duration = Duration::from_secs(4);
@@ -45,9 +45,7 @@ struct Call {
 impl Call {
     async fn place(chromium: &Path, anns_camera: &str, network: Network, seed: u64) -> Self {
         let media = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let server = Server::start_with(&["--listen", "127.0.0.1:0", "--media", &media.to_string(), "--codec", "red"])
-            .await
-            .unwrap();
+        let server = Server::start_with(&["--listen", "127.0.0.1:0", "--media", &media.to_string()]).await.unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
         let relay = Relay::start(RelayConfig { listen, to: media, network, seed, shared: true }).await.unwrap();
         let browser = |tone| Browser::launch(chromium, FakeMedia { tone: Some(tone), colour: None });
@@ -106,7 +104,7 @@ async fn lose_a_tenth(chromium: &Path, seed: u64, time: Duration) -> [[Summary; 
     tokio::time::sleep(WARM_UP).await;
     let got = call.watch(time).await;
     call.relay.change(link(25, GilbertElliott::NONE));
-    tokio::time::sleep(WARM_UP / 2).await;
+    tokio::time::sleep(CONTROL).await;
     let after = call.watch(CONTROL).await;
     for (way, (got, after)) in ["from", "to"].into_iter().zip(got.iter().zip(&after)) {
         println!(
@@ -125,7 +123,7 @@ async fn with_a_tenth_lost_the_voice_has_no_gaps_and_the_picture_goes_on() {
     for (got, after) in got.into_iter().zip(after) {
         assert!(got.heard && got.nacks > 0.0, "{got}");
         // Without redundancy it is 9 %. Browsers that wait for a processor make up sound and stand still as well.
-        assert!(got.concealed < after.concealed + 0.05, "{got}\n{after}");
+        assert!(got.concealed < after.concealed + 0.07, "{got}\n{after}");
         assert!(got.pictures > 2.0 && got.longest_freeze < after.longest_freeze + 3.0, "{got}\n{after}");
     }
 }

@@ -3,6 +3,7 @@
  * one answer, and nothing renegotiated afterwards but ICE restarts. It knows lines and tracks, not people.
  */
 import { Emitter } from "./emitter.js";
+import { withRedundancy } from "./redundancy.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {"new"|"connecting"|"connected"|"disconnected"|"failed"|"closed"} TransportState */
@@ -47,6 +48,11 @@ export class MediaConnection extends Emitter {
   #lines;
   /** The last change of what is sent. @type {Promise<void>} */
   #layers = Promise.resolve();
+  /** The last offer or answer. @type {Promise<unknown>} */
+  #negotiation = Promise.resolve();
+  /** The server's last answer, as it came. @type {string|undefined} */
+  #answer;
+  #repeatsVoice = false;
 
   /** @param {{iceServers?: RTCIceServer[], iceTransportPolicy?: RTCIceTransportPolicy, slots?: number}} [options] */
   constructor({ iceServers = [], iceTransportPolicy = "all", slots = DEFAULT_SLOTS } = {}) {
@@ -96,17 +102,56 @@ export class MediaConnection extends Emitter {
    * @param {{iceRestart?: boolean}} [options]
    * @returns {Promise<string>} the SDP
    */
-  async offer({ iceRestart = false } = {}) {
-    // An offer that was never answered stands in the way of the next one.
-    if (this.peer.signalingState === "have-local-offer") await this.peer.setLocalDescription({ type: "rollback" });
-    const offer = await this.peer.createOffer({ iceRestart });
-    await this.peer.setLocalDescription(offer);
-    return this.peer.localDescription?.sdp ?? "";
+  offer({ iceRestart = false } = {}) {
+    return this.#inTurn(async () => {
+      // An offer that was never answered stands in the way of the next one.
+      if (this.peer.signalingState === "have-local-offer") await this.peer.setLocalDescription({ type: "rollback" });
+      const offer = await this.peer.createOffer({ iceRestart });
+      await this.peer.setLocalDescription(offer);
+      return this.peer.localDescription?.sdp ?? "";
+    });
   }
 
   /** @param {string} sdp */
-  async answered(sdp) {
+  answered(sdp) {
+    return this.#inTurn(() => {
+      this.#answer = sdp;
+      return this.#accept(sdp);
+    });
+  }
+
+  /**
+   * Sends our voice with redundancy (RFC 2198) from now on, or without. Both were agreed on with the server and only the browser has to know
+   * which is wanted, so that this negotiation stays at home: the server's answer is taken once more in another order.
+   * @param {boolean} repeats
+   */
+  repeatVoice(repeats) {
+    return this.#inTurn(async () => {
+      if (repeats === this.#repeatsVoice) return;
+      this.#repeatsVoice = repeats;
+      // The answer that is under way says it too.
+      if (!this.#answer || this.peer.signalingState !== "stable") return;
+      await this.peer.setLocalDescription(await this.peer.createOffer());
+      await this.#accept(this.#answer);
+    });
+  }
+
+  /** @param {string} answer */
+  async #accept(answer) {
+    const sdp = this.#repeatsVoice ? withRedundancy(answer, this.mid("microphone")) : answer;
     await this.peer.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /**
+   * One negotiation after the other.
+   * @template T
+   * @param {() => Promise<T>} negotiate
+   * @returns {Promise<T>}
+   */
+  #inTurn(negotiate) {
+    const turn = this.#negotiation.then(negotiate);
+    this.#negotiation = turn.catch(() => {});
+    return turn;
   }
 
   /**

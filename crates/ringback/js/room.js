@@ -8,6 +8,7 @@ import { RingbackError, asRingbackError } from "./errors.js";
 import { Participant } from "./participant.js";
 import { Reactions } from "./reactions.js";
 import { patience } from "./patience.js";
+import { Redundancy } from "./redundancy.js";
 import { SlotBoard } from "./slots.js";
 import { TileBoard } from "./tiles.js";
 
@@ -62,6 +63,7 @@ export class Room extends Emitter {
   quality;
   /** @readonly */
   slots = new SlotBoard();
+  #redundancy = new Redundancy();
   /** Emoji, hands and statuses. @readonly @type {Reactions} */
   reactions;
   /** @type {MediaConnection|undefined} */
@@ -378,7 +380,10 @@ export class Room extends Emitter {
 
   /** @param {{joined?: ParticipantRecord[], left?: string[], changed?: ParticipantRecord[]}} delta */
   #roster({ joined = [], left = [], changed = [] }) {
-    for (const id of left) this.participants.delete(id);
+    for (const id of left) {
+      this.participants.delete(id);
+      this.#repeatVoice(this.#redundancy.left(id));
+    }
     for (const record of [...joined, ...changed]) {
       if (record.participant === this.me) continue;
       const known = this.participants.get(record.participant);
@@ -394,13 +399,21 @@ export class Room extends Emitter {
     if (participant) {
       participant.quality = level;
       this.slots.hold(id, patience(round_trip_ms, loss_up));
+      this.#repeatVoice(this.#redundancy.told(id, loss_down));
     } else if (id === this.me) {
       this.quality = { level, round_trip_ms, loss_up, loss_down, jitter_ms };
       this.slots.holdAll(patience(round_trip_ms, loss_down));
+      this.#repeatVoice(this.#redundancy.told(id, loss_up));
     } else {
       return;
     }
     this.emit("quality", id);
+  }
+
+  /** @param {boolean} repeats */
+  #repeatVoice(repeats) {
+    // A connection that fails meanwhile is repaired as always.
+    this.connection?.repeatVoice(repeats).catch(() => {});
   }
 
   /** @param {string} id */

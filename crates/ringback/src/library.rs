@@ -31,6 +31,7 @@ const MODULES: &[(&str, &str)] = modules![
     "protocol.js",
     "reactions.js",
     "recorded-take.js",
+    "redundancy.js",
     "room.js",
     "session.js",
     "slots.js",

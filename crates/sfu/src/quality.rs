@@ -39,6 +39,9 @@ const ENOUGH: u64 = 20;
 /// The numbers are told anew so often, though the level is the same.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// Losses that differ by so much, of 1000, and by half of the greater, are told at once: others decide by them what to send twice, and how long to wait.
+const NEWS: u16 = 20;
+
 /// What a voice suffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +69,13 @@ pub struct Quality {
     pub loss_down: u16,
     /// The larger of the two jitters (RFC 3550), in milliseconds.
     pub jitter_ms: u32,
+}
+
+impl Quality {
+    fn loses_otherwise(&self, told: &Self) -> bool {
+        let ways = [(self.loss_up, told.loss_up), (self.loss_down, told.loss_down)];
+        ways.into_iter().any(|(now, then)| now.abs_diff(then) >= NEWS.max(now.max(then) / 2))
+    }
 }
 
 /// One direction.
@@ -111,7 +121,7 @@ pub struct QualityMeter {
     down: Way,
     round_trip: Option<Duration>,
     heard: Option<Instant>,
-    told: Option<(QualityLevel, Instant)>,
+    told: Option<(Quality, Instant)>,
     /// Another level than the one told, and since when.
     other: Option<(QualityLevel, Instant)>,
 }
@@ -153,10 +163,12 @@ impl QualityMeter {
             return None;
         }
         let reading = self.reading(cut_off);
-        let Some((level, at)) = self.told else { return Some(self.tell(now, reading)) };
+        let Some((told, at)) = self.told else { return Some(self.tell(now, reading)) };
+        let level = told.level;
         if reading.level == level {
             self.other = None;
-            let due = now.saturating_duration_since(at) >= AGAIN;
+            let since = now.saturating_duration_since(at);
+            let due = since >= AGAIN || (since >= WORSE_AFTER && reading.loses_otherwise(&told));
             return due.then(|| self.tell(now, reading));
         }
         // Of several other levels in a row the last one counts, and the time since the first on this side.
@@ -172,7 +184,7 @@ impl QualityMeter {
     }
 
     fn tell(&mut self, now: Instant, reading: Quality) -> Quality {
-        self.told = Some((reading.level, now));
+        self.told = Some((reading, now));
         self.other = None;
         reading
     }
@@ -243,6 +255,24 @@ mod tests {
         assert_eq!(Bench::new().run(10, 0, 4), [Fair]);
         assert_eq!(Bench::new().run(10, 10, 0), [Poor]);
         assert_eq!(Bench::new().run(10, 0, 10), [Poor]);
+    }
+
+    #[test]
+    fn losses_that_others_act_upon_are_told_at_once_and_noise_is_not() {
+        let mut bench = Bench::new();
+        let told = |bench: &mut Bench, seconds, down: fn(u64) -> u64| {
+            let mut told = Vec::new();
+            for second in 0..seconds {
+                bench.now += SECOND;
+                bench.meter.on_reported(bench.now, 1_000, down(second), JITTER);
+                told.extend(bench.meter.poll(bench.now, true).map(|quality| quality.loss_down));
+            }
+            told
+        };
+        assert_eq!(told(&mut bench, 5, |_| 1).len(), 1);
+        let news = told(&mut bench, 5, |_| 30);
+        assert!(matches!(news[..], [loss] if loss > 20), "the level is the same, the loss is not: {news:?}");
+        assert_eq!(told(&mut bench, 20, |second| 25 + second % 3 * 5).len(), 2, "each ten seconds");
     }
 
     #[test]

@@ -381,7 +381,9 @@ impl Room {
         if changed {
             member.written.take();
         }
-        let audience = if changed && self.members.len() <= SHOWN_QUALITY { self.audience() } else { vec![own] };
+        // What others can do about a bad one depends on how bad it is.
+        let concerns_all = changed || quality.level != QualityLevel::Good;
+        let audience = if concerns_all && self.members.len() <= SHOWN_QUALITY { self.audience() } else { vec![own] };
         outputs.push_back(RoomOutput::Tell(audience, Event::RoomQuality { room, participant, quality }));
     }
 
