@@ -158,6 +158,8 @@ async fn main() -> anyhow::Result<()> {
         .start()
         .await
         .with_context(|| format!("the engine did not start with media on {media:?}"))?;
+    // Nobody here reads them, so none need wait.
+    drop(engine.events());
     let engine = Arc::new(engine);
     let metrics = get({
         let engine = engine.clone();

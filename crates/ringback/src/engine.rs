@@ -166,7 +166,8 @@ impl Engine {
         self.images.as_ref().map(|desk| desk.imagine())
     }
 
-    /// What happens, from the start on; `None` if it was taken before. The channel is bounded.
+    /// What happens, from the start on; `None` if it was taken before. The channel is bounded: some 16,000 events wait, in a few megabytes, until it is
+    /// taken, and what comes then is lost with a warning. Who needs none takes it and drops it.
     /// Who must not miss anything reads the [log](Self::event_log).
     pub fn events(&self) -> Option<Events> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
