@@ -5,10 +5,9 @@
 import { MediaConnection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { RingbackError, asRingbackError } from "./errors.js";
+import { LossRepair } from "./loss-repair.js";
 import { Participant } from "./participant.js";
 import { Reactions } from "./reactions.js";
-import { patience } from "./patience.js";
-import { Redundancy } from "./redundancy.js";
 import { SlotBoard } from "./slots.js";
 import { TileBoard } from "./tiles.js";
 
@@ -63,7 +62,8 @@ export class Room extends Emitter {
   quality;
   /** @readonly */
   slots = new SlotBoard();
-  #redundancy = new Redundancy();
+  // A connection that fails meanwhile is repaired as always.
+  #losses = new LossRepair(this.slots, (repeats) => this.connection?.repeatVoice(repeats).catch(() => {}));
   /** Emoji, hands and statuses. @readonly @type {Reactions} */
   reactions;
   /** @type {MediaConnection|undefined} */
@@ -382,7 +382,7 @@ export class Room extends Emitter {
   #roster({ joined = [], left = [], changed = [] }) {
     for (const id of left) {
       this.participants.delete(id);
-      this.#repeatVoice(this.#redundancy.left(id));
+      this.#losses.left(id);
     }
     for (const record of [...joined, ...changed]) {
       if (record.participant === this.me) continue;
@@ -395,25 +395,18 @@ export class Room extends Emitter {
 
   /** @param {import("./protocol.js").Quality & {participant: string}} quality */
   #measured({ participant: id, level, round_trip_ms, loss_up, loss_down, jitter_ms }) {
+    const quality = { level, round_trip_ms, loss_up, loss_down, jitter_ms };
     const participant = this.participants.get(id);
     if (participant) {
       participant.quality = level;
-      this.slots.hold(id, patience(round_trip_ms, loss_up));
-      this.#repeatVoice(this.#redundancy.told(id, loss_down));
+      this.#losses.theirs(id, quality);
     } else if (id === this.me) {
-      this.quality = { level, round_trip_ms, loss_up, loss_down, jitter_ms };
-      this.slots.holdAll(patience(round_trip_ms, loss_down));
-      this.#repeatVoice(this.#redundancy.told(id, loss_up));
+      this.quality = quality;
+      this.#losses.ours(quality);
     } else {
       return;
     }
     this.emit("quality", id);
-  }
-
-  /** @param {boolean} repeats */
-  #repeatVoice(repeats) {
-    // A connection that fails meanwhile is repaired as always.
-    this.connection?.repeatVoice(repeats).catch(() => {});
   }
 
   /** @param {string} id */

@@ -22,6 +22,7 @@ const MODULES: &[(&str, &str)] = modules![
     "http.js",
     "image.js",
     "images.js",
+    "loss-repair.js",
     "media.js",
     "note.js",
     "notes.js",
