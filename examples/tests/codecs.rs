@@ -40,14 +40,18 @@ const LARGE_CAMERA: &str = "{
     };
 }";
 
-/// Sends the camera as one stream that holds all sizes (SVC), instead of a stream for each.
-const SVC: &str = "{
-    const add = RTCPeerConnection.prototype.addTransceiver;
-    RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
-        if (init?.sendEncodings?.length === 3) init = { ...init, sendEncodings: [{ scalabilityMode: 'L2T3' }] };
-        return add.call(this, kind, init);
-    };
-}";
+/// Sends the camera as one stream that holds all sizes (SVC), in this mode, instead of a stream for each.
+fn svc(mode: &str) -> String {
+    format!(
+        "{{
+            const add = RTCPeerConnection.prototype.addTransceiver;
+            RTCPeerConnection.prototype.addTransceiver = function (kind, init) {{
+                const sendEncodings = [{{ scalabilityMode: '{mode}' }}];
+                return add.call(this, kind, init?.sendEncodings?.length === 3 ? {{ ...init, sendEncodings }} : init);
+            }};
+        }}"
+    )
+}
 
 /// Offers no redundant audio.
 const NO_RED: &str = "{
@@ -261,18 +265,44 @@ async fn a_silent_microphone_sends_next_to_nothing_and_is_heard_when_it_sounds()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_vp9_stream_of_all_sizes_passes_whole() {
-    let Some(chromium) = chromium_or_skip("a_vp9_stream_of_all_sizes_passes_whole") else { return };
-    let script = format!("{LARGE_CAMERA}{SVC}");
-    let call = Call::place(&chromium, "video", &["vp9"], [&script, ""]).await;
+async fn of_a_vp9_stream_of_all_sizes_a_small_view_gets_the_small_ones_and_a_large_one_all() {
+    let test = "of_a_vp9_stream_of_all_sizes_a_small_view_gets_the_small_ones_and_a_large_one_all";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    // Ann's larger sizes are always predicted from the smaller ones, Bob's at keyframes only.
+    let modes = ["L2T3", "L2T3_KEY"];
+    let scripts = modes.map(|mode| format!("{LARGE_CAMERA}{}", svc(mode)));
+    let call = Call::place(&chromium, "video", &["vp9"], [&scripts[0], &scripts[1]]).await;
     call.see_each_other().await;
-    let sent = streams("outbound-rtp", "video");
-    let svc = format!(
-        "(({sent}).map(({{ codec, scalabilityMode }}) => `${{codec}} ${{scalabilityMode}}`).join() === 'video/VP9 L2T3')"
-    );
-    call.ann.wait_for(&svc, SOON).await.unwrap();
-    // The largest of its sizes is what is decoded.
-    let tile = "document.querySelector('.tile[aria-label=Ann] [data-video=live] video')";
-    call.bob.wait_for(&format!("{tile}.videoWidth === 640"), SOON).await.unwrap();
-    sees(&call.bob, "Ann", Colour::Red).await;
+    let pages = [(&call.bob, "Ann", Colour::Red), (&call.ann, "Bob", Colour::Blue)];
+    let (sent, received) = (streams("outbound-rtp", "video"), streams("inbound-rtp", "video"));
+    for (page, mode) in [&call.ann, &call.bob].into_iter().zip(modes) {
+        let sends = format!(
+            "({sent}).map(({{ codec, scalabilityMode }}) => codec + scalabilityMode).join() === 'video/VP9{mode}'"
+        );
+        page.wait_for(&sends, SOON).await.unwrap();
+    }
+    // The largest size is there when the uplink has shown that it carries it.
+    for (width, height, lines) in [(640, 480, 480), (120, 90, 240), (640, 480, 480)] {
+        for (page, ..) in pages {
+            // Whatever the page would say of its tiles.
+            let view = format!(
+                "(window.setView ??= ringback.room.setView.bind(ringback.room), ringback.room.setView = () => {{}},
+                    setView([{{
+                        mid: ringback.room.slots.find([...ringback.room.participants.keys()][0], 'camera').mid,
+                        width: {width}, height: {height}
+                    }}]))"
+            );
+            page.eval(&view).await.unwrap();
+        }
+        for (page, name, colour) in pages {
+            let decoded = format!("({received}).find(({{ frameHeight }}) => frameHeight === {lines})?.framesDecoded");
+            let before = match page.wait_for(&decoded, SOON).await {
+                Ok(before) => before.as_f64().unwrap(),
+                Err(error) => panic!("{name} in {lines} lines: {error:#}"),
+            };
+            // … and goes on being decoded.
+            page.wait_for(&format!("({decoded}) > {before} + 5"), SOON).await.unwrap();
+            sees(page, name, colour).await;
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod codec;
 pub(crate) mod header;
+pub(crate) mod spatial;
 pub(crate) mod temporal;
 
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::shard::Relayed;
 use crate::subscriber::Subscriber;
 use crate::vp8::Vp8Descriptor;
 use crate::vp9::Vp9Descriptor;
+pub(crate) use spatial::Spatial;
 pub(crate) use temporal::Temporal;
 
 /// Where packets go: seals them for a member's connection and queues them. Tests collect them instead.
@@ -92,6 +94,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) descriptor: Descriptor,
     /// Where its frame stands among the temporal layers.
     pub(crate) temporal: Temporal,
+    /// … and among the spatial ones, if there are any in its stream.
+    pub(crate) spatial: Option<Spatial>,
     /// AV1's dependency descriptor extension as it came; empty without one.
     pub(crate) dependency: &'a [u8],
     /// Without padding; empty for a packet of padding only.

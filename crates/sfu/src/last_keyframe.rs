@@ -99,6 +99,7 @@ mod tests {
             starts,
             descriptor: Descriptor::None,
             temporal: Temporal::default(),
+            spatial: None,
             dependency: &[],
             payload,
         }

@@ -1,8 +1,10 @@
-//! Which simulcast layer of a track a slot should get: the smallest that fills the view, under a cap on the bitrate.
+//! Which layer of a track a slot should get, simulcast or spatial: the smallest that fills the view, under a cap on the bitrate.
 //!
 //! [`choose`] is a pure function; its only memory is the layer that flows now, which is kept while it is good enough,
 //! so that a view or a bitrate near a limit does not flap. The cap is a fixed number for all; what of this and the layers
 //! below it a subscriber's network can take is the [`allocator`](crate::allocator)'s choice, and so are temporal layers.
+
+use crate::publisher::MAX_CUTS;
 
 /// A layer flows on while it has to be enlarged no more than this (in 1/100) to fill the view; a larger one then is
 /// not worth its bitrate.
@@ -12,7 +14,7 @@ const STEP_DOWN_ENLARGED: u64 = 100;
 /// A larger layer than the present one must leave a tenth of the cap free (in 1/100): bitrates fluctuate.
 const STEP_UP_SHARE: u64 = 90;
 
-/// One simulcast layer as it arrives.
+/// One simulcast layer as it arrives, or the spatial layers of a stream up to one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LayerState {
     /// Pixels across, from its latest keyframe; 0 while unknown.
@@ -76,13 +78,13 @@ pub fn choose(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option
 
 /// The layers that would be of use in a view, did they come: the one that would be chosen if all were live, and where even the largest known
 /// one is too small, those of unknown size. One bit each.
-pub(crate) fn worthwhile(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option<usize>) -> u8 {
-    let mut live = [LayerState::default(); 8];
+pub(crate) fn worthwhile(layers: &[LayerState], view: (u16, u16), cap: u64, current: Option<usize>) -> u16 {
+    let mut live = [LayerState::default(); MAX_CUTS];
     for (live, layer) in live.iter_mut().zip(layers) {
         *live = LayerState { live: layer.area() > 0, ..*layer };
     }
     let known = live.get(..layers.len()).unwrap_or(&live);
-    let Some(best) = choose(known, view, cap, current) else { return u8::MAX };
+    let Some(best) = choose(known, view, cap, current) else { return u16::MAX };
     let is_enough = known[best].enlarged(view).is_some_and(|enlarged| enlarged <= KEEP_ENLARGED);
     let largest = known.iter().all(|layer| layer.area() <= known[best].area());
     let wants_unknown = largest && !is_enough;
@@ -91,10 +93,10 @@ pub(crate) fn worthwhile(layers: &[LayerState], view: (u16, u16), cap: u64, curr
 }
 
 /// The layers that a slot can have of those up to `target`, the smallest first: all that are live, or the target alone while its
-/// size is unknown. Of more than eight layers the others are left out.
+/// size is unknown. Of more than [`MAX_CUTS`] layers the others are left out.
 pub(crate) fn up_to(layers: &[LayerState], target: usize) -> impl Iterator<Item = usize> + use<> {
     let rank = |index: usize| layers.get(index).map(|layer| (layer.area(), layer.bitrate, index));
-    let mut order = [usize::MAX; 8];
+    let mut order = [usize::MAX; MAX_CUTS];
     let mut count = 0;
     for (index, layer) in (0..).zip(layers) {
         let is_below = layer.live && layer.area() > 0 && rank(index) < rank(target);
@@ -176,7 +178,7 @@ mod tests {
         layers[2].live = false;
         assert_eq!(worthwhile(&layers, (1280, 720), PLENTY, Some(1)), 0b100, "its publisher may send it again");
         assert_eq!(worthwhile(&layers, (1280, 720), 600_000, Some(1)), 0b010);
-        assert_eq!(worthwhile(&[LayerState::default(); 3], (640, 360), PLENTY, None), u8::MAX, "nothing is known yet");
+        assert_eq!(worthwhile(&[LayerState::default(); 3], (640, 360), PLENTY, None), u16::MAX, "nothing is known yet");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! connection that sent it under that connection's keys, and only what an m-line of this offer claims is latched: nobody can speak
 //! for somebody else. Reports back to the sender are in `publisher/reports.rs`.
 
+mod cut;
 mod elsewhere;
 mod interest;
 mod layer;
@@ -17,11 +18,13 @@ use ringback_transport::sdp::{Codec, CodecName, Extension, Line, MediaKind};
 use crate::av1::TemplateLayers;
 use crate::error::SfuError;
 use crate::feedback::TransportFeedbackRecorder;
-use crate::forward::{Descriptor, LayerKey, Packet, Target, Temporal, codec};
+use crate::forward::{Descriptor, LayerKey, Packet, Spatial, Target, Temporal, codec};
 use crate::ids::Source as TrackSource;
 use crate::picture_size;
 use crate::retransmission::restore_rtx;
+use crate::vp9::Vp9Descriptor;
 
+pub(crate) use cut::{Cut, MAX_CUTS};
 pub(crate) use layer::{Answers, Layer};
 pub(crate) use reports::Reports;
 
@@ -411,16 +414,21 @@ impl Publisher {
             Descriptor::None
         });
         let starts = codec::starts(name, payload, &descriptor);
-        if starts && let Some((width, height)) = picture_size::of(name, payload, &descriptor) {
-            self.changed |= layer.set_size(width, height);
+        if let Descriptor::Vp9(Vp9Descriptor { size: Some(_), .. }) = descriptor {
+            let (sizes, layers) = Vp9Descriptor::sizes(payload);
+            self.changed |= layer.set_sizes(sizes.get(..layers).unwrap_or(&sizes));
+        } else if starts && let Some(size) = picture_size::of(name, payload, &descriptor) {
+            self.changed |= layer.set_sizes(&[size]);
         }
         if matches!(descriptor, Descriptor::Av1(frame) if frame.has_structure) {
             layer.templates = TemplateLayers::parse(dependency).unwrap_or(layer.templates);
         }
         let temporal = Temporal::of(&descriptor, &layer.templates);
+        let spatial = Spatial::of(&descriptor);
         // Redundant blocks go only to those who lose packets.
         let redundant = if name == CodecName::Red { codec::red_primary(payload).unwrap_or(0) } else { 0 };
-        layer.measure(now, temporal.layer, payload.len() - redundant);
+        let of = (spatial.map_or(0, |spatial| spatial.layer), temporal.layer);
+        layer.measure(now, of, payload.len() - redundant);
         self.changed |= layer.arrived(now, (sequence, timestamp, marker), (dependency, payload), starts);
         if !payload.is_empty() {
             let main = usize::from(arrival.codec);
@@ -446,6 +454,7 @@ impl Publisher {
                 starts,
                 descriptor,
                 temporal,
+                spatial,
                 dependency,
                 payload,
             },

@@ -240,6 +240,8 @@ pub struct SentPacket {
     pub source_sequence: u16,
     /// The payload type it was sent under.
     pub payload_type: u8,
+    /// The marker bit it was sent with: of a picture whose larger sizes are left out, another packet is the last.
+    pub marker: bool,
     /// The codec's own counters as they were sent.
     pub counters: Counters,
     /// The abs-send-time (24 bits) and transport-wide sequence number it was sent with, where negotiated: a packet

@@ -1,11 +1,14 @@
 //! The VP9 payload descriptor (RFC 9628): reading it, recognising where a decoder can begin, and keeping picture id and TL0PICIDX continuous in
-//! a slot whose source changes. All spatial layers of a source pass through; where temporal layers are left out, the ids of their pictures stay
-//! gaps: references point back by differences of picture ids (P_DIFF), which closing a gap would bend.
+//! a slot whose source changes. Where temporal layers are left out, the ids of their pictures stay gaps: references point back by differences of
+//! picture ids (P_DIFF), which closing a gap would bend.
 //!
 //! Values are rewritten in place and keep their width, so a payload never changes its length. The bitstream is not looked at.
 
 use crate::renumber::RunningIndex;
 use crate::vp8::PictureId;
+
+/// The most spatial layers of a stream (RFC 9628, section 4.2).
+const MAX_SPATIAL: usize = 8;
 
 /// The most references of one picture (RFC 9628, section 4.2).
 const MAX_REFERENCES: usize = 3;
@@ -71,6 +74,24 @@ impl Vp9Descriptor {
     /// # Errors
     /// [`Vp9Error::Truncated`] if the payload ends before the first byte of VP9 data, [`Vp9Error::References`] if it lists too many.
     pub fn parse(payload: &[u8]) -> Result<Self, Vp9Error> {
+        Self::read(payload, |_| {})
+    }
+
+    /// Width and height in pixels of each spatial layer, the smallest first, and how many there are: none, where the scalability structure at the start of an RTP
+    /// payload does not say so.
+    #[must_use]
+    pub fn sizes(payload: &[u8]) -> ([(u16, u16); MAX_SPATIAL], usize) {
+        let (mut sizes, mut layers) = ([(0, 0); MAX_SPATIAL], 0);
+        let read = Self::read(payload, |size| {
+            // There are no more: their number has three bits.
+            sizes[layers] = size;
+            layers += 1;
+        });
+        (sizes, if read.is_ok() { layers } else { 0 })
+    }
+
+    /// Reads the descriptor, and hands out the sizes on the way.
+    fn read(payload: &[u8], mut on_size: impl FnMut((u16, u16))) -> Result<Self, Vp9Error> {
         let byte =
             |at: usize| payload.get(at).copied().ok_or(Vp9Error::Truncated { len: payload.len(), needed: at + 1 });
         let flags = byte(0)?;
@@ -126,6 +147,7 @@ impl Vp9Descriptor {
             if structure & 0x10 != 0 {
                 for _ in 0..=structure >> 5 {
                     let [width, height] = [[next()?, next()?], [next()?, next()?]].map(u16::from_be_bytes);
+                    on_size((width, height));
                     descriptor.size = Some((width, height));
                 }
             }
@@ -249,6 +271,10 @@ mod tests {
         assert_eq!(descriptor.picture_id, Some(PictureId { value: 0x1234, long: true }));
         assert_eq!(descriptor.tl0_picture_index, Some(0x56));
         assert_eq!(descriptor.size, Some((1280, 720)), "the largest layer's");
+        let (sizes, layers) = Vp9Descriptor::sizes(&STRUCTURED);
+        assert_eq!(sizes[..layers], [(320, 180), (640, 360), (1280, 720)]);
+        assert_eq!(Vp9Descriptor::sizes(&STRUCTURED[..17]).1, 0);
+        assert_eq!(Vp9Descriptor::sizes(&payload(1, 0, 0, false)).1, 0);
         assert!(descriptor.starts_keyframe() && !descriptor.ends_frame);
     }
 

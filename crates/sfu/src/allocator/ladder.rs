@@ -1,10 +1,10 @@
-//! The steps in which one track can be sent: simulcast layers, and in each the temporal layers up to some. Each step costs more than the one
+//! The steps in which one track can be sent: its sizes (simulcast layers, or the spatial layers of one stream up to some), and in each the temporal layers up to some. Each step costs more than the one
 //! below, and is to be preferred to it.
 
 /// Temporal layers that are told apart; browsers make up to three.
 pub const TEMPORAL_LAYERS: usize = 4;
 
-/// The most steps of a ladder: all temporal layers of four simulcast layers.
+/// The most steps of a ladder: all temporal layers of four sizes.
 pub const MAX_STEPS: usize = 16;
 
 /// A rate above this is counted as this: sums of all rates there may be then have room.
@@ -31,7 +31,7 @@ pub enum Taste {
 /// One way to send a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Step {
-    /// The simulcast layer, by its place in the track's list.
+    /// The size, by its place in the track's list.
     pub layer: u8,
     /// The highest temporal layer that is sent.
     pub temporal: u8,
@@ -63,7 +63,7 @@ impl Ladder {
         &self.steps[..self.len]
     }
 
-    /// Puts a larger simulcast layer on top, whose temporal layers take `rates`. What finds no room any more is left out.
+    /// Puts a larger size on top, whose temporal layers take `rates`. What finds no room any more is left out.
     ///
     /// Of motion, a layer above the first offers only its upper half of pictures: rather the smaller picture moves well than the larger one
     /// badly. Of detail, the layers below lose the temporal layers above their base: rather the larger picture moves badly.

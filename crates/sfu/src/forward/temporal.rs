@@ -13,7 +13,7 @@ pub(crate) const ALL: u8 = u8::MAX;
 pub(crate) struct Temporal {
     /// The layer, 0 being the base; 0 where there are none.
     pub(crate) layer: u8,
-    /// This packet begins a frame.
+    /// This packet begins a picture.
     starts_frame: bool,
     /// From here a receiver of the first of these layers may go on with those up to the second.
     opens: Option<(u8, u8)>,
@@ -37,7 +37,8 @@ impl Temporal {
                 let layer = in_layer.temporal;
                 // No picture behind it refers to one before it of a higher layer.
                 let opens = in_layer.switching_up.then_some((layer, ALL));
-                Self { layer, starts_frame: vp9.starts_frame, opens }
+                // The larger sizes of a picture pass where its smallest does.
+                Self { layer, starts_frame: vp9.starts_frame && in_layer.spatial == 0, opens }
             }
             Descriptor::Av1(frame) => {
                 let layer = templates.temporal(frame.template);

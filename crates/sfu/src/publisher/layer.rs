@@ -6,7 +6,7 @@ use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::MediaKind;
 
 use super::interest::Interest;
-use super::meter::Meter;
+use super::meter::{Meter, SPATIAL_LAYERS};
 use crate::allocator::{Rate, TEMPORAL_LAYERS};
 use crate::av1::TemplateLayers;
 use crate::feedback::ReceptionStatistics;
@@ -64,7 +64,9 @@ pub(crate) struct Layer {
     /// Whether packets arrived when somebody last looked.
     pub(crate) live: bool,
     media: MediaClock,
-    size: (u16, u16),
+    /// Of each spatial layer, the smallest first.
+    sizes: [(u16, u16); SPATIAL_LAYERS],
+    spatial_layers: usize,
     restarted: Option<Instant>,
     /// So much was lost that only a keyframe helps.
     pub(crate) wants_keyframe: bool,
@@ -97,7 +99,8 @@ impl Layer {
             clock: SourceClock::new(),
             last_packet: None,
             live: false,
-            size: (0, 0),
+            sizes: [(0, 0); SPATIAL_LAYERS],
+            spatial_layers: 1,
             restarted: None,
             wants_keyframe: false,
             meter: Meter::new(),
@@ -146,9 +149,11 @@ impl Layer {
         statistics.on_packet(now, header.sequence, header.timestamp);
     }
 
-    /// Measures a packet that is on its way to whoever receives it.
-    pub(crate) fn measure(&mut self, now: Instant, temporal: u8, payload: usize) {
-        self.meter.count(now, temporal, payload);
+    /// Measures a packet of these layers, spatial and temporal, that is on its way to whoever receives it.
+    pub(crate) fn measure(&mut self, now: Instant, (spatial, temporal): (u8, u8), payload: usize) {
+        // What is not told apart goes together.
+        let spatial = usize::from(spatial).min(self.spatial_layers - 1);
+        self.meter.count(now, (spatial, temporal), payload);
     }
 
     /// Takes note of a packet of the stream itself, as it came or out of a retransmission, and keeps its payload if somebody could ask
@@ -170,7 +175,8 @@ impl Layer {
                     self.answers = Answers::Yes;
                     self.last_keyframe = LastKeyframe::default();
                 }
-                self.keyframes.on_keyframe(self.size.0, self.size.1);
+                let (width, height) = self.size(self.spatial_layers - 1);
+                self.keyframes.on_keyframe(width, height);
             } else if arrived == Arrived::GaveUp {
                 self.wants_keyframe = true;
             }
@@ -191,25 +197,47 @@ impl Layer {
         silent && std::mem::replace(&mut self.live, false)
     }
 
-    /// The size of the picture, from a keyframe. Returns whether it changed.
-    pub(crate) fn set_size(&mut self, width: u16, height: u16) -> bool {
-        std::mem::replace(&mut self.size, (width, height)) != (width, height)
+    /// The sizes of the picture in each spatial layer, the smallest first; one where there are none. Those beyond what is told apart count as one, of
+    /// the largest's size. Returns whether they changed.
+    pub(crate) fn set_sizes(&mut self, sizes: &[(u16, u16)]) -> bool {
+        let before = (self.sizes, self.spatial_layers);
+        self.spatial_layers = sizes.len().clamp(1, SPATIAL_LAYERS);
+        self.sizes = [(0, 0); SPATIAL_LAYERS];
+        for (layer, size) in sizes.iter().enumerate() {
+            self.sizes[layer.min(SPATIAL_LAYERS - 1)] = *size;
+        }
+        before != (self.sizes, self.spatial_layers)
+    }
+
+    fn size(&self, spatial: usize) -> (u16, u16) {
+        self.sizes.get(spatial).copied().unwrap_or_default()
+    }
+
+    /// How many spatial layers the stream has, of which a subscriber can do without the upper ones.
+    pub(crate) fn spatial_layers(&self) -> usize {
+        self.spatial_layers
     }
 
     /// The layer as the choice between layers sees it.
     pub(crate) fn state(&self) -> LayerState {
-        LayerState { width: self.size.0, height: self.size.1, bitrate: self.meter.bitrate(), live: self.live }
+        self.state_up_to(self.spatial_layers - 1)
+    }
+
+    /// The same, of its spatial layers up to this one.
+    fn state_up_to(&self, spatial: usize) -> LayerState {
+        let ((width, height), bitrate) = (self.size(spatial), self.meter.bitrate(spatial));
+        LayerState { width, height, bitrate, live: self.live }
     }
 
     /// The same; live also while it is silent because nobody wanted it.
-    pub(crate) fn state_on_demand(&self, now: Instant) -> LayerState {
-        LayerState { live: self.live || self.interest.may_come(now), ..self.state() }
+    pub(crate) fn state_on_demand(&self, now: Instant, spatial: usize) -> LayerState {
+        LayerState { live: self.live || self.interest.may_come(now), ..self.state_up_to(spatial) }
     }
 
-    /// What the layer takes, by temporal layer, and how many of these there are.
-    pub(crate) fn rates(&mut self, now: Instant) -> ([Rate; TEMPORAL_LAYERS], usize) {
-        let pixels = u64::from(self.size.0) * u64::from(self.size.1);
-        self.meter.rates(now, pixels)
+    /// What its spatial layers up to this one take, by temporal layer, and how many of these there are.
+    pub(crate) fn rates(&mut self, now: Instant, spatial: usize) -> ([Rate; TEMPORAL_LAYERS], usize) {
+        let (width, height) = self.size(spatial);
+        self.meter.rates(now, spatial, u64::from(width) * u64::from(height))
     }
 
     /// Whether the publisher is to be asked for a keyframe now: after a loss, or because the last request was not answered.

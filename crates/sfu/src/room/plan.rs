@@ -10,10 +10,11 @@ use super::Room;
 use crate::allocator::{Demand, Ladder, Rank, Taste};
 use crate::events::SlotReason;
 use crate::forward::LayerKey;
+use crate::forward::spatial::SpatialShare;
 use crate::forward::temporal::ALL;
 use crate::ids::{ParticipantId, Source};
 use crate::layers::{self, LayerState};
-use crate::publisher::{MAX_LAYERS, Publisher, Track};
+use crate::publisher::{Cut, MAX_CUTS, Publisher, Track};
 use crate::subscriber::{Assignment, Feed, Slot, Subscriber, area};
 
 /// A screen gets the layer for a view so many times its own: a text that is scaled down once by its sender and up again here cannot be read. Costs the full size wherever it is more than a
@@ -47,9 +48,9 @@ pub(super) struct Plan {
     stop: bool,
     /// Its place among the demands.
     demand: Option<usize>,
-    /// The best layer that it could get now, and those that would serve it better, did they come: one bit each.
+    /// The best size that it could get now, and those that would serve it better, did they come: one bit each.
     best: u8,
-    worthwhile: u8,
+    worthwhile: u16,
     /// What flows without asking the budget.
     free: Option<LayerKey>,
 }
@@ -161,15 +162,20 @@ impl Directory {
             let key = |layer| LayerKey { member: feed.member, track: feed.track, layer };
             let Some(track) = track_mut(publishers, feed) else { continue };
             let flowing = slot.flowing().filter(|flowing| *flowing == key(flowing.layer));
-            let wanted = match granted {
-                Some(step) => {
+            let size = granted.and_then(|step| track.cuts().nth(step.layer.into()));
+            let mut spatial = SpatialShare::WHOLE;
+            let wanted = match granted.zip(size) {
+                Some((step, Cut { layer, spatial: highest, whole })) => {
                     // Better ones are wanted where it is not for lack of budget that they do not flow.
-                    let better = if step.layer == plan.best { plan.worthwhile } else { 0 };
+                    let better = if step.layer == plan.best { track.layers_of(plan.worthwhile) } else { 0 };
                     let flows = flowing.map_or(0, |flowing| 1 << flowing.layer);
-                    want(track, 1 << step.layer | flows | better);
+                    want(track, 1 << layer | flows | better);
                     // What is silent yet is waited for only where something flows meanwhile.
-                    let meanwhile = live_instead(track, step.layer).filter(|_| flowing.is_none());
-                    Some(key(meanwhile.unwrap_or(step.layer)))
+                    let meanwhile = live_instead(track, layer).filter(|_| flowing.is_none());
+                    if meanwhile.is_none() {
+                        spatial = SpatialShare { highest, whole };
+                    }
+                    Some(key(meanwhile.unwrap_or(layer)))
                 }
                 None => plan.free,
             };
@@ -182,6 +188,7 @@ impl Directory {
                 feed: Some((feed, &track.codecs)),
                 wanted,
                 temporal: granted.filter(|step| !step.whole).map_or(ALL, |step| step.temporal),
+                spatial,
                 hurry: allocator.budget.is_limited() && flowing.is_some_and(dearer),
                 held: plan.held.or(is_paused.then_some(SlotReason::Bandwidth)),
                 stop: plan.stop || is_paused,
@@ -216,7 +223,7 @@ impl Directory {
         Some(Plan { feed: Some(feed), held, stop: held.is_some() || old_is_muted, ..Plan::NOTHING })
     }
 
-    /// What a video slot could be sent of its track, with the best layer of that and those that would be better; `None` while nothing
+    /// What a video slot could be sent of its track, with the best size of that and those that would be better; `None` while nothing
     /// of it comes.
     fn demand(
         &self,
@@ -225,28 +232,34 @@ impl Directory {
         feed: Feed,
         rank: Rank,
         publishers: &mut Slab<Publisher>,
-    ) -> Option<(Demand, u8, u8)> {
+    ) -> Option<(Demand, u8, u16)> {
         let track = track_mut(publishers, feed)?;
         let of_track = |key: &LayerKey| key.member == feed.member && key.track == feed.track;
-        let mut states = [LayerState::default(); MAX_LAYERS];
-        for (state, layer) in states.iter_mut().zip(&track.layers) {
-            *state = layer.state_on_demand(now);
+        let mut states = [LayerState::default(); MAX_CUTS];
+        let mut sizes = 0;
+        for (state, cut) in states.iter_mut().zip(track.cuts()) {
+            *state = track.layers.get(usize::from(cut.layer))?.state_on_demand(now, cut.spatial.into());
+            sizes += 1;
         }
-        let states = states.get(..track.layers.len())?;
+        let states = states.get(..sizes)?;
         let pixels = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
         let detail = if feed.source == Source::Screen { SCREEN_DETAIL } else { 1 };
         let view = (pixels(slot.size().0 * detail), pixels(slot.size().1 * detail));
-        let flowing = slot.flowing().filter(of_track).map(|key| usize::from(key.layer));
+        let flowing = slot.flowing().filter(of_track);
+        let flowing = flowing.and_then(|key| track.place_of_cut(key.layer, slot.flowing_spatial().highest));
         let best = if states.len() > 1 { layers::choose(states, view, self.cap, flowing)? } else { 0 };
         let worthwhile = layers::worthwhile(states, view, self.cap, flowing);
         let taste = if feed.source == Source::Screen { Taste::Detail } else { Taste::Motion };
         let mut ladder = Ladder::new();
-        for layer in layers::up_to(states, best) {
-            let Some(arriving) = track.layers.get_mut(layer) else { continue };
-            let (rates, temporal_layers) = arriving.rates(now);
-            ladder.push_layer(layer as u8, &rates[..temporal_layers], taste);
+        for size in layers::up_to(states, best) {
+            let Some(Cut { layer, spatial, .. }) = track.cuts().nth(size) else { continue };
+            let Some(arriving) = track.layers.get_mut(usize::from(layer)) else { continue };
+            let (rates, temporal_layers) = arriving.rates(now, spatial.into());
+            ladder.push_layer(size as u8, &rates[..temporal_layers], taste);
         }
-        let current = slot.wanted().filter(of_track).map(|key| (key.layer, slot.temporal()));
+        let wanted = slot.wanted().filter(of_track);
+        let current = wanted.and_then(|key| track.place_of_cut(key.layer, slot.spatial().highest));
+        let current = current.map(|size| (size as u8, slot.temporal()));
         let was_paused = slot.held() == Some(SlotReason::Bandwidth) && slot.feed() == Some(feed);
         let demand = Demand { rank, area: area(slot.size()), ladder, current, was_paused };
         Some((demand, best as u8, worthwhile))
@@ -278,5 +291,8 @@ fn live_instead(track: &Track, layer: u8) -> Option<u8> {
 
 /// What a voice takes at its loudest, in bit/s.
 fn sound_of(now: Instant, track: &mut Track) -> u64 {
-    track.layers.first_mut().map_or(0, |layer| layer.rates(now).0.map(|rate| rate.peak).into_iter().max().unwrap_or(0))
+    track
+        .layers
+        .first_mut()
+        .map_or(0, |layer| layer.rates(now, 0).0.map(|rate| rate.peak).into_iter().max().unwrap_or(0))
 }

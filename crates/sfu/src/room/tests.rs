@@ -5,6 +5,7 @@ mod interest;
 mod meeting;
 mod quiet;
 mod scene;
+mod spatial;
 mod stills;
 mod thin_links;
 

@@ -9,6 +9,7 @@ use ringback_transport::sdp::{Codec, CodecName, Line, MediaKind, SlotLine};
 use crate::counters::{CounterRewriter, Counters};
 use crate::events::{SlotMapping, SlotReason};
 use crate::forward::header::{Fields, HeaderTemplate};
+use crate::forward::spatial::{SpatialGate, SpatialShare};
 use crate::forward::temporal::{ALL, TemporalGate};
 use crate::forward::{Descriptor, LayerKey, Packet, PacketSink, codec};
 use crate::ids::{ParticipantId, Source};
@@ -42,6 +43,8 @@ pub(crate) struct Assignment<'a> {
     pub(crate) wanted: Option<LayerKey>,
     /// The highest temporal layer of it that is sent.
     pub(crate) temporal: u8,
+    /// How many of its spatial layers are sent.
+    pub(crate) spatial: SpatialShare,
     /// What flows is too much already: of it only the base until the switch.
     pub(crate) hurry: bool,
     /// Why nothing of the track may flow.
@@ -104,6 +107,9 @@ pub(crate) struct Slot {
     /// The highest temporal layer of what is wanted.
     temporal: u8,
     gate: TemporalGate,
+    /// How many spatial layers of what is wanted.
+    spatial: SpatialShare,
+    spatial_gate: SpatialGate,
     rewriter: Rewriter,
     counters: CounterRewriter,
     sent: SentLog,
@@ -151,6 +157,8 @@ impl Slot {
             still: false,
             temporal: ALL,
             gate: TemporalGate::default(),
+            spatial: SpatialShare::WHOLE,
+            spatial_gate: SpatialGate::default(),
             rewriter: Rewriter::new(clock, first_sequence, random.random()),
             counters: CounterRewriter::default(),
             sent: SentLog::new(SentLog::VIDEO_CAPACITY),
@@ -201,9 +209,10 @@ impl Slot {
         self.still = true;
     }
 
-    /// The layer that a keyframe is waited for of.
+    /// The layer that a keyframe is waited for of: to begin with it, or to go on with more of its spatial layers.
     pub(crate) fn awaited(&self) -> Option<LayerKey> {
-        self.wanted.filter(|_| self.still || self.wanted != self.flowing)
+        let waits = self.still || self.wanted != self.flowing || self.spatial_gate.awaits_keyframe();
+        self.wanted.filter(|_| waits)
     }
 
     /// The layer that should flow.
@@ -249,7 +258,8 @@ impl Slot {
     }
 
     /// Sets what should flow. What flows now goes on until the switch, unless it must stop.
-    pub(crate) fn assign(&mut self, Assignment { feed, wanted, temporal, hurry, held, stop }: Assignment<'_>) {
+    pub(crate) fn assign(&mut self, assignment: Assignment<'_>) {
+        let Assignment { feed, wanted, temporal, spatial, hurry, held, stop } = assignment;
         self.wanted_as = Carriages::default();
         if let Some((_, codecs)) = feed {
             for (at, codec) in codecs.iter().enumerate().take(MAX_CODECS) {
@@ -259,12 +269,15 @@ impl Slot {
         self.feed = feed.map(|(feed, _)| feed);
         self.wanted = wanted;
         self.temporal = temporal;
+        self.spatial = spatial;
         self.held = held;
         if self.flowing.is_some() && self.flowing == wanted {
             self.flowing_as = self.wanted_as;
             self.gate.set(temporal);
+            self.spatial_gate.set(spatial);
         } else if hurry {
             self.gate.set(0);
+            self.spatial_gate.set(SpatialShare::BASE);
         }
         if stop {
             self.flowing = None;
@@ -285,6 +298,16 @@ impl Slot {
     /// The highest temporal layer of what is wanted.
     pub(crate) fn temporal(&self) -> u8 {
         self.temporal
+    }
+
+    /// How many spatial layers of what flows should pass.
+    pub(crate) fn flowing_spatial(&self) -> SpatialShare {
+        self.spatial_gate.wanted()
+    }
+
+    /// How many spatial layers of what is wanted.
+    pub(crate) fn spatial(&self) -> SpatialShare {
+        self.spatial
     }
 
     /// Whether what flows belongs to the track that should flow.
@@ -420,6 +443,7 @@ impl Slot {
         self.still = false;
         self.flowing_as = self.wanted_as;
         self.gate.set(self.temporal);
+        self.spatial_gate = SpatialGate::new(self.spatial);
         self.counters.switch();
         self.reported = None;
         self.rewriter.switch(now, packet.ssrc, packet.sequence, packet.timestamp)
@@ -449,7 +473,14 @@ impl Slot {
             self.rewriter.skip(packet.ssrc, packet.sequence);
             return false;
         };
-        let passes = self.gate.passes(packet.temporal, packet.starts) || self.counters.has_begun(&packet.descriptor);
+        let mut passes =
+            self.gate.passes(packet.temporal, packet.starts) || self.counters.has_begun(&packet.descriptor);
+        let mut marker = packet.marker;
+        if let Some(spatial) = packet.spatial {
+            let ends = self.spatial_gate.passes(spatial, packet.timestamp);
+            passes &= ends.is_some();
+            marker |= ends == Some(true);
+        }
         if !passes {
             self.counters.leave_out(&packet.descriptor);
         }
@@ -471,7 +502,7 @@ impl Slot {
         let header = &self.header;
         let header_len = header.len(dependency);
         let fields = Fields {
-            marker: packet.marker,
+            marker,
             payload_type,
             sequence,
             timestamp,
@@ -483,7 +514,7 @@ impl Slot {
         };
         let is_video = self.kind == MediaKind::Video;
         let len = header_len + payload.len();
-        let next = match (is_video, packet.marker) {
+        let next = match (is_video, marker) {
             (true, false) => Next::Piece,
             (true, true) => Next::Unknown,
             (false, _) => Next::Voice,
@@ -519,6 +550,7 @@ impl Slot {
                 source: store_id,
                 source_sequence: packet.sequence,
                 payload_type,
+                marker,
                 counters,
                 abs_send_time: send_time,
                 transport_sequence,
@@ -595,7 +627,7 @@ impl Slot {
         let mut dependency = [0; MAX_EXTENSION];
         let dependency = described(&mut dependency, stored.dependency, sent.counters);
         let fields = Fields {
-            marker: stored.marker,
+            marker: sent.marker,
             payload_type,
             sequence: self.rtx.next_sequence(),
             timestamp: sent.timestamp,
