@@ -2,6 +2,7 @@
 
 mod focus;
 mod interest;
+mod losses;
 mod meeting;
 mod quiet;
 mod scene;
