@@ -1,17 +1,19 @@
 //! Browsers over seeded bad networks: with a tenth lost both ways the voice, sent with redundancy, has no gaps and the picture goes on; when a link becomes thin the call goes on
 //! with what fits. What was measured is printed (`--nocapture`); the long forms are
-//! ignored: `cargo test --workspace --test bad_networks -- --ignored --nocapture`.
+//! ignored: `cargo test --workspace --test bad_networks -- --ignored --nocapture`. One of them does the same with Janus, where that is installed.
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod janus;
 mod reception;
 mod server;
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use browser::{Browser, FakeMedia, NOISE_CAMERA, Page, chromium_or_skip};
+use browser::{Browser, FakeMedia, NOISE_CAMERA, Namespace, Page, chromium_or_skip, enter_namespace, program_or_skip};
+use janus::Janus;
 use reception::{Reception, Summary, WATCH, through};
 use ringback_link::{Conditions, GilbertElliott, Network, Profile, Relay, RelayConfig};
 use server::Server;
@@ -33,23 +35,36 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// Lines of the smaller of the two layers that Chromium makes of 480.
 const SMALLER: u32 = 120;
 
+/// Who carries the call.
+#[derive(Debug, Clone, Copy)]
+enum Carrier {
+    Ringback,
+    Janus,
+}
+
 /// Ann calls Bob, whose network is bad in both directions; hers is good.
 struct Call {
-    _server: Server,
+    _carrier: (Option<Server>, Option<Janus>),
     _browsers: [Browser; 2],
-    relay: Relay,
+    /// One, or one for each of his connections.
+    relays: Vec<Relay>,
     ann: Page,
     bob: Page,
 }
 
 impl Call {
-    async fn place(chromium: &Path, anns_camera: &str, network: Network, seed: u64) -> Self {
+    async fn place(by: Carrier, chromium: &Path, anns_camera: &str, network: Network, seed: u64) -> Self {
+        match by {
+            Carrier::Ringback => Self::place_here(chromium, anns_camera, network, seed).await,
+            Carrier::Janus => Self::place_by_janus(chromium, anns_camera, network, seed).await,
+        }
+    }
+
+    async fn place_here(chromium: &Path, anns_camera: &str, network: Network, seed: u64) -> Self {
         let media = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let server = Server::start_with(&["--listen", "127.0.0.1:0", "--media", &media.to_string()]).await.unwrap();
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let relay = Relay::start(RelayConfig { listen, to: media, network, seed, shared: true }).await.unwrap();
-        let browser = |tone| Browser::launch(chromium, FakeMedia { tone: Some(tone), colour: None });
-        let (anns, bobs) = tokio::try_join!(browser(440), browser(1_000)).unwrap();
+        let relay = relay_to(media, network, seed).await;
+        let (anns, bobs) = browsers(chromium).await;
         let script = format!("{WATCH}{}", through(media, relay.address()));
         let bob = bobs.open_prepared(&server.page("Bob", "&auto=accept"), &script).await.unwrap();
         let script = format!("{WATCH}{anns_camera}");
@@ -57,9 +72,51 @@ impl Call {
         for page in [&ann, &bob] {
             let connected = "ringback.call?.state === 'active' && ringback.room.state === 'connected'";
             page.wait_for(connected, SOON).await.unwrap();
+        }
+        let carrier = (Some(server), None);
+        Self { _carrier: carrier, _browsers: [anns, bobs], relays: vec![relay], ann, bob }.begun().await
+    }
+
+    async fn place_by_janus(chromium: &Path, anns_camera: &str, network: Network, seed: u64) -> Self {
+        let janus = Janus::start().await.unwrap();
+        let (anns, bobs) = browsers(chromium).await;
+        let script = |camera| format!("{WATCH}{camera}{}", janus::CLIENT);
+        let bob = bobs.open_prepared(&janus.page, &script("")).await.unwrap();
+        let ann = anns.open_prepared(&janus.page, &script(anns_camera)).await.unwrap();
+        let join = |behind_link| {
+            format!(
+                "(joinJanus({{ port: {}, room: 1, behindLink: {behind_link} }}).catch(console.error), 0)",
+                janus.port
+            )
+        };
+        bob.eval(&join(true)).await.unwrap();
+        let mut relays = Vec::new();
+        for n in 0..2 {
+            let to = bob.wait_for("window.wantedLink?.to", SOON).await.unwrap();
+            let relay = relay_to(to.as_str().unwrap().parse().unwrap(), network.clone(), seed + n * 1_000).await;
+            bob.eval(&format!("(wantedLink.give('{}'), window.wantedLink = undefined, 0)", relay.address()))
+                .await
+                .unwrap();
+            relays.push(relay);
+            if n == 0 {
+                bob.wait_for("published.connectionState === 'connected'", SOON).await.unwrap();
+                ann.eval(&join(false)).await.unwrap();
+            }
+        }
+        Self { _carrier: (None, Some(janus)), _browsers: [anns, bobs], relays, ann, bob }.begun().await
+    }
+
+    /// As soon as both hear and see something.
+    async fn begun(self) -> Self {
+        for page in [&self.ann, &self.bob] {
             page.wait_for("reception.at(-1)?.pictures > 0 && reception.at(-1).samples > 0", SOON).await.unwrap();
         }
-        Self { _server: server, _browsers: [anns, bobs], relay, ann, bob }
+        self
+    }
+
+    /// From now on another network is between Bob and the server.
+    fn change(&self, network: &Network) {
+        self.relays.iter().for_each(|relay| relay.change(network.clone()));
     }
 
     /// Bob shows Ann's picture large, whatever his page would say.
@@ -86,6 +143,16 @@ impl Call {
     }
 }
 
+async fn browsers(chromium: &Path) -> (Browser, Browser) {
+    let browser = |tone| Browser::launch(chromium, FakeMedia { tone: Some(tone), colour: None });
+    tokio::try_join!(browser(440), browser(1_000)).unwrap()
+}
+
+async fn relay_to(to: SocketAddr, network: Network, seed: u64) -> Relay {
+    let listen = "127.0.0.1:0".parse().unwrap();
+    Relay::start(RelayConfig { listen, to, network, seed, shared: true }).await.unwrap()
+}
+
 fn link(delay: u64, loss: GilbertElliott) -> Network {
     let conditions = Conditions::delayed(Duration::from_millis(delay), Duration::from_millis(1)).with_loss(loss);
     Network::symmetric("", "", "", Profile::constant(conditions))
@@ -99,16 +166,16 @@ fn rate(bits_per_second: u64) -> Network {
 }
 
 /// A tenth lost each way from the first packet on, 50 ms there and back: what Bob and Ann got after the warm-up, and afterwards with nothing lost.
-async fn lose_a_tenth(chromium: &Path, seed: u64, time: Duration) -> [[Summary; 2]; 2] {
-    let call = Call::place(chromium, "", link(25, GilbertElliott::random(0.1)), seed).await;
+async fn lose_a_tenth(by: Carrier, chromium: &Path, seed: u64, time: Duration) -> [[Summary; 2]; 2] {
+    let call = Call::place(by, chromium, "", link(25, GilbertElliott::random(0.1)), seed).await;
     tokio::time::sleep(WARM_UP).await;
     let got = call.watch(time).await;
-    call.relay.change(link(25, GilbertElliott::NONE));
+    call.change(&link(25, GilbertElliott::NONE));
     tokio::time::sleep(CONTROL).await;
     let after = call.watch(CONTROL).await;
     for (way, (got, after)) in ["from", "to"].into_iter().zip(got.iter().zip(&after)) {
         println!(
-            "seed {seed}, {way} the server, 10 % lost: {got}\nseed {seed}, {way} the server, nothing lost: {after}"
+            "{by:?}, seed {seed}, {way} the server, 10 % lost: {got}\n{by:?}, seed {seed}, {way} the server, nothing lost: {after}"
         );
     }
     [got, after]
@@ -119,7 +186,7 @@ async fn with_a_tenth_lost_the_voice_has_no_gaps_and_the_picture_goes_on() {
     let test = "with_a_tenth_lost_the_voice_has_no_gaps_and_the_picture_goes_on";
     let Some(chromium) = chromium_or_skip(test) else { return };
     let _alone = ALONE.lock().await;
-    let [got, after] = lose_a_tenth(&chromium, 1, Duration::from_secs(10)).await;
+    let [got, after] = lose_a_tenth(Carrier::Ringback, &chromium, 1, Duration::from_secs(10)).await;
     for (got, after) in got.into_iter().zip(after) {
         assert!(got.heard && got.nacks > 0.0, "{got}");
         // Without redundancy it is 9 %. Browsers that wait for a processor make up sound and stand still as well.
@@ -134,12 +201,33 @@ async fn long_form() {
     let Some(chromium) = chromium_or_skip("long_form") else { return };
     let mut concealed = Vec::new();
     for seed in 1..=3 {
-        let [got, _] = lose_a_tenth(&chromium, seed, Duration::from_secs(60)).await;
+        let [got, _] = lose_a_tenth(Carrier::Ringback, &chromium, seed, Duration::from_secs(60)).await;
         concealed.extend(got.map(|got| got.concealed));
-        step(&chromium, seed, Duration::from_secs(20), Duration::from_secs(40)).await;
+        step(Carrier::Ringback, &chromium, seed, Duration::from_secs(20), Duration::from_secs(40)).await;
     }
     let mean = concealed.iter().sum::<f64>() / concealed.len() as f64;
     assert!(mean < 0.02, "{concealed:?} of the voices made up");
+}
+
+/// The same calls over the same networks by Janus and by us, in turns. Nothing is asserted of another's work but that it could be measured.
+#[test]
+#[ignore = "takes minutes, browsers that have the machine to themselves, network namespaces and Janus"]
+fn beside_janus() {
+    let test = "beside_janus";
+    let (Some(chromium), Some(_)) = (chromium_or_skip(test), program_or_skip(test, "janus")) else { return };
+    if enter_namespace(test) == Namespace::Done {
+        return;
+    }
+    let seconds = Duration::from_secs;
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for seed in 1..=3 {
+            for by in [Carrier::Janus, Carrier::Ringback] {
+                let [got, _] = lose_a_tenth(by, &chromium, seed, seconds(20)).await;
+                assert!(got.iter().all(|got| got.heard), "{got:?}");
+                step(by, &chromium, seed, seconds(15), seconds(20)).await;
+            }
+        }
+    });
 }
 
 /// What Bob got on a link that went from 2 Mbit/s to 300 kbit/s and back.
@@ -152,26 +240,31 @@ struct Step {
 }
 
 /// From 2 Mbit/s to 300 kbit/s for a while, and back for another.
-async fn step(chromium: &Path, seed: u64, thin: Duration, after: Duration) -> Step {
-    let call = Call::place(chromium, NOISE_CAMERA, rate(2_000_000), seed).await;
-    call.show_large().await;
+async fn step(by: Carrier, chromium: &Path, seed: u64, thin: Duration, after: Duration) -> Step {
+    let call = Call::place(by, chromium, NOISE_CAMERA, rate(2_000_000), seed).await;
+    if matches!(by, Carrier::Ringback) {
+        call.show_large().await;
+    }
     call.bob.wait_for(&format!("reception.at(-1).height > {SMALLER}"), SOON).await.unwrap();
-    call.relay.change(rate(300_000));
+    call.change(&rate(300_000));
     let down = Reception::now(&call.bob).await.unwrap();
     tokio::time::sleep(thin).await;
-    call.relay.change(rate(2_000_000));
+    call.change(&rate(2_000_000));
     let up = Reception::now(&call.bob).await.unwrap();
     tokio::time::sleep(after).await;
     let end = Reception::now(&call.bob).await.unwrap();
     let got = Reception::of(&call.bob).await.unwrap();
-    let step = Step {
-        thin: got.span(down..up),
-        after: got.span(up..end),
-        back: got.until_higher(up, SMALLER),
-        longest_wait: call.relay.stop().await.down.longest_wait,
-    };
-    println!("seed {seed}, 2 Mbit/s → 300 kbit/s: {}; no packet waited longer than {:?}", step.thin, step.longest_wait);
-    println!("seed {seed}, 300 kbit/s → 2 Mbit/s: {}; the large picture after {:?} s", step.after, step.back);
+    let mut longest_wait = Duration::ZERO;
+    for relay in call.relays {
+        longest_wait = longest_wait.max(relay.stop().await.down.longest_wait);
+    }
+    let step =
+        Step { thin: got.span(down..up), after: got.span(up..end), back: got.until_higher(up, SMALLER), longest_wait };
+    println!(
+        "{by:?}, seed {seed}, 2 Mbit/s → 300 kbit/s: {}; no packet waited longer than {:?}",
+        step.thin, step.longest_wait
+    );
+    println!("{by:?}, seed {seed}, 300 kbit/s → 2 Mbit/s: {}; the large picture after {:?} s", step.after, step.back);
     step
 }
 
@@ -181,7 +274,7 @@ async fn on_a_link_that_becomes_thin_and_wide_again_the_call_goes_on() {
     let Some(chromium) = chromium_or_skip(test) else { return };
     let _alone = ALONE.lock().await;
     let Step { thin, after, longest_wait, .. } =
-        step(&chromium, 1, Duration::from_secs(6), Duration::from_secs(6)).await;
+        step(Carrier::Ringback, &chromium, 1, Duration::from_secs(6), Duration::from_secs(6)).await;
     assert!(thin.heard && thin.concealed < 0.3, "{thin}");
     assert!(after.heard && after.concealed < 0.15, "{after}");
     assert!(thin.longest_freeze < 5.8 && after.pictures > 0.5, "{thin}\n{after}");

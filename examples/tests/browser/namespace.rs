@@ -70,7 +70,7 @@ fn enter(test: &str, set_up: &str) -> Namespace {
     let run = unshare(way)
         .args(["sh", "-c", &format!("{set_up} && exec \"$0\" \"$@\"")])
         .arg(program)
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
         .output()
         .expect("unshare ran a moment ago");
