@@ -108,14 +108,15 @@ async fn hears(page: &Page, tone: u32) {
     page.wait_for_tone(&format!("{other}.audio"), tone, SOON).await.unwrap();
 }
 
-/// A JavaScript expression for what the statistics say of the streams of a type (`inbound-rtp`, `outbound-rtp`) and kind that carry packets.
+/// A JavaScript expression for what the statistics say of the streams of a type (`inbound-rtp`, `outbound-rtp`) and kind that carry packets, other
+/// than the padding that Chromium probes with under the SSRC of a screen that nobody shares.
 fn streams(of: &str, kind: &str) -> String {
     format!(
         "await (async () => {{
             const all = [...(await ringback.room.peer.getStats()).values()];
             const streams = all.filter(({{ type, kind }}) => type === '{of}' && kind === '{kind}');
             return streams
-                .filter((stream) => (stream.packetsSent ?? stream.packetsReceived) > 20)
+                .filter((stream) => (stream.packetsSent ?? stream.packetsReceived) > 20 && stream.framesSent !== 0)
                 .map((stream) => ({{ ...stream, codec: all.find(({{ id }}) => id === stream.codecId)?.mimeType }}));
         }})()"
     )
