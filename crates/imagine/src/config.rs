@@ -249,6 +249,8 @@ pub struct ImagineConfig {
     pub providers: Vec<ProviderConfig>,
     /// What may be spent; without it as much as users ask for.
     pub spend_cap: Option<SpendCap>,
+    /// What prices are in, as metrics shall write it, such as `USD`; nothing unless told.
+    pub currency: String,
     /// How many one user may have; 50 in a day unless told.
     pub per_user: Option<Quota>,
     /// How many one thread may have; 200 in a day unless told.
@@ -276,6 +278,7 @@ impl Default for ImagineConfig {
         Self {
             providers: Vec::new(),
             spend_cap: None,
+            currency: String::new(),
             per_user: Some(Quota { images: 50, seconds: 86_400 }),
             per_thread: Some(Quota { images: 200, seconds: 86_400 }),
             under_way: 3,

@@ -23,9 +23,10 @@ use crate::guard::{Fetcher, Lookup, SystemLookup};
 use crate::info::ImageInfo;
 use crate::job::{Job, JobInput, JobRules, JobState};
 use crate::moderate::ModerateImages;
+use crate::money::Money;
 use crate::provider::{self, BoxFuture, ImageProvider, ImageRequest, Webhook};
 use crate::store::{Bounds, Window};
-use crate::store::{JobRow, Spending, Store};
+use crate::store::{JobRow, OpenJobs, ProviderCall, Spending, Store};
 
 /// How many pictures are decoded at once; each keeps a core busy and up to 384 MiB.
 const CLEANERS: usize = 2;
@@ -107,6 +108,17 @@ pub struct Offer {
     pub sizes: Vec<Size>,
 }
 
+/// The service in numbers, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImagineStatistics {
+    /// The configured providers.
+    pub providers: Vec<String>,
+    /// Jobs that this process has under way.
+    pub open: Vec<OpenJobs>,
+    /// Which provider wants to be left alone, with what, and for how long yet.
+    pub paused: Vec<(String, ProviderCall, Duration)>,
+}
+
 /// What whoever holds the service is to tell.
 #[derive(Debug)]
 pub struct ImagineEvent {
@@ -116,6 +128,8 @@ pub struct ImagineEvent {
     pub image: Box<ImageInfo>,
     /// Whoever asked has taken it back.
     pub deleted: bool,
+    /// What it has cost, once it is over.
+    pub charged: Money,
     /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done.
     pub revision: Option<u64>,
 }
@@ -314,7 +328,7 @@ impl Imagine {
             ended_at: None,
             handle: None,
             link: None,
-            charged: crate::money::Money::ZERO,
+            charged: Money::ZERO,
             picture: None,
             deleted: false,
         };
@@ -432,6 +446,23 @@ impl Imagine {
         self.running.send_replace(());
     }
 
+    /// The service in numbers.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn statistics(&self) -> Result<ImagineStatistics, ImagineError> {
+        let (inner, now) = (&self.inner, unix_ms());
+        let providers: Vec<_> = inner.providers.iter().map(|provider| provider.config.name.clone()).collect();
+        let mut paused = Vec::new();
+        for provider in &providers {
+            for call in [ProviderCall::Submit, ProviderCall::Ask] {
+                let left = inner.store.paused(provider, call, now).await?;
+                paused.extend(left.map(|left| (provider.clone(), call, left)));
+            }
+        }
+        Ok(ImagineStatistics { open: inner.store.count_open(&inner.owner).await?, providers, paused })
+    }
+
     /// What is spent.
     ///
     /// # Errors
@@ -504,7 +535,13 @@ impl Inner {
         let mut users: Vec<_> = others.chain([&row.user]).cloned().collect();
         users.dedup();
         // Whoever took the events may be gone; then nobody is left to be told.
-        let _ = self.events.send(ImagineEvent { users, image: Box::new(image), deleted: row.deleted, revision });
+        let _ = self.events.send(ImagineEvent {
+            users,
+            image: Box::new(image),
+            deleted: row.deleted,
+            charged: row.charged,
+            revision,
+        });
     }
 }
 

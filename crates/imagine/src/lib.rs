@@ -18,7 +18,7 @@ mod store;
 pub use config::{ImagineConfig, Period, ProviderConfig, ProviderKind, Quota, Size, SpendCap, WebhookSettings};
 pub use error::ImagineError;
 pub use guard::{Fetcher, Lookup, SystemLookup, is_public};
-pub use imagine::{Imagine, ImagineEvent, ImagineParts, NewImage, Offer, PictureBytes};
+pub use imagine::{Imagine, ImagineEvent, ImagineParts, ImagineStatistics, NewImage, Offer, PictureBytes};
 pub use info::{Asker, ImageInfo};
 pub use job::{Job, JobInput, JobOutput, JobRules, JobState, Left};
 pub use moderate::{ModerateImages, NoImageModeration};
@@ -28,4 +28,4 @@ pub use provider::{
     BoxFuture, Capabilities, FailReason, Handle, ImageProvider, ImageRequest, Made, Progress, ProviderError, Submitted,
     Webhook, client,
 };
-pub use store::{JobRow, Picture, Spending, Store};
+pub use store::{JobRow, OpenJobs, Picture, ProviderCall, Spending, Store};

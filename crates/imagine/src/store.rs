@@ -2,6 +2,8 @@
 //! reserved in the transaction that makes the job, and settled in the one that ends it. No bytes, no timers.
 
 mod jobs;
+mod open;
+mod pauses;
 mod rows;
 mod spending;
 
@@ -12,6 +14,8 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, Executor};
 
 pub(crate) use jobs::{Bounds, Window};
+pub use open::OpenJobs;
+pub use pauses::ProviderCall;
 pub use rows::{JobRow, Picture};
 pub use spending::Spending;
 

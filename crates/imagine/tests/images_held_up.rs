@@ -1,6 +1,7 @@
 //! Providers that say not now, links that have expired, answers that come late: the job goes on, is paid once, and what is old is forgotten.
 #![allow(clippy::unwrap_used)]
 
+mod database;
 mod house;
 mod wire;
 
@@ -53,6 +54,46 @@ async fn a_provider_that_says_not_now_is_asked_again_after_the_pause_it_wants() 
     assert_eq!(house.over().await.state, JobState::Posted);
     assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!((server.count("POST /v1/flux"), house.money().await), (2, (PRICE, 0)));
+}
+
+#[tokio::test]
+async fn a_pause_is_kept_by_every_request_and_one_that_waited_gives_its_place_back() {
+    let server = Server::start(|asked, host| match (asked.what.as_str(), asked.before) {
+        ("POST /v1/flux", 0) => retry_after(429, "3"),
+        _ => usual(asked, host),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&server);
+    config.providers[0].in_flight = 1;
+    let mut house = House::open(folder.path(), config).await;
+    house.ask("1", "a lighthouse").await;
+    house.until_state(JobState::Submitted).await;
+    house.until_state(JobState::Queued).await;
+    house.ask("2", "a ship").await;
+    for _ in 0..2 {
+        assert_eq!(house.over().await.state, JobState::Posted);
+    }
+    let times: Vec<_> = server.asked().iter().filter(|asked| asked.what == "POST /v1/flux").map(|one| one.at).collect();
+    assert_eq!((times.len(), house.money().await), (3, (2 * PRICE, 0)));
+    assert!(times[1] - times[0] >= Duration::from_millis(2_990), "{:?}", times[1] - times[0]);
+}
+
+#[tokio::test]
+async fn a_pause_is_never_made_shorter_and_no_longer_than_a_day() {
+    use ringback_imagine::ProviderCall::{Ask, Submit};
+    for (url, _keep) in database::databases("imagine_pauses").await {
+        let store = Store::open(&url).await.unwrap();
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3_600));
+        store.pause("flux", Submit, 1_000, 60 * second).await.unwrap();
+        store.pause("flux", Submit, 2_000, second).await.unwrap();
+        assert_eq!(store.paused("flux", Submit, 11_000).await.unwrap(), Some(50 * second), "{url}");
+        assert_eq!(store.paused("flux", Submit, 61_000).await.unwrap(), None);
+        assert_eq!(store.paused("flux", Ask, 11_000).await.unwrap(), None, "it answers about what it has");
+        assert_eq!(store.paused("other", Submit, 11_000).await.unwrap(), None);
+        store.pause("flux", Ask, 1_000, Duration::MAX).await.unwrap();
+        assert_eq!(store.paused("flux", Ask, 1_000).await.unwrap(), Some(day));
+    }
 }
 
 #[tokio::test]

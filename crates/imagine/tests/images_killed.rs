@@ -1,9 +1,10 @@
 //! Processes that are killed (SIGKILL) in every state of a job, and at random moments, and what the next one makes of it: each picture posted once and paid once, and where it cannot be
-//! known whether a submission was taken, that said and nothing paid twice. `RINGBACK_LONG=1`: more random rounds. No test harness, since the program is its own victim.
+//! known whether a submission was taken, that said and nothing paid twice. A pause that a provider asked for is kept by the next process too. `RINGBACK_LONG=1`: more random rounds. No test harness, since the program is its own victim.
 #![allow(clippy::unwrap_used)]
 
 mod house;
 mod studio;
+mod wire;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -14,8 +15,8 @@ use house::{House, png};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringback_imagine::{
-    BoxFuture, FailReason, ImageInfo, ImagineConfig, JobState, ModerateImages, Money, ProviderConfig, ProviderKind,
-    Store,
+    BoxFuture, FailReason, ImageInfo, ImagineConfig, JobState, ModerateImages, Money, ProviderCall, ProviderConfig,
+    ProviderKind, Store,
 };
 use studio::{Hold, Studio};
 
@@ -33,6 +34,7 @@ fn main() {
     runtime.block_on(async {
         in_every_state().await;
         at_random_moments().await;
+        while_a_provider_wants_to_be_left_alone().await;
     });
 }
 
@@ -52,7 +54,7 @@ async fn in_every_state() {
             let studio = Studio::start(png(64, 64)).await;
             let folder = tempfile::tempdir().unwrap();
             studio.hold(hold);
-            let mut victim = Victim::start(folder.path(), &studio, kind, hook);
+            let mut victim = Victim::start(folder.path(), &studio.host, kind, hook);
             match hold {
                 Hold::Nothing => victim.until("hook").await,
                 _ => {
@@ -90,7 +92,7 @@ async fn at_random_moments() {
         let folder = tempfile::tempdir().unwrap();
         let mut kills = 0;
         let id = loop {
-            let mut victim = Victim::start(folder.path(), &studio, kind, "");
+            let mut victim = Victim::start(folder.path(), &studio.host, kind, "");
             // Most of what happens does so right after a start.
             let longest = if dice.random_bool(0.8) { 60 } else { 1_200 };
             tokio::time::sleep(Duration::from_millis(dice.random_range(0..longest))).await;
@@ -109,6 +111,51 @@ async fn at_random_moments() {
         println!("{kind:?} after {kills} kills: {:?}, billed {}", over.state, studio.billed());
     }
     println!("test result: ok. {rounds} images");
+}
+
+async fn while_a_provider_wants_to_be_left_alone() {
+    /// Seconds.
+    const PAUSE: u64 = 4;
+    println!("\nprocesses are killed while a provider wants to be left alone");
+    let refused = |refused: &'static str| async move {
+        let server = wire::Server::start(move |asked, host| match (asked.what.as_str(), asked.before) {
+            (what, 0) if what == refused => wire::retry_after(429, &PAUSE.to_string()),
+            ("POST /v1/flux-pro", _) => wire::json(serde_json::json!({
+                "id": "t-1", "polling_url": format!("http://{host}/poll"),
+            })),
+            ("GET /poll", _) => wire::json(serde_json::json!({
+                "id": "t-1", "status": "Ready", "result": { "sample": format!("http://{host}/a.png") },
+            })),
+            _ => wire::file("image/png", png(64, 64)),
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut victim = Victim::start(folder.path(), &server.host, ProviderKind::Bfl, "");
+        victim.until("submitted").await;
+        victim.until(if refused == "GET /poll" { "running" } else { "queued" }).await;
+        let store = Store::open(&format!("sqlite://{}", folder.path().join("test.sqlite").display())).await.unwrap();
+        let kept = async {
+            let call = if refused == "GET /poll" { ProviderCall::Ask } else { ProviderCall::Submit };
+            while store.paused("flux", call, 0).await.unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(house::SOON, kept).await.expect("the pause is not kept");
+        store.close().await;
+        victim.kill();
+        assert_eq!(server.count(refused), 1);
+
+        let mut house = House::open(folder.path(), config_at(ProviderKind::Bfl, &server.host)).await;
+        assert_eq!(house.over().await.state, JobState::Posted);
+        let times: Vec<_> = server.asked().iter().filter(|asked| asked.what == refused).map(|asked| asked.at).collect();
+        let [first, second] = times[..] else { panic!("{refused} {} times", times.len()) };
+        // A pause is counted from when the answer was read, in whole milliseconds.
+        assert!(second - first >= Duration::from_secs(PAUSE) - Duration::from_millis(5), "{:?}", second - first);
+        assert_eq!(house.money().await, (PRICE, 0));
+        println!("{refused}: asked again after {:?}", second - first);
+    };
+    tokio::join!(refused("POST /v1/flux-pro"), refused("GET /poll"));
+    println!("test result: ok. 2 pauses");
 }
 
 /// One picture, in one place, paid once, and no more to come.
@@ -153,9 +200,8 @@ struct Victim {
 }
 
 impl Victim {
-    fn start(folder: &Path, studio: &Studio, kind: ProviderKind, hook: &str) -> Self {
-        let what =
-            [folder.to_str().unwrap(), &studio.host, if kind == ProviderKind::Bfl { "bfl" } else { "contract" }, hook];
+    fn start(folder: &Path, host: &str, kind: ProviderKind, hook: &str) -> Self {
+        let what = [folder.to_str().unwrap(), host, if kind == ProviderKind::Bfl { "bfl" } else { "contract" }, hook];
         let mut command = Command::new(std::env::current_exe().unwrap());
         let mut process = command.env(VICTIM, what.join("|")).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -351,6 +351,51 @@ async fn a_hundred_requests_at_once_never_pass_the_spend_cap() {
 }
 
 #[tokio::test]
+async fn the_spend_cap_holds_over_restarts_for_what_is_under_way_and_for_what_is_spent() {
+    for (url, _keep) in database::databases("imagine_cap_restart").await {
+        let studio = Studio::start(png(8, 8)).await;
+        studio.hold(Hold::Work);
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(ProviderKind::Contract, &studio);
+        config.spend_cap = Some(SpendCap { amount: Money::from_micros(PRICE * 2), per: Period::Month });
+        let open = |owner: &'static str| {
+            let parts = ImagineParts {
+                database: url.clone(),
+                owner: owner.to_owned(),
+                ..house::parts(folder.path(), NoImageModeration)
+            };
+            Imagine::open(config.clone(), parts)
+        };
+        let refused = async |imagine: &Imagine, key: &str| {
+            let error = imagine.ask(new(key, "a third")).await.unwrap_err();
+            assert!(matches!(error, ImagineError::SpendCap("month")), "{url}: {error}");
+        };
+        let imagine = open("a").await.unwrap();
+        for key in ["1", "2"] {
+            imagine.ask(new(key, "a lighthouse")).await.unwrap();
+        }
+        studio.until_held(2).await;
+        drop(imagine);
+        // The next process, and another machine.
+        let imagine = open("a").await.unwrap();
+        let events = imagine.events().unwrap();
+        refused(&imagine, "3").await;
+        refused(&open("b").await.unwrap(), "4").await;
+        studio.hold(Hold::Nothing);
+        let mut house = House { imagine, events };
+        for _ in 0..2 {
+            assert_eq!(house.over().await.state, JobState::Posted);
+        }
+        drop(house);
+        let imagine = open("a").await.unwrap();
+        refused(&imagine, "5").await;
+        let spending = imagine.spending().await.unwrap();
+        assert_eq!((spending.spent.micros(), spending.reserved.micros()), (2 * PRICE, 0), "{url}");
+        assert_eq!(studio.billed(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_signed_webhook_is_as_good_as_a_poll_and_a_forged_one_is_nothing() {
     let studio = Studio::start(png(8, 8)).await;
     studio.hold(Hold::Work);

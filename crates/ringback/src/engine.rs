@@ -218,7 +218,17 @@ impl Engine {
             }
             Err(_) => None,
         };
-        self.counts.text(&signaling, &self.statistics().await, newest)
+        let images = match &self.images {
+            Some(desk) => {
+                let now = desk.imagine().statistics().await;
+                let now =
+                    now.inspect_err(|error| tracing::error!(%error, "images cannot be counted")).unwrap_or_default();
+                Some((desk.counts(), now))
+            }
+            None => None,
+        };
+        let images = images.as_ref().map(|(counts, now)| (*counts, now));
+        self.counts.text(&signaling, &self.statistics().await, newest, images)
     }
 
     /// Takes no more calls, lets those that run go on for at most `drain`, then ends what is left, tells everyone, and stops.

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::error::EngineError;
+use crate::metrics::ImageCounts;
 
 pub(crate) use http::router;
 
@@ -34,6 +35,7 @@ pub(crate) struct ImageDesk {
     imagine: Imagine,
     recorder: Recorder,
     log: EventLog,
+    counts: ImageCounts,
     /// The routes hold this desk and signaling, so the desk must not hold signaling.
     signaling: OnceLock<Weak<Signaling>>,
 }
@@ -47,12 +49,13 @@ impl ImageDesk {
         moderate: Arc<dyn ModerateImages>,
     ) -> Result<Arc<Self>, EngineError> {
         let bytes = ByteStore::open(&notes.bytes_url()).map_err(EngineError::Recorder)?.encrypted(&notes.at_rest);
+        let counts = ImageCounts::new(&config.currency);
         let owner = recorder.live_calls().process().to_owned();
         let parts =
             ImagineParts { database: notes.database_url(), bytes: Arc::new(bytes::Pictures(bytes)), moderate, owner };
         let imagine = Imagine::open(config, parts).await.map_err(EngineError::Imagine)?;
         let log = recorder.event_log();
-        Ok(Arc::new(Self { imagine, recorder, log, signaling: OnceLock::new() }))
+        Ok(Arc::new(Self { imagine, recorder, log, counts, signaling: OnceLock::new() }))
     }
 
     /// Begins: from now on what the service tells is carried on.
@@ -62,6 +65,10 @@ impl ImageDesk {
         {
             tokio::spawn(carry(Arc::downgrade(self), events));
         }
+    }
+
+    pub(crate) fn counts(&self) -> &ImageCounts {
+        &self.counts
     }
 
     pub(crate) fn imagine(&self) -> &Imagine {
@@ -119,7 +126,10 @@ impl ImageDesk {
 
     /// Tells what happened: the log, which is asked until it takes it, then devices.
     async fn tell(&self, event: ImagineEvent) {
-        let ImagineEvent { users, image, deleted, revision } = event;
+        let ImagineEvent { users, image, deleted, charged, revision } = event;
+        if revision.is_some() && !deleted && image.state.is_final() {
+            self.counts.over(&image, charged);
+        }
         let what = match revision {
             Some(_) if deleted => "image.deleted".to_owned(),
             Some(_) => format!("image.{}", image.state.as_str()),

@@ -1,5 +1,7 @@
-//! What an operator watches, in the text format that Prometheus scrapes (OpenMetrics 1.0): sessions, calls by outcome, notes by state, how far the log of events and
+//! What an operator watches, in the text format that Prometheus scrapes (OpenMetrics 1.0): sessions, calls by outcome, notes by state, images, how far the log of events and
 //! its webhooks have come, and what each media worker has counted. Read when asked; nothing here runs per packet, and nothing names a user.
+
+mod images;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,9 +15,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
+use ringback_imagine::ImagineStatistics;
 use ringback_sfu::{DELAY_BOUNDS, Delays, WorkerStatistics};
 use ringback_signaling::SignalingStatistics;
 use ringback_signaling::protocol::{QualityTimes, UserQuality};
+
+pub(crate) use images::ImageCounts;
 
 /// The media type of [`Engine::metrics`](crate::Engine::metrics).
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -148,12 +153,13 @@ impl Counts {
         self.webhooks_done.insert(webhook.to_owned(), sequence);
     }
 
-    /// Everything as text; `newest` is the last event of the log, where there is one.
+    /// Everything as text; `newest` is the last event of the log, where there is one, and `images` is there where there is a service that makes them.
     pub(crate) fn text(
         &self,
         signaling: &SignalingStatistics,
         workers: &[WorkerStatistics],
         newest: Option<u64>,
+        images: Option<(&ImageCounts, &ImagineStatistics)>,
     ) -> String {
         let mut registry = Registry::with_prefix("ringback");
         registry.register("calls", "Calls that are over, by kind and outcome", self.calls.clone());
@@ -180,6 +186,9 @@ impl Counts {
                 usize::try_from(newest).unwrap_or(usize::MAX),
             );
             self.register_events(&mut registry, newest);
+        }
+        if let Some((counts, now)) = images {
+            counts.register(&mut registry, now);
         }
         for (name, help, value) in HELD {
             let family = Family::<WorkerLabels, Gauge>::default();
@@ -319,7 +328,7 @@ mod tests {
         worker.delays.sum = Duration::from_millis(70);
         let signaling = SignalingStatistics { sessions: 3, live_calls: 1, occupied_rooms: 1 };
         let workers = [worker, WorkerStatistics::default()];
-        let text = counts.text(&signaling, &workers, None);
+        let text = counts.text(&signaling, &workers, None, None);
         for line in [
             "ringback_calls_total{kind=\"voice\",outcome=\"no_answer\"} 2",
             "ringback_notes_total{kind=\"voice\",event=\"note.sent\"} 1",
@@ -341,7 +350,7 @@ mod tests {
         counts.webhook_done("billing", 40);
         counts.webhook_posted("billing", "refused");
         counts.logged(1_000, 1_500);
-        let text = counts.text(&signaling, &workers, Some(42));
+        let text = counts.text(&signaling, &workers, Some(42), None);
         for line in [
             "ringback_event_log_sequence 42",
             "ringback_webhook_backlog{webhook=\"billing\"} 2",

@@ -5,12 +5,14 @@ mod house;
 #[path = "../../imagine/tests/studio/mod.rs"]
 mod studio;
 
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use house::{House, PATIENCE, builder};
 use ringback::{
     AtRestKey, Authorize, BoxFuture, Claims, Engine, EngineBuilder, EngineError, Grants, ImagineConfig, JobState,
-    Money, Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer,
+    METRICS_TYPE, Money, Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer,
 };
 use serde_json::{Value, json};
 use studio::Studio;
@@ -254,4 +256,68 @@ async fn with_a_key_pictures_lie_encrypted_and_are_fetched_as_ever() {
     assert!(bytes.starts_with(b"age-encryption.org/v1"), "{:?}", kept.path());
     assert!(!bytes.windows(32).any(|window| *window == file.body[..32]));
     house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_became_of_images_what_they_cost_and_who_wants_to_be_left_alone() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let images = ImagineConfig { currency: "USD".to_owned(), ..config(&studio) };
+    let house = Arc::new(House::open(builder().notes(RecorderConfig::new(folder.path())).imagine(images)).await);
+    let (mut ann, mut bob) = (house.person("ann", "Ann").await, house.person("bob", "Bob").await);
+    house.call(&mut ann, &mut bob, "bob", false).await;
+
+    // Served as an embedder does it.
+    let served = house.clone();
+    let metrics =
+        axum::routing::get(
+            move || async move { ([(header::CONTENT_TYPE, METRICS_TYPE)], served.engine.metrics().await) },
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/metrics", metrics)).await });
+    let scrape = async || reqwest::get(&url).await.unwrap().text().await.unwrap();
+    let value = |text: &str, name: &str| -> Option<f64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map(|value| value.parse().unwrap())
+    };
+
+    let before = scrape().await;
+    assert_eq!(value(&before, "ringback_images_open{provider=\"flux\",state=\"queued\"}"), Some(0.0), "{before}");
+    assert_eq!(value(&before, "ringback_image_provider_pause_seconds{provider=\"flux\",call=\"submit\"}"), Some(0.0));
+    for (key, prompt) in [("1", "a lighthouse"), ("2", "a ship"), ("3", "something forbidden")] {
+        let body = json!({ "prompt": prompt, "key": key });
+        let answer = ask(&house.engine, "ann", Method::POST, &format!("{THREAD}/images"), Some(body)).await;
+        let id = answer.json()["image"]["id"].as_str().unwrap().to_owned();
+        let state = over(&house.engine, "ann", &id).await["state"].clone();
+        // What is told is counted.
+        ann.event(&format!("image.{}", state.as_str().unwrap())).await;
+    }
+    let body = json!({ "prompt": "a boat, but later", "key": "4" });
+    ask(&house.engine, "ann", Method::POST, &format!("{THREAD}/images"), Some(body)).await;
+    let pause = "ringback_image_provider_pause_seconds{provider=\"flux\",call=\"submit\"}";
+    let told = async {
+        loop {
+            let text = scrape().await;
+            let waiting = value(&text, "ringback_images_open{provider=\"flux\",state=\"queued\"}") == Some(1.0);
+            if waiting && value(&text, pause).is_some_and(|left| left > 0.0) {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let text = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    for (name, expected) in [
+        ("ringback_images_total{provider=\"flux\",outcome=\"posted\"}", 2.0),
+        ("ringback_images_total{provider=\"flux\",outcome=\"refused\"}", 1.0),
+        // Also the one that was refused after it had been handed over.
+        ("ringback_images_money_total{provider=\"flux\",currency=\"USD\"}", 0.12),
+        ("ringback_image_delay_seconds_count{provider=\"flux\"}", 2.0),
+        ("ringback_images_open{provider=\"flux\",state=\"running\"}", 0.0),
+    ] {
+        let found = value(&text, name);
+        assert!(found.is_some_and(|found| (found - expected).abs() < 1e-9), "{name} is {found:?}\n{text}");
+    }
+    let left = value(&text, pause).unwrap();
+    assert!((30.0..=60.0).contains(&left), "{left} s");
 }

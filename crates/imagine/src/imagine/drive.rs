@@ -140,7 +140,8 @@ impl Work {
         if self.row == self.kept {
             return true;
         }
-        if matches!(self.row.state, JobState::Fetching) || self.row.state.is_final() {
+        // One that goes back into the queue must not wait for the place that it holds itself.
+        if matches!(self.row.state, JobState::Queued | JobState::Fetching) || self.row.state.is_final() {
             self.place = None;
         }
         if self.row.state.is_final() {

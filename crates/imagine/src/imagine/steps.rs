@@ -1,23 +1,27 @@
 //! The steps of a job, each one attempt: what it did, and what that means. When, and whether again, is the machine's to say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Inner;
+use super::{Inner, unix_ms};
 use crate::error::ImagineError;
 use crate::info::ImageInfo;
 use crate::job::JobInput;
 use crate::picture;
 use crate::provider::{FailReason, Handle, Made, Progress, ProviderError, Submitted};
-use crate::store::{JobRow, Picture};
+use crate::store::{JobRow, Picture, ProviderCall};
 
 /// What a refusal says where moderation gave no word.
 const NOT_CHECKED: &str = "it could not be checked";
 
 /// The most characters of a refusal that are kept and shown.
 const DETAIL: usize = 300;
+
+/// How long to wait where a provider's pause cannot be read: a database that answers again is noticed soon, and one that does not is not worn out.
+const UNREAD: Duration = Duration::from_secs(5);
 
 /// What a step found out, to be noted in the row.
 pub(super) enum News {
@@ -70,6 +74,9 @@ impl Outcome {
 impl Inner {
     /// Asks whether the prompt may leave, and waits for a place.
     pub(super) async fn prepare(&self, row: &JobRow) -> Outcome {
+        if let Some(left) = self.paused(row, ProviderCall::Submit).await {
+            return Outcome::plain(JobInput::Again { after: Some(left) });
+        }
         let (moderate, image) = (self.moderate.clone(), ImageInfo::of(row));
         // In a task of its own, so that a hook that panics refuses.
         let allowed = tokio::spawn(async move { moderate.may_ask(&image).await }).await;
@@ -79,9 +86,34 @@ impl Inner {
         let Some(provider) = self.provider(&row.provider) else {
             return Outcome::plain(JobInput::Failed(FailReason::Gone));
         };
-        match provider.places.clone().acquire_owned().await {
-            Ok(place) => Outcome { input: JobInput::Prepared, news: News::Place(place) },
-            Err(_) => Outcome::plain(JobInput::Again { after: None }),
+        let place = provider.places.clone().acquire_owned().await;
+        // Others may have been told not to come while this one waited.
+        match (place, self.paused(row, ProviderCall::Submit).await) {
+            (Ok(place), None) => Outcome { input: JobInput::Prepared, news: News::Place(place) },
+            (_, after) => Outcome::plain(JobInput::Again { after }),
+        }
+    }
+
+    /// How long the provider wants to be left alone. Where that cannot be read, nothing is sent either, for a moment.
+    async fn paused(&self, row: &JobRow, call: ProviderCall) -> Option<Duration> {
+        match self.store.paused(&row.provider, call, unix_ms()).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::error!(%error, image = row.id, "whether a provider wants to be left alone is not known");
+                Some(UNREAD)
+            }
+        }
+    }
+
+    /// Remembers how long a provider wants to be left alone, over a restart too.
+    async fn heed(&self, row: &JobRow, call: ProviderCall, error: &ProviderError) {
+        let (ProviderError::Again { after: Some(after), .. } | ProviderError::Unknown { after: Some(after), .. }) =
+            error
+        else {
+            return;
+        };
+        if let Err(error) = self.store.pause(&row.provider, call, unix_ms(), *after).await {
+            tracing::error!(%error, provider = row.provider, "a provider's pause is not kept");
         }
     }
 
@@ -89,10 +121,16 @@ impl Inner {
         let Some(provider) = self.provider(&row.provider) else {
             return Outcome::plain(JobInput::Failed(FailReason::Gone));
         };
+        if let Some(left) = self.paused(row, ProviderCall::Submit).await {
+            return Outcome::plain(JobInput::Again { after: Some(left) });
+        }
         match provider.client.submit(&row.request, &row.id).await {
             Ok(Submitted::Accepted(handle)) => Outcome { input: JobInput::Accepted, news: News::Handle(handle) },
             Ok(Submitted::Made(made)) => self.made(row, made).await,
-            Err(error) => Outcome::of(error, row),
+            Err(error) => {
+                self.heed(row, ProviderCall::Submit, &error).await;
+                Outcome::of(error, row)
+            }
         }
     }
 
@@ -110,7 +148,14 @@ impl Inner {
         let gone = |detail: &str| ProviderError::Failed { reason: FailReason::Gone, detail: detail.to_owned() };
         let provider = self.provider(&row.provider).ok_or_else(|| gone("the provider is not configured any more"))?;
         let handle = row.handle.as_ref().ok_or_else(|| gone("there is nothing to ask with"))?;
-        provider.client.poll(handle).await
+        if let Some(left) = self.paused(row, ProviderCall::Ask).await {
+            return Err(ProviderError::Again { after: Some(left), detail: "it wants to be left alone".to_owned() });
+        }
+        let answer = provider.client.poll(handle).await;
+        if let Err(error) = &answer {
+            self.heed(row, ProviderCall::Ask, error).await;
+        }
+        answer
     }
 
     /// A picture that came with an answer is kept at once: there may be no second one.

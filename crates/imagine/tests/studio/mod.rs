@@ -139,7 +139,11 @@ async fn bfl_submit(State(studio): State<Studio>, headers: HeaderMap, Json(body)
     if headers.get("x-key").is_none() {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let id = studio.take(body["prompt"].as_str().unwrap(), None);
+    let prompt = body["prompt"].as_str().unwrap();
+    if prompt.contains("later") {
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "60")]).into_response();
+    }
+    let id = studio.take(prompt, None);
     studio.pass(Hold::Submission).await;
     let polling_url = format!("http://{}/v1/get_result?id={id}", studio.host);
     Json(json!({ "id": id, "polling_url": polling_url })).into_response()

@@ -20,6 +20,7 @@ pub(crate) struct Asked {
     pub(crate) body: Bytes,
     /// How often the same was asked before.
     pub(crate) before: usize,
+    pub(crate) at: std::time::Instant,
 }
 
 impl Asked {
@@ -52,7 +53,7 @@ impl Server {
                 let mut all = asked.lock().unwrap();
                 let before = all.iter().filter(|former| former.what == what).count();
                 let query = uri.query().unwrap_or_default().to_owned();
-                let asked = Asked { what, query, headers, body, before };
+                let asked = Asked { what, query, headers, body, before, at: std::time::Instant::now() };
                 all.push(asked.clone());
                 drop(all);
                 answer(&asked, &host)
