@@ -2,6 +2,7 @@
 //! and no users; what it has to tell comes as events.
 
 mod drive;
+mod reactions;
 mod recovery;
 mod steps;
 
@@ -23,9 +24,12 @@ use crate::guard::{Fetcher, Lookup, SystemLookup};
 use crate::info::ImageInfo;
 use crate::job::{Job, JobInput, JobRules, JobState};
 use crate::moderate::ModerateImages;
+use crate::money::Money;
 use crate::provider::{self, BoxFuture, ImageProvider, ImageRequest, Webhook};
 use crate::store::{Bounds, Window};
 use crate::store::{JobRow, Spending, Store};
+
+pub use reactions::Reacted;
 
 /// How many pictures are decoded at once; each keeps a core busy and up to 384 MiB.
 const CLEANERS: usize = 2;
@@ -105,6 +109,10 @@ pub struct Offer {
     pub provider: String,
     /// Its sizes, the usual one first; none: 1024x1024.
     pub sizes: Vec<Size>,
+    /// What a picture costs at most; nothing where the operator says none.
+    pub price: Money,
+    /// In which currency, where the operator says so.
+    pub currency: Option<String>,
 }
 
 /// What whoever holds the service is to tell.
@@ -116,8 +124,10 @@ pub struct ImagineEvent {
     pub image: Box<ImageInfo>,
     /// Whoever asked has taken it back.
     pub deleted: bool,
-    /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done.
+    /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done, or somebody has reacted.
     pub revision: Option<u64>,
+    /// Somebody has reacted to it, or has taken that back.
+    pub reacted: Option<Reacted>,
 }
 
 /// Images on request. Cheap to clone; work stops when the last one is dropped, to be gone on with by the next process.
@@ -233,6 +243,8 @@ impl Imagine {
         let offer = |provider: &Provider| Offer {
             provider: provider.config.name.clone(),
             sizes: provider.config.sizes.clone(),
+            price: provider.config.price,
+            currency: self.inner.config.currency.clone(),
         };
         self.inner.providers.iter().map(offer).collect()
     }
@@ -314,9 +326,10 @@ impl Imagine {
             ended_at: None,
             handle: None,
             link: None,
-            charged: crate::money::Money::ZERO,
+            charged: Money::ZERO,
             picture: None,
             deleted: false,
+            reactions: Vec::new(),
         };
         let kept = {
             let (inner, row) = (inner.clone(), row.clone());
@@ -358,13 +371,12 @@ impl Imagine {
     /// # Errors
     /// Where it is not this user's, or not over.
     pub async fn delete(&self, image: &str, user: &str) -> Result<ImageInfo, ImagineError> {
-        let mut row = self.inner.seen(image, user).await?;
+        let row = self.inner.seen(image, user).await?;
         if row.user != user {
             return Err(ImagineError::NotFound(image.to_owned()));
         }
-        if !self.inner.store.delete_job(&mut row).await? {
-            return Err(ImagineError::Conflict { state: row.state.as_str(), wanted: "deleted" });
-        }
+        let conflict = ImagineError::Conflict { state: row.state.as_str(), wanted: "deleted" };
+        let row = self.inner.store.delete_job(image).await?.ok_or(conflict)?;
         if let Some(picture) = &row.picture
             && let Err(error) = self.inner.bytes.delete(&picture.key).await
         {
@@ -504,7 +516,8 @@ impl Inner {
         let mut users: Vec<_> = others.chain([&row.user]).cloned().collect();
         users.dedup();
         // Whoever took the events may be gone; then nobody is left to be told.
-        let _ = self.events.send(ImagineEvent { users, image: Box::new(image), deleted: row.deleted, revision });
+        let (image, deleted) = (Box::new(image), row.deleted);
+        let _ = self.events.send(ImagineEvent { users, image, deleted, revision, reacted: None });
     }
 }
 

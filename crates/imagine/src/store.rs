@@ -2,6 +2,7 @@
 //! reserved in the transaction that makes the job, and settled in the one that ends it. No bytes, no timers.
 
 mod jobs;
+mod reactions;
 mod rows;
 mod spending;
 
