@@ -64,10 +64,10 @@ async fn a_reaction_to_a_note_is_seen_at_once_and_told_together_with_what_else_t
 
     // And a reaction to hers, chosen from the row under it.
     ben.click("#nav-notes", SOON).await.unwrap();
-    ben.click(".letter .note-react", SOON).await.unwrap();
-    ben.wait_for("document.activeElement.matches('.letter .note-choice')", SOON).await.unwrap();
-    ben.click(".letter .note-choice[aria-label='heart love']", SOON).await.unwrap();
-    ben.wait_for("document.querySelector('.letter .note-said[aria-pressed=true]')?.textContent === '❤️'", SOON)
+    ben.click(".letter .said-add", SOON).await.unwrap();
+    ben.wait_for("document.activeElement.matches('.letter .said-choice')", SOON).await.unwrap();
+    ben.click(".letter .said-choice[aria-label='heart love']", SOON).await.unwrap();
+    ben.wait_for("document.querySelector('.letter .said-chip[aria-pressed=true]')?.textContent === '❤️'", SOON)
         .await
         .unwrap();
     anna.wait_for(&format!("{NOTICE} === 'Ben: a missed call, a note and a reaction.'"), SOON).await.unwrap();
@@ -75,20 +75,20 @@ async fn a_reaction_to_a_note_is_seen_at_once_and_told_together_with_what_else_t
 
     // Anna looks, says the same, and both see two.
     anna.click(".notice[data-notification] a", SOON).await.unwrap();
-    let said = "document.querySelector('.entry .note-said')";
+    let said = "document.querySelector('.entry .said-chip')";
     anna.wait_for(&format!("{said}?.getAttribute('aria-label') === 'heart love: Ben'"), SOON).await.unwrap();
     if let Some(folder) = std::env::var_os("RINGBACK_SCREENSHOTS") {
         pictures(&anna, "anna", Path::new(&folder)).await;
     }
-    anna.click(".entry .note-said", SOON).await.unwrap();
-    ben.wait_for("document.querySelector('.letter .note-said span')?.textContent === '2'", SOON).await.unwrap();
+    anna.click(".entry .said-chip", SOON).await.unwrap();
+    ben.wait_for("document.querySelector('.letter .said-chip span')?.textContent === '2'", SOON).await.unwrap();
     if let Some(folder) = std::env::var_os("RINGBACK_SCREENSHOTS") {
-        ben.click(".letter .note-react", SOON).await.unwrap();
+        ben.click(".letter .said-add", SOON).await.unwrap();
         pictures(&ben, "ben", Path::new(&folder)).await;
-        ben.click(".letter .note-react", SOON).await.unwrap();
+        ben.click(".letter .said-add", SOON).await.unwrap();
     }
     // Pressed again it is taken back, and Anna sees that too.
-    ben.click(".letter .note-said", SOON).await.unwrap();
+    ben.click(".letter .said-chip", SOON).await.unwrap();
     anna.wait_for(&format!("{said}?.getAttribute('aria-label') === 'heart love: you'"), SOON).await.unwrap();
     assert_eq!(anna.console(), Vec::<String>::new());
 }

@@ -1,28 +1,38 @@
 /** An image on request wherever it is shown: on its way with how far it is, the picture with its prompt, or why there is none. */
-import { element, notice } from "./dom.js";
+import { announce, element, notice } from "./dom.js";
 import { sure } from "./note-card.js";
-import { failureText, imageErrorText, progressText } from "./image-words.js";
+import { failureText, imageErrorText, priceText, progressText } from "./image-words.js";
+import { ThreadReactions } from "./thread-reactions.js";
 
 /** @typedef {import("./ringback/ringback.js").Image} Image */
+/** @typedef {import("./ringback/images.js").ImageOffer} ImageOffer */
+
+/** How many variations are asked for at once: as many as a user may have under way unless the operator says otherwise. */
+const VARIATIONS = 4;
 
 export class ImageCard {
   root;
   #image;
   #change;
+  #offers;
+  #reactions;
   #off;
   #picture = element("div", { class: "image-picture" });
   #foot = element("div", { class: "card-foot" });
+  #varied = element("div", { class: "image-variations", hidden: true });
   /** @type {HTMLImageElement|undefined} */
   #shown;
 
   /**
    * @param {Image} image
-   * @param {(prompt: string) => void} change lets its prompt be changed
+   * @param {{change: (prompt: string) => void, offers: () => Promise<ImageOffer[]>}} actions `change` lets its prompt be changed
    */
-  constructor(image, change) {
+  constructor(image, { change, offers }) {
     this.#image = image;
     this.#change = change;
-    this.root = element("div", { class: "image-card" }, element("p", { class: "image-prompt" }, image.prompt), this.#picture, this.#foot);
+    this.#offers = offers;
+    this.#reactions = new ThreadReactions(image, imageErrorText);
+    this.root = element("div", { class: "image-card" }, element("p", { class: "image-prompt" }, image.prompt), this.#picture, this.#reactions.root, this.#foot, this.#varied);
     this.#off = image.on("change", () => this.#show());
     this.#show();
   }
@@ -30,6 +40,7 @@ export class ImageCard {
   #show() {
     const image = this.#image;
     this.root.dataset.state = image.state;
+    this.#reactions.show(image.state === "posted");
     if (image.url) this.#showPicture(image.url);
     else this.#picture.replaceChildren(...(image.isOver ? [] : [bar(image)]));
     const focused = document.activeElement instanceof HTMLElement && this.#foot.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
@@ -64,19 +75,54 @@ export class ImageCard {
     if (!image.isOver) return image.isOwn ? [button("cancel", "Cancel", () => void this.#do(() => image.cancel()))] : [];
     const again = button("again", image.state === "posted" ? "Again" : "Try again", () => void this.#do(() => image.again()));
     const taken = image.isOwn ? [sure("Delete", "Delete for everybody?", () => void this.#do(() => image.delete()))] : [];
-    return [...taken, button("change", "Change", () => this.#change(image.prompt)), again];
+    const vary = element("button", { class: "text-button", type: "button", "data-key": "vary", "aria-expanded": String(!this.#varied.hidden), onclick: () => void this.#vary() }, "Variations");
+    return [...taken, button("change", "Change", () => this.#change(image.prompt)), again, image.state === "posted" && vary].filter((one) => one !== false);
+  }
+
+  /** Says what variations are and cost, and asks whether they are meant; away again where it says so already. */
+  async #vary() {
+    if (!this.#varied.hidden) return this.#unvary();
+    const offers = await this.#offers().catch(() => /** @type {ImageOffer[]} */ ([]));
+    const price = priceText(offers.find(({ provider }) => provider === this.#image.provider) ?? offers[0], VARIATIONS);
+    const what = `${VARIATIONS} more pictures of the same words, each by other dice. This picture itself is no part of it.${price}`;
+    const make = element("button", { class: "button", type: "button", onclick: () => void this.#do(() => this.#makeVariations()) }, `Make ${VARIATIONS}`);
+    const no = element("button", { class: "text-button", type: "button", onclick: () => this.#unvary() }, "Not now");
+    this.#varied.replaceChildren(element("p", {}, what), element("div", { class: "image-actions" }, no, make));
+    this.#varied.hidden = false;
+    this.#show();
+    make.focus();
+  }
+
+  #unvary() {
+    this.#varied.hidden = true;
+    this.#show();
+    /** @type {HTMLElement|null} */ (this.#foot.querySelector('[data-key="vary"]'))?.focus();
+  }
+
+  async #makeVariations() {
+    const { images, refused } = await this.#image.variations(VARIATIONS);
+    this.#varied.hidden = true;
+    this.#show();
+    if (refused === null) announce(`${VARIATIONS} variations are being made`);
+    else if (images.length === 0) throw refused;
+    else notice(`${images.length} of ${VARIATIONS} variations are being made. ${imageErrorText(refused)}`);
   }
 
   /** @param {() => Promise<unknown>} act */
   async #do(act) {
     try {
-      this.#foot.toggleAttribute("inert", true);
+      this.#inert(true);
       await act();
     } catch (error) {
       notice(imageErrorText(error));
     } finally {
-      this.#foot.toggleAttribute("inert", false);
+      this.#inert(false);
     }
+  }
+
+  /** @param {boolean} inert */
+  #inert(inert) {
+    for (const part of [this.#foot, this.#varied]) part.toggleAttribute("inert", inert);
   }
 
   close() {

@@ -15,6 +15,14 @@ export function promptOf(line) {
   return command.toLowerCase() === COMMAND ? words.join(" ") : null;
 }
 
+/** What of the price is known, after what it is for. @param {import("./ringback/images.js").ImageOffer|undefined} offer @param {number} count */
+export function priceText(offer, count) {
+  if (!offer?.price) return "";
+  // To a millionth, without the noise of binary fractions.
+  const all = Number((offer.price * count).toFixed(6));
+  return ` They cost up to ${all.toLocaleString()}${offer.currency ? ` ${offer.currency}` : ""} in all.`;
+}
+
 /** @param {Image} image */
 export function progressText({ state, progress }) {
   if (state === "queued") return "Waiting for its turn…";

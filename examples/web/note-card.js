@@ -1,8 +1,8 @@
 /** A note wherever it is shown: its player, what became of it, and what can be done with it. */
 import { element, icon, notice } from "./dom.js";
 import { dayAndTime, expiryText, heardText, kindName, noteErrorText, recipients } from "./note-words.js";
-import { NoteReactions } from "./note-reactions.js";
 import { Player } from "./player.js";
+import { ThreadReactions } from "./thread-reactions.js";
 
 /** @typedef {import("./ringback/ringback.js").Note} Note */
 
@@ -28,7 +28,7 @@ export class NoteCard {
   constructor(note, { extra } = {}) {
     this.#note = note;
     this.#extra = extra;
-    this.#reactions = new NoteReactions(note);
+    this.#reactions = new ThreadReactions(note, noteErrorText);
     this.root = element("div", { class: "note-card", "data-note": note.id });
     this.#off = note.on("change", () => this.#show());
     this.#show();
@@ -46,7 +46,7 @@ export class NoteCard {
       this.player = new Player(note, { label, onHeard: () => this.#heard() });
       this.root.replaceChildren(this.player.root, this.#reactions.root, this.#foot);
     }
-    this.#reactions.show();
+    this.#reactions.show(note.state === "sent" && !note.deleted);
     if (!note.isHeard) this.player?.forgetHeard();
     const kept = document.activeElement instanceof HTMLElement && this.#foot.contains(document.activeElement);
     const focused = kept ? document.activeElement?.getAttribute("data-key") : null;

@@ -215,8 +215,12 @@ export class ThreadView {
 
   /** @param {Image} image @returns {ImageRow} */
   #imageRow(image) {
-    const card = new ImageCard(image, (prompt) => this.#line.change(prompt));
-    const who = image.isOwn ? "You asked for a picture " : `${image.from.name || image.from.user} asked for a picture `;
+    const card = new ImageCard(image, {
+      change: (prompt) => this.#line.change(prompt),
+      offers: async () => (await this.#session?.images.offers()) ?? [],
+    });
+    const what = image.againOf === null ? "a picture" : "another one";
+    const who = `${image.isOwn ? "You" : image.from.name || image.from.user} asked for ${what} `;
     const by = element("p", { class: "image-by" }, who, element("span", { class: "entry-time" }, timeOf(image.createdAt)));
     const root = element("li", { class: "entry", "data-image": image.id, "data-side": image.isOwn ? "right" : "left" }, by, card.root);
     return { image, root, card };

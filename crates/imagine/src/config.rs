@@ -247,15 +247,15 @@ pub enum Period {
 pub struct ImagineConfig {
     /// What makes pictures; the first is taken where none is named. Without one the command says that there is none.
     pub providers: Vec<ProviderConfig>,
+    /// What prices are in, such as `EUR`, where users and metrics shall say it.
+    pub currency: Option<String>,
     /// What may be spent; without it as much as users ask for.
     pub spend_cap: Option<SpendCap>,
-    /// What prices are in, as metrics shall write it, such as `USD`; nothing unless told.
-    pub currency: String,
     /// How many one user may have; 50 in a day unless told.
     pub per_user: Option<Quota>,
     /// How many one thread may have; 200 in a day unless told.
     pub per_thread: Option<Quota>,
-    /// How many one user may have under way; 3 unless told.
+    /// How many one user may have under way; 4 unless told: a picture and its variations come one after the other, the variations at once.
     pub under_way: u32,
     /// The longest prompt in characters; 2000 unless told.
     pub prompt_chars: usize,
@@ -277,11 +277,11 @@ impl Default for ImagineConfig {
     fn default() -> Self {
         Self {
             providers: Vec::new(),
+            currency: None,
             spend_cap: None,
-            currency: String::new(),
             per_user: Some(Quota { images: 50, seconds: 86_400 }),
             per_thread: Some(Quota { images: 200, seconds: 86_400 }),
-            under_way: 3,
+            under_way: 4,
             prompt_chars: 2_000,
             expires_s: 600,
             fetch_s: 60,

@@ -53,6 +53,9 @@ pub enum ImagineError {
         /// What was asked.
         wanted: &'static str,
     },
+    /// Somebody has changed their reaction to a picture this often.
+    #[error("a reaction can be changed {0} times")]
+    TooManyChanges(i64),
     /// A webhook that is not signed as it has to be.
     #[error("the webhook is not to be trusted: {0}")]
     Webhook(&'static str),

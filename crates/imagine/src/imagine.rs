@@ -2,6 +2,7 @@
 //! and no users; what it has to tell comes as events.
 
 mod drive;
+mod reactions;
 mod recovery;
 mod steps;
 
@@ -27,6 +28,8 @@ use crate::money::Money;
 use crate::provider::{self, BoxFuture, ImageProvider, ImageRequest, Webhook};
 use crate::store::{Bounds, Window};
 use crate::store::{JobRow, OpenJobs, ProviderCall, Spending, Store};
+
+pub use reactions::Reacted;
 
 /// How many pictures are decoded at once; each keeps a core busy and up to 384 MiB.
 const CLEANERS: usize = 2;
@@ -106,6 +109,10 @@ pub struct Offer {
     pub provider: String,
     /// Its sizes, the usual one first; none: 1024x1024.
     pub sizes: Vec<Size>,
+    /// What a picture costs at most; nothing where the operator says none.
+    pub price: Money,
+    /// In which currency, where the operator says so.
+    pub currency: Option<String>,
 }
 
 /// The service in numbers, at one moment.
@@ -130,8 +137,10 @@ pub struct ImagineEvent {
     pub deleted: bool,
     /// What it has cost, once it is over.
     pub charged: Money,
-    /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done.
+    /// The change that it is, to be [confirmed](Imagine::told) once it is told; `None`: only more of it is done, or somebody has reacted.
     pub revision: Option<u64>,
+    /// Somebody has reacted to it, or has taken that back.
+    pub reacted: Option<Reacted>,
 }
 
 /// Images on request. Cheap to clone; work stops when the last one is dropped, to be gone on with by the next process.
@@ -247,6 +256,8 @@ impl Imagine {
         let offer = |provider: &Provider| Offer {
             provider: provider.config.name.clone(),
             sizes: provider.config.sizes.clone(),
+            price: provider.config.price,
+            currency: self.inner.config.currency.clone(),
         };
         self.inner.providers.iter().map(offer).collect()
     }
@@ -331,6 +342,7 @@ impl Imagine {
             charged: Money::ZERO,
             picture: None,
             deleted: false,
+            reactions: Vec::new(),
         };
         let kept = {
             let (inner, row) = (inner.clone(), row.clone());
@@ -372,13 +384,12 @@ impl Imagine {
     /// # Errors
     /// Where it is not this user's, or not over.
     pub async fn delete(&self, image: &str, user: &str) -> Result<ImageInfo, ImagineError> {
-        let mut row = self.inner.seen(image, user).await?;
+        let row = self.inner.seen(image, user).await?;
         if row.user != user {
             return Err(ImagineError::NotFound(image.to_owned()));
         }
-        if !self.inner.store.delete_job(&mut row).await? {
-            return Err(ImagineError::Conflict { state: row.state.as_str(), wanted: "deleted" });
-        }
+        let conflict = ImagineError::Conflict { state: row.state.as_str(), wanted: "deleted" };
+        let row = self.inner.store.delete_job(image).await?.ok_or(conflict)?;
         if let Some(picture) = &row.picture
             && let Err(error) = self.inner.bytes.delete(&picture.key).await
         {
@@ -535,13 +546,8 @@ impl Inner {
         let mut users: Vec<_> = others.chain([&row.user]).cloned().collect();
         users.dedup();
         // Whoever took the events may be gone; then nobody is left to be told.
-        let _ = self.events.send(ImagineEvent {
-            users,
-            image: Box::new(image),
-            deleted: row.deleted,
-            charged: row.charged,
-            revision,
-        });
+        let (image, deleted, charged) = (Box::new(image), row.deleted, row.charged);
+        let _ = self.events.send(ImagineEvent { users, image, deleted, charged, revision, reacted: None });
     }
 }
 

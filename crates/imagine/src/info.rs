@@ -15,6 +15,19 @@ pub struct Asker {
     pub name: String,
 }
 
+/// What somebody says to a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageReaction {
+    /// The user.
+    pub user: String,
+    /// Their name at the time.
+    pub name: String,
+    /// The emoji, fully qualified, or one of the embedder's own as `:id:`.
+    pub emoji: String,
+    /// Since when, in Unix milliseconds.
+    pub at: u64,
+}
+
 /// An image, on the wire. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageInfo {
@@ -38,6 +51,9 @@ pub struct ImageInfo {
     pub provider: String,
     /// The image that was asked for again.
     pub again_of: Option<String>,
+    /// What those who see it say to it, one each, oldest first.
+    #[serde(default)]
+    pub reactions: Vec<ImageReaction>,
     /// When it was asked for.
     pub created_at: u64,
     /// When it was over.
@@ -71,6 +87,7 @@ impl ImageInfo {
             detail: row.detail.clone(),
             provider: row.provider.clone(),
             again_of: row.again_of.clone(),
+            reactions: row.reactions.clone(),
             created_at: row.created_at,
             ended_at: row.ended_at,
             progress: None,

@@ -4,6 +4,7 @@
 mod jobs;
 mod open;
 mod pauses;
+mod reactions;
 mod rows;
 mod spending;
 

@@ -12,7 +12,8 @@ use house::{Folder, House, new, png};
 use reqwest::header::{HeaderMap, HeaderValue};
 use ringback_imagine::{
     BoxFuture, FailReason, ImageInfo, Imagine, ImagineConfig, ImagineError, ImagineParts, JobState, ModerateImages,
-    Money, NewImage, NoImageModeration, Period, ProviderConfig, ProviderKind, Quota, Size, SpendCap, WebhookSettings,
+    Money, NewImage, NoImageModeration, Period, ProviderConfig, ProviderKind, Quota, Size, SpendCap, Store,
+    WebhookSettings,
 };
 use studio::{Hold, Studio};
 
@@ -495,6 +496,107 @@ async fn jobs_and_the_tables_of_calls_and_notes_live_in_one_database() {
             .await
             .unwrap();
         drop(Imagine::open(ImagineConfig::default(), parts("a")).await.unwrap());
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn those_who_see_a_picture_react_with_one_emoji_each_which_goes_with_the_picture() {
+    for (url, _keep) in database::databases("imagine_reactions").await {
+        let studio = Studio::start(png(8, 8)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let open = async || {
+            let parts = ImagineParts {
+                database: url.clone(),
+                bytes: Arc::new(Folder(folder.path().join("media"))),
+                moderate: Arc::new(NoImageModeration),
+                owner: "house".to_owned(),
+            };
+            let imagine = Imagine::open(config(ProviderKind::Bfl, &studio), parts).await.unwrap();
+            let events = imagine.events().unwrap();
+            House { imagine, events }
+        };
+        let mut house = open().await;
+        studio.hold(Hold::Work);
+        let asked = house.ask("1", "a lighthouse").await;
+        let react = async |house: &House, user: &str, emoji: Option<&str>| {
+            house.imagine.react(&asked.id, user, &user.to_uppercase(), emoji).await
+        };
+        let missing = |answer: Result<ImageInfo, ImagineError>| matches!(answer, Err(ImagineError::NotFound(_)));
+        assert!(missing(react(&house, "ann", Some("👍")).await), "not posted");
+        studio.hold(Hold::Nothing);
+        let posted = house.over().await;
+        assert!(missing(react(&house, "eve", Some("👍")).await));
+        for nothing in ["", &"x".repeat(65)] {
+            assert!(matches!(react(&house, "bob", Some(nothing)).await, Err(ImagineError::Request(_))));
+        }
+        let said = |image: &ImageInfo| {
+            let said = image.reactions.iter().map(|one| format!("{} {} {}", one.user, one.name, one.emoji));
+            said.collect::<Vec<_>>()
+        };
+        let first = react(&house, "bob", Some("👍")).await.unwrap();
+        assert_eq!((said(&first), first.revision), (vec!["bob BOB 👍".to_owned()], posted.revision + 1));
+        let told = house.events.recv().await.unwrap();
+        assert_eq!((told.users.as_slice(), told.revision), (&["bob".to_owned(), "ann".to_owned()][..], None));
+        let reacted = told.reacted.unwrap();
+        assert_eq!((reacted.user.as_str(), reacted.taken_back), ("bob", false));
+        house.imagine.told_reaction(&asked.id, &reacted).await.unwrap();
+        assert_eq!(
+            react(&house, "bob", Some("👍")).await.unwrap().revision,
+            first.revision,
+            "the same again changes nothing"
+        );
+        react(&house, "ann", Some("🎉")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(said(&react(&house, "bob", Some("❤️")).await.unwrap()), ["ann ANN 🎉", "bob BOB ❤️"]);
+        assert_eq!(said(&react(&house, "ann", None).await.unwrap()), ["bob BOB ❤️"]);
+        let listed = house.imagine.thread("ann", "direct:ann:bob", None, 10).await.unwrap();
+        assert_eq!(said(&listed[0]), ["bob BOB ❤️"]);
+
+        // What nobody has confirmed is told after a restart, and the picture itself is not.
+        drop(house);
+        let mut house = open().await;
+        let mut again = Vec::new();
+        for _ in 0..2 {
+            let told = tokio::time::timeout(house::SOON, house.events.recv()).await.unwrap().unwrap();
+            let reacted = told.reacted.expect("nothing but reactions was left to be told");
+            house.imagine.told_reaction(&asked.id, &reacted).await.unwrap();
+            again.push((reacted.user, reacted.taken_back));
+        }
+        again.sort();
+        assert_eq!(again, [("ann".to_owned(), true), ("bob".to_owned(), false)]);
+        drop(house);
+        let mut house = open().await;
+        assert!(tokio::time::timeout(Duration::from_millis(200), house.events.recv()).await.is_err(), "once is enough");
+
+        // A mind is not changed for ever, but what was said can be taken back.
+        let mut changes = 2;
+        let refused = loop {
+            match react(&house, "bob", Some(["👍", "❤️"][changes % 2])).await {
+                Ok(_) => changes += 1,
+                Err(refused) => break refused,
+            }
+            assert!(changes < 1_000, "it never ends");
+        };
+        assert!(matches!(refused, ImagineError::TooManyChanges(50)) && changes == 50, "{refused} after {changes}");
+        assert_eq!(said(&react(&house, "bob", None).await.unwrap()), Vec::<String>::new());
+        assert!(react(&house, "ann", Some("👍")).await.is_ok(), "that is no matter of others");
+
+        // The rows go with the picture, whether it is taken back or too old.
+        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+        let rows = async || -> i64 {
+            sqlx::query_scalar("SELECT COUNT(*) FROM image_reactions").fetch_one(&pool).await.unwrap()
+        };
+        assert_eq!(rows().await, 2);
+        house.imagine.delete(&asked.id, "ann").await.unwrap();
+        assert_eq!(rows().await, 0);
+        assert!(missing(react(&house, "bob", Some("👍")).await));
+        let other = house.ask("2", "a boat").await;
+        while house.over().await.id != other.id {}
+        house.imagine.react(&other.id, "bob", "Bob", Some("👍")).await.unwrap();
+        assert_eq!(rows().await, 1);
+        Store::open(&url).await.unwrap().forget_before(u64::MAX).await.unwrap();
+        assert_eq!(rows().await, 0);
         pool.close().await;
     }
 }

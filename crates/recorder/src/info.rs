@@ -29,6 +29,9 @@ pub struct Addressee {
 pub struct NoteReaction {
     /// The user.
     pub user: String,
+    /// Their name at the time; `None` where it was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The emoji, fully qualified, or one of the embedder's own as `:id:`.
     pub emoji: String,
     /// Since when, in Unix milliseconds.

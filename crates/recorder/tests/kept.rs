@@ -61,6 +61,9 @@ async fn what_is_older_than_the_retention_is_gone_with_its_bytes_and_open_notes_
         first.recorder.send(&recent, "ann").await.unwrap();
         let store = Store::open(&database).await.unwrap();
         assert!(store.send(&old, 3_000).await.unwrap());
+        for note in [&old, &recent] {
+            first.recorder.react(note, "bob", Some("Bob"), Some("👍")).await.unwrap();
+        }
         for call in ["c_old", "c_recent", "c_draft"] {
             store.hook_done(call).await.unwrap();
         }
@@ -74,6 +77,11 @@ async fn what_is_older_than_the_retention_is_gone_with_its_bytes_and_open_notes_
         let mut calls: Vec<_> = calls.iter().map(|(call, _)| call.id.as_str()).collect();
         calls.sort_unstable();
         assert_eq!(calls, ["c_draft", "c_recent"], "as long as the note is kept, so is its call");
+        let pool = sqlx::AnyPool::connect(&database).await.unwrap();
+        let reactions: Vec<String> =
+            sqlx::query_scalar("SELECT note_id FROM note_reactions").fetch_all(&pool).await.unwrap();
+        assert_eq!(reactions, std::slice::from_ref(&recent), "what is said to a note goes with it");
+        pool.close().await;
         assert_eq!(desk.file(&recent, "bob").await.unwrap().get(..4), Some(&b"OggS"[..]));
         assert_eq!(desk.recorder.note(&draft, "ann").await.unwrap().state, NoteState::Draft);
         assert_eq!(walk(&folder.path().join("media")).len(), 2);

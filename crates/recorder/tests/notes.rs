@@ -221,11 +221,17 @@ async fn those_whom_a_sent_note_concerns_react_with_one_emoji_each_which_goes_wi
         let note = desk.offer("c_1").await.id;
         desk.record(&note, &voice(50, |_| true)).await;
         let recorder = desk.recorder.clone();
-        assert!(matches!(recorder.react(&note, "ann", Some("👍")).await, Err(RecorderError::NotFound(_))), "not sent");
+        assert!(
+            matches!(recorder.react(&note, "ann", None, Some("👍")).await, Err(RecorderError::NotFound(_))),
+            "not sent"
+        );
         recorder.send(&note, "ann").await.unwrap();
-        assert!(matches!(recorder.react(&note, "eve", Some("👍")).await, Err(RecorderError::NotFound(_))));
+        assert!(matches!(recorder.react(&note, "eve", None, Some("👍")).await, Err(RecorderError::NotFound(_))));
         for nothing in ["", &"x".repeat(65)] {
-            assert!(matches!(recorder.react(&note, "bob", Some(nothing)).await, Err(RecorderError::Forbidden(_))));
+            assert!(matches!(
+                recorder.react(&note, "bob", None, Some(nothing)).await,
+                Err(RecorderError::Forbidden(_))
+            ));
         }
         let said = |note: &NoteInfo| {
             let said = note.reactions.iter().map(|one| (one.user.clone(), one.emoji.clone()));
@@ -235,38 +241,39 @@ async fn those_whom_a_sent_note_concerns_react_with_one_emoji_each_which_goes_wi
             (|emoji: &str| ("ann".to_owned(), emoji.to_owned()), |emoji: &str| ("bob".to_owned(), emoji.to_owned()));
         let log = recorder.event_log();
         let before = log.newest().await.unwrap();
-        recorder.react(&note, "bob", Some("👍")).await.unwrap();
-        recorder.react(&note, "bob", Some("👍")).await.unwrap();
+        recorder.react(&note, "bob", Some("Bob"), Some("👍")).await.unwrap();
+        recorder.react(&note, "bob", None, Some("👍")).await.unwrap();
         assert_eq!(log.newest().await.unwrap(), before + 1, "the same again changes nothing");
-        recorder.react(&note, "ann", Some("🎉")).await.unwrap();
+        recorder.react(&note, "ann", None, Some("🎉")).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_eq!(said(&recorder.react(&note, "bob", Some("❤️")).await.unwrap()), [ann("🎉"), bob("❤️")]);
-        assert_eq!(said(&recorder.react(&note, "ann", None).await.unwrap()), [bob("❤️")]);
-        recorder.react(&note, "ann", None).await.unwrap();
+        assert_eq!(said(&recorder.react(&note, "bob", None, Some("❤️")).await.unwrap()), [ann("🎉"), bob("❤️")]);
+        assert_eq!(said(&recorder.react(&note, "ann", None, None).await.unwrap()), [bob("❤️")]);
+        recorder.react(&note, "ann", None, None).await.unwrap();
         let told = log.after(before, 10).await.unwrap().events;
         let kinds: Vec<_> = told.iter().map(|event| event.kind.as_str()).collect();
         assert_eq!(kinds, ["note.reacted", "note.reacted", "note.reacted", "note.unreacted"]);
         assert_eq!(told[0].body["user"], "bob");
+        assert_eq!(told[0].body["note"]["reactions"][0]["name"], "Bob");
         let inbox = recorder.inbox("bob", None, 10, false).await.unwrap();
         assert_eq!(said(&inbox.rows[0]), [bob("❤️")]);
 
         // A mind is not changed for ever, but what was said can be taken back.
         let mut changes = 2;
         let refused = loop {
-            match recorder.react(&note, "bob", Some(["👍", "❤️"][changes % 2])).await {
+            match recorder.react(&note, "bob", None, Some(["👍", "❤️"][changes % 2])).await {
                 Ok(_) => changes += 1,
                 Err(refused) => break refused,
             }
             assert!(changes < 1_000, "it never ends");
         };
         assert!(matches!(refused, RecorderError::TooManyChanges(50)) && changes == 50, "{refused} after {changes}");
-        assert_eq!(said(&recorder.react(&note, "bob", None).await.unwrap()), []);
-        assert!(recorder.react(&note, "bob", Some("👍")).await.is_err());
-        assert!(recorder.react(&note, "ann", Some("👍")).await.is_ok(), "that is no matter of others");
+        assert_eq!(said(&recorder.react(&note, "bob", None, None).await.unwrap()), []);
+        assert!(recorder.react(&note, "bob", None, Some("👍")).await.is_err());
+        assert!(recorder.react(&note, "ann", None, Some("👍")).await.is_ok(), "that is no matter of others");
 
         recorder.delete(&note, "ann").await.unwrap();
-        assert!(matches!(recorder.react(&note, "bob", Some("👍")).await, Err(RecorderError::Conflict { .. })));
+        assert!(matches!(recorder.react(&note, "bob", None, Some("👍")).await, Err(RecorderError::Conflict { .. })));
         recorder.delete(&note, "bob").await.unwrap();
-        assert!(matches!(recorder.react(&note, "bob", None).await, Err(RecorderError::NotFound(_))));
+        assert!(matches!(recorder.react(&note, "bob", None, None).await, Err(RecorderError::NotFound(_))));
     }
 }

@@ -2,7 +2,7 @@
 import { Emitter } from "./emitter.js";
 
 /** @typedef {import("./protocol.js").ImageInfo} ImageInfo */
-/** What an image needs of its session. @typedef {{http: import("./http.js").Http, user: () => string, send: (path: string) => Promise<Image>}} ImageHost */
+/** What an image needs of its session. @typedef {{http: import("./http.js").Http, socket: import("./socket.js").SignalingSocket, user: () => string, send: (path: string, nth?: number) => Promise<Image>, take: (info: ImageInfo) => Image}} ImageHost */
 
 /** `change`: anything about it. @extends {Emitter<{change: Image}>} */
 export class Image extends Emitter {
@@ -58,6 +58,26 @@ export class Image extends Emitter {
     return this.#info.progress;
   }
 
+  /** The image that was asked for again with it, null where its prompt is its own. */
+  get againOf() {
+    return this.#info.again_of;
+  }
+
+  /** What those who see it say to it, one each, oldest first. */
+  get reactions() {
+    return this.#info.reactions ?? [];
+  }
+
+  /** Who looks at it here. */
+  get reader() {
+    return this.#host.user();
+  }
+
+  /** What this user says to it. */
+  get reaction() {
+    return this.reactions.find(({ user }) => user === this.#host.user())?.emoji ?? null;
+  }
+
   get createdAt() {
     return this.#info.created_at;
   }
@@ -97,6 +117,31 @@ export class Image extends Emitter {
   /** Asks for another picture of the same prompt. @returns {Promise<Image>} that one */
   async again() {
     return this.#host.send(`images/${this.id}/again`);
+  }
+
+  /**
+   * Asks for several more pictures of the same prompt, one after the other until one is refused.
+   * @param {number} count
+   * @returns {Promise<{images: Image[], refused: unknown}>} those that are on their way, and why the next is not; null where all are
+   */
+  async variations(count) {
+    /** @type {Image[]} */
+    const images = [];
+    try {
+      while (images.length < count) images.push(await this.#host.send(`images/${this.id}/again`, images.length));
+      return { images, refused: null };
+    } catch (refused) {
+      return { images, refused };
+    }
+  }
+
+  /**
+   * Reacts to it once it is posted, in place of the reaction before.
+   * @param {string|null} emoji exactly one, or null to take it back
+   */
+  async react(emoji) {
+    const { image } = await this.#host.socket.request("image.react", { image: this.id, emoji });
+    return this.#host.take(image);
   }
 
   /** Made by `Images`. @param {ImageInfo} info */

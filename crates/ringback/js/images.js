@@ -5,7 +5,7 @@ import { Image } from "./image.js";
 
 /** @typedef {import("./protocol.js").ImageInfo} ImageInfo */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
-/** @typedef {{provider: string, sizes: string[]}} ImageOffer */
+/** What can be asked for. `price`: what a picture costs at most, 0 where the operator says none; `currency` where they say which. @typedef {{provider: string, sizes: string[], price: number, currency: string|null}} ImageOffer */
 
 /** After which a request may have been taken or not. @type {Set<string>} */
 const UNSURE = new Set(["disconnected", "internal"]);
@@ -18,10 +18,14 @@ export class Images extends Emitter {
   #unanswered = new Map();
   #host;
 
-  /** Made by `Session`. @param {{http: import("./http.js").Http, user: () => string}} host */
+  /** Made by `Session`. @param {{http: import("./http.js").Http, socket: import("./socket.js").SignalingSocket, user: () => string}} host */
   constructor(host) {
     super();
-    this.#host = { ...host, send: (/** @type {string} */ path) => this.#send(path, {}) };
+    this.#host = {
+      ...host,
+      send: (/** @type {string} */ path, nth = 0) => this.#send(path, {}, nth),
+      take: (/** @type {ImageInfo} */ info) => this.take(info),
+    };
   }
 
   /** What can be asked for; empty where this server makes no images. @returns {Promise<ImageOffer[]>} */
@@ -41,9 +45,9 @@ export class Images extends Emitter {
     return this.#send(path, { prompt, provider, size });
   }
 
-  /** @param {string} path @param {Record<string, unknown>} request */
-  async #send(path, request) {
-    const what = JSON.stringify([path, request]);
+  /** @param {string} path @param {Record<string, unknown>} request @param {number} [nth] of several that are the same */
+  async #send(path, request, nth = 0) {
+    const what = JSON.stringify([path, request, nth]);
     const key = this.#unanswered.get(what) ?? newKey();
     this.#unanswered.set(what, key);
     try {
@@ -57,7 +61,7 @@ export class Images extends Emitter {
     }
   }
 
-  /** The one object of what the server told of. @param {ImageInfo} info */
+  /** The one object of what the server told of. @param {ImageInfo} info @returns {Image} */
   take(info) {
     const known = this.#known.get(info.id);
     if (known) known.update(info);

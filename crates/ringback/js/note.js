@@ -18,7 +18,7 @@ import { RecordedTake } from "./recorded-take.js";
 /** @typedef {import("./room.js").Room} Room */
 /** @typedef {import("./socket.js").SignalingSocket} SignalingSocket */
 /** @typedef {{user: string, heardAt: number|null}} Recipient */
-/** What somebody says to a note, and since when (Unix milliseconds). @typedef {{user: string, emoji: string, at: number}} NoteReaction */
+/** What somebody says to a note, and since when (Unix milliseconds). @typedef {import("./protocol.js").Reaction} NoteReaction */
 /**
  * What a note needs of its session.
  * @typedef {{socket: SignalingSocket, http: Http, user: () => string, makeRoom: () => Room}} NoteHost

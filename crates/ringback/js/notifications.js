@@ -8,7 +8,7 @@ import { asRingbackError } from "./errors.js";
 /** @typedef {import("./http.js").Http} Http */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** @typedef {"missed_call"|"note"|"reaction"|"image"} OccurrenceKind */
-/** @typedef {{id: string, at: number, kind: OccurrenceKind, from: {user: string, name?: string}, thread: string, call?: string, note?: string, about?: string}} Item */
+/** @typedef {{id: string, at: number, kind: OccurrenceKind, from: {user: string, name?: string}, thread: string, call?: string, note?: string, image?: string, about?: string}} Item */
 /** Why it comes. @typedef {{rule: "welcome"|"favourite"|"repeated_calls"|"digest", times?: number, within_s?: number}} Reason */
 /** `silent`: it takes the place of an earlier one without a sound. @typedef {{id: string, revision: number, silent: boolean, why: Reason, from: {user: string, name?: string}|null, items: Item[], total: number}} Notification */
 /** Why something waits, and until when at the latest. @typedef {{rule: "quiet_hours"|"budget", until: number, in_words: string}} Hold */

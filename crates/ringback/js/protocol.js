@@ -27,17 +27,18 @@
  * @typedef {{participant: string, source: Source, reason: "pinned"|"screen"|"stage"}} Focus
  *
  * @typedef {"voice"|"video"} NoteKind
+ * @typedef {{user: string, name?: string, emoji: string, at: number}} Reaction what somebody says to a note or a picture, under which name, and since when
  * @typedef {"offered"|"countdown"|"recording"|"saving"|"draft"|"sent"|"discarded"|"expired"} NoteState
  * @typedef {NoteState|"heard"|"unheard"|"deleted"|"reacted"|"unreacted"} NoteEventName
  * @typedef {"silent"|"too_short"|"disk"|"overrun"|"failed"|"no_media"|"maximum"|"silence"|"caller_gone"|"callee_came"} NoteReason
- * @typedef {{id: string, call: string, thread: string, kind: NoteKind, state: NoteState, from: {user: string, name: string}, to: {user: string, heard_at: number|null}[], reactions: {user: string, emoji: string, at: number}[], created_at: number, sent_at: number|null, expires_at: number|null, max_ms: number, countdown_ms: number, take: number, reason: NoteReason|null, duration_ms: number, size: number, content_type: string|null, peaks: number[], width: number|null, height: number|null, room: string|null, url: string|null, poster_url: string|null}} NoteInfo
+ * @typedef {{id: string, call: string, thread: string, kind: NoteKind, state: NoteState, from: {user: string, name: string}, to: {user: string, heard_at: number|null}[], reactions: Reaction[], created_at: number, sent_at: number|null, expires_at: number|null, max_ms: number, countdown_ms: number, take: number, reason: NoteReason|null, duration_ms: number, size: number, content_type: string|null, peaks: number[], width: number|null, height: number|null, room: string|null, url: string|null, poster_url: string|null}} NoteInfo
  * @typedef {{call: CallRecord, outcome: Outcome, placed_at: number, ended_at: number, talk_ms: number, note: NoteInfo|null, image?: undefined}} CallThreadRecord
  * @typedef {{placed_at: number, image: ImageInfo}} ImageThreadRecord
  * @typedef {CallThreadRecord|ImageThreadRecord} ThreadRecord
  *
  * @typedef {"queued"|"submitted"|"running"|"fetching"|"posted"|"refused"|"failed"|"cancelled"|"expired"} ImageState
  * @typedef {"unknown"|"account"|"no_credit"|"rejected"|"provider"|"gone"|"picture"|"address"} ImageFailure
- * @typedef {{id: string, revision: number, thread: string, from: {user: string, name: string}, prompt: string, state: ImageState, reason: ImageFailure|null, detail: string|null, provider: string, again_of: string|null, created_at: number, ended_at: number|null, progress: number|null, width: number, height: number, size: number, content_type: string|null, url: string|null}} ImageInfo
+ * @typedef {{id: string, revision: number, thread: string, from: {user: string, name: string}, prompt: string, state: ImageState, reason: ImageFailure|null, detail: string|null, provider: string, again_of: string|null, reactions: Reaction[], created_at: number, ended_at: number|null, progress: number|null, width: number, height: number, size: number, content_type: string|null, url: string|null}} ImageInfo
  *
  * @typedef {{seq: number, event: string, [field: string]: any}} ServerEvent
  */

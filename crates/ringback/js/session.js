@@ -71,7 +71,7 @@ export class Session extends Emitter {
     this.notifications = new Notifications(http);
     const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
     const host = { socket: this.#socket, http, user: () => this.user, makeRoom };
-    this.images = new Images({ http, user: host.user });
+    this.images = new Images({ http, socket: this.#socket, user: host.user });
     this.notes = new Notes(host, this.images, (note) => {
       if (this.#unanswered?.id === note.call) this.#unanswered.offer(note);
     });

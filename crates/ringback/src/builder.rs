@@ -27,6 +27,7 @@ use crate::imagine::ImageDesk;
 use crate::metrics::Counts;
 use crate::missed_call::{MissedCall, OfferNotes};
 use crate::peace::{self, PeaceDesk, RingOnly, Tell};
+use crate::reacting::Reacting;
 use crate::reactions::{ReactionRights, ReactionSettings};
 use crate::webhook::{Webhook, WebhookConfig};
 
@@ -342,7 +343,8 @@ impl EngineBuilder {
         };
         let images = match (self.imagine, &self.notes, &recorder) {
             (Some(config), Some(notes), Some(recorder)) => {
-                Some(ImageDesk::open(config, notes, recorder.clone(), self.moderate_images).await?)
+                let reacting = Reacting::new(self.reactions.config.own_palette().clone());
+                Some(ImageDesk::open(config, notes, recorder.clone(), self.moderate_images, reacting).await?)
             }
             _ => None,
         };

@@ -11,6 +11,7 @@ use ringback_reactions::{HostControl, Refusal};
 use ringback_recorder::{EventLog, Recorder, RecorderError};
 use ringback_sfu::{SfuEvent, WorkerHandle, WorkerStatistics};
 use ringback_signaling::hooks::Hooks;
+use ringback_signaling::images::Images;
 use ringback_signaling::notes::Notes;
 use ringback_signaling::{Signaling, SignalingConfig, SignalingEvent};
 use tokio::sync::mpsc;
@@ -28,6 +29,7 @@ use crate::metrics::Counts;
 use crate::missed_call::MissedCall;
 use crate::notes::{self, NoteDesk};
 use crate::peace::{self, Occurred, PeaceDesk};
+use crate::reacting::Reacting;
 use crate::reactions::{ReactionDesk, ReactionSettings, RoomReaction};
 use crate::restart;
 use crate::webhook::Webhook;
@@ -85,13 +87,13 @@ impl Engine {
         let Parts { room_part, mut hooks, missed_call, recorder, images, webhooks, peace, counts } = parts;
         let workers = Workers::new(handles, room_part);
         let (feed, ended_calls) = recorder.clone().map(|recorder| Feed::new(recorder, counts.clone())).unzip();
-        let notes = recorder.map(|recorder| {
-            NoteDesk::new(recorder, workers.clone(), counts.clone(), reactions.config.own_palette().clone())
-        });
+        let reacting = Reacting::new(reactions.config.own_palette().clone());
+        let notes = recorder.map(|recorder| NoteDesk::new(recorder, workers.clone(), counts.clone(), reacting));
         let reactions = ReactionDesk::new(reactions, workers.clone());
         let log = Arc::new(Log::new(missed_call, notes.clone(), ended_calls, counts.clone()));
         hooks.call_log = log.clone();
         hooks.notes = notes.clone().map(|desk| desk as Arc<dyn Notes>);
+        hooks.images = images.clone().map(|desk| desk as Arc<dyn Images>);
         hooks.reactions = Some(reactions.clone());
         let signaling = Arc::new(Signaling::start(config, workers.clone(), hooks));
         if let Some(desk) = &notes {

@@ -9,17 +9,19 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use ringback_imagine::{
-    ImageInfo, Imagine, ImagineConfig, ImagineError, ImagineEvent, ImagineParts, ModerateImages, NewImage,
+    ImageInfo, Imagine, ImagineConfig, ImagineError, ImagineEvent, ImagineParts, ModerateImages, NewImage, Reacted,
 };
 use ringback_recorder::{ByteStore, EventLog, NewEvent, Recorder, RecorderConfig};
 use ringback_signaling::Signaling;
-use ringback_signaling::images::ImageNews;
-use ringback_signaling::protocol::{ErrorCode, WireError};
+use ringback_signaling::images::{ImageNews, Images};
+use ringback_signaling::media::BoxFuture;
+use ringback_signaling::protocol::{ErrorCode, ImageReact, UserRef, WireError};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::error::EngineError;
 use crate::metrics::ImageCounts;
+use crate::reacting::Reacting;
 
 pub(crate) use http::router;
 
@@ -36,6 +38,8 @@ pub(crate) struct ImageDesk {
     recorder: Recorder,
     log: EventLog,
     counts: ImageCounts,
+    /// Who may react to pictures, and with what.
+    reacting: Reacting,
     /// The routes hold this desk and signaling, so the desk must not hold signaling.
     signaling: OnceLock<Weak<Signaling>>,
 }
@@ -47,15 +51,16 @@ impl ImageDesk {
         notes: &RecorderConfig,
         recorder: Recorder,
         moderate: Arc<dyn ModerateImages>,
+        reacting: Reacting,
     ) -> Result<Arc<Self>, EngineError> {
         let bytes = ByteStore::open(&notes.bytes_url()).map_err(EngineError::Recorder)?.encrypted(&notes.at_rest);
-        let counts = ImageCounts::new(&config.currency);
+        let counts = ImageCounts::new(config.currency.as_deref().unwrap_or_default());
         let owner = recorder.live_calls().process().to_owned();
         let parts =
             ImagineParts { database: notes.database_url(), bytes: Arc::new(bytes::Pictures(bytes)), moderate, owner };
         let imagine = Imagine::open(config, parts).await.map_err(EngineError::Imagine)?;
         let log = recorder.event_log();
-        Ok(Arc::new(Self { imagine, recorder, log, counts, signaling: OnceLock::new() }))
+        Ok(Arc::new(Self { imagine, recorder, log, counts, reacting, signaling: OnceLock::new() }))
     }
 
     /// Begins: from now on what the service tells is carried on.
@@ -100,6 +105,21 @@ impl ImageDesk {
         self.imagine.ask(NewImage { viewers, ..new }).await.map_err(wire::refused)
     }
 
+    /// Somebody reacts to a picture, or takes that back.
+    async fn react(&self, image: &str, by: &UserRef, emoji: Option<&str>) -> Result<Value, WireError> {
+        let user = by.user.as_str();
+        let emoji = match emoji {
+            None => None,
+            Some(text) => {
+                let author = self.imagine.image(image, user).await.map_err(wire::refused)?.from.user;
+                let signaling = self.signaling.get().and_then(Weak::upgrade);
+                Some(self.reacting.allowed(signaling.as_deref(), user, &author, text).await?)
+            }
+        };
+        let image = self.imagine.react(image, user, by.name.as_deref().unwrap_or(user), emoji).await;
+        image.map(|image| self.shown(image, user)).map_err(wire::refused)
+    }
+
     /// Who else belongs to a thread: the other one of a pair, or whoever was in its calls with this user.
     async fn others(&self, thread: &str, user: &str) -> Result<Vec<String>, WireError> {
         if let Some(pair) = wire::pair(thread) {
@@ -126,22 +146,33 @@ impl ImageDesk {
 
     /// Tells what happened: the log, which is asked until it takes it, then devices.
     async fn tell(&self, event: ImagineEvent) {
-        let ImagineEvent { users, image, deleted, charged, revision } = event;
+        let ImagineEvent { users, image, deleted, charged, revision, reacted } = event;
         if revision.is_some() && !deleted && image.state.is_final() {
             self.counts.over(&image, charged);
         }
-        let what = match revision {
-            Some(_) if deleted => "image.deleted".to_owned(),
-            Some(_) => format!("image.{}", image.state.as_str()),
-            None => "image.progress".to_owned(),
+        let what = match (&reacted, revision) {
+            (Some(Reacted { taken_back: true, .. }), _) => "image.unreacted".to_owned(),
+            (Some(_), _) => "image.reacted".to_owned(),
+            (None, Some(_)) if deleted => "image.deleted".to_owned(),
+            (None, Some(_)) => format!("image.{}", image.state.as_str()),
+            (None, None) => "image.progress".to_owned(),
         };
-        let logged = revision.map(|_| wire::value(&image));
-        if let (Some(revision), Some(body)) = (revision, &logged) {
-            let new = NewEvent { at: wire::unix_ms(), kind: what.clone(), body: json!({ "image": body, "to": users }) };
-            self.put_into_log(&new).await;
-            if let Err(error) = self.imagine.told(&image.id, revision).await {
-                tracing::warn!(%error, image = image.id, "an image is told of once more after the next start");
+        let is_logged = reacted.is_some() || revision.is_some();
+        let logged = is_logged.then(|| wire::value(&image));
+        if let Some(image) = &logged {
+            let mut body = json!({ "image": image, "to": users });
+            if let Some(Reacted { user, .. }) = &reacted {
+                body["user"] = json!(user);
             }
+            self.put_into_log(&NewEvent { at: wire::unix_ms(), kind: what.clone(), body }).await;
+        }
+        let told = match (&reacted, revision) {
+            (Some(reacted), _) => self.imagine.told_reaction(&image.id, reacted).await,
+            (None, Some(revision)) => self.imagine.told(&image.id, revision).await,
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, image = image.id, "an image is told of once more after the next start");
         }
         let shown = |user: &str| match deleted {
             true => wire::value(&image),
@@ -161,6 +192,12 @@ impl ImageDesk {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LAST_WAIT);
         }
+    }
+}
+
+impl Images for ImageDesk {
+    fn react<'a>(&'a self, user: &'a UserRef, react: &'a ImageReact) -> BoxFuture<'a, Result<Value, WireError>> {
+        Box::pin(self.react(&react.image, user, react.emoji.as_deref()))
     }
 }
 

@@ -21,6 +21,7 @@ mod notes;
 mod open_room;
 pub mod peace;
 mod placement;
+mod reacting;
 mod reactions;
 mod restart;
 mod stage_readings;

@@ -8,17 +8,17 @@ mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use ringback_reactions::Palette;
 use ringback_recorder::{NoteEvent, NoteInfo, NoteKind, NoteState, Recorder, RecorderEvent};
 use ringback_signaling::Signaling;
 use ringback_signaling::media::BoxFuture;
 use ringback_signaling::notes::{NoteNews, NoteNotice, Notes, OpenNotes};
-use ringback_signaling::protocol::{CallKind, ErrorCode, NoteRequest, UserRef, WireError};
+use ringback_signaling::protocol::{CallKind, NoteRequest, UserRef, WireError};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::media::Workers;
 use crate::metrics::Counts;
+use crate::reacting::Reacting;
 use takes::Takes;
 
 pub(crate) use http::{Refusal, router};
@@ -31,13 +31,13 @@ pub(crate) struct NoteDesk {
     /// Signaling holds this desk as its hook, so the desk must not hold signaling.
     signaling: OnceLock<Weak<Signaling>>,
     counts: Counts,
-    /// What may be reacted with.
-    palette: Palette,
+    /// Who may react to notes, and with what.
+    reacting: Reacting,
 }
 
 impl NoteDesk {
-    pub(crate) fn new(recorder: Recorder, workers: Arc<Workers>, counts: Counts, palette: Palette) -> Arc<Self> {
-        Arc::new(Self { recorder, workers, signaling: OnceLock::new(), counts, palette })
+    pub(crate) fn new(recorder: Recorder, workers: Arc<Workers>, counts: Counts, reacting: Reacting) -> Arc<Self> {
+        Arc::new(Self { recorder, workers, signaling: OnceLock::new(), counts, reacting })
     }
 
     /// Begins: from now on the recorder's events are carried on.
@@ -76,25 +76,17 @@ impl NoteDesk {
         }
     }
 
-    /// Somebody reacts to a note, or takes that back. Whoever may leave its author no note may not react to it either.
-    async fn react(&self, note: &str, user: &str, emoji: Option<&str>) -> Result<Value, WireError> {
+    /// Somebody reacts to a note, or takes that back.
+    async fn react(&self, note: &str, by: &UserRef, emoji: Option<&str>) -> Result<Value, WireError> {
+        let user = by.user.as_str();
         let emoji = match emoji {
             None => None,
             Some(text) => {
                 let author = self.recorder.note(note, user).await.map_err(wire::refused)?.from.user;
-                if author != user
-                    && let Some(signaling) = self.signaling()
-                {
-                    signaling.may_leave_note(user, &author).await?;
-                }
-                let emoji = self.palette.reaction(text);
-                Some(
-                    emoji
-                        .ok_or_else(|| WireError::new(ErrorCode::BadRequest, "emoji: exactly one emoji is required"))?,
-                )
+                Some(self.reacting.allowed(self.signaling().as_deref(), user, &author, text).await?)
             }
         };
-        let note = self.recorder.react(note, user, emoji).await;
+        let note = self.recorder.react(note, user, by.name.as_deref(), emoji).await;
         note.map(|note| wire::value(&self.shown(note, user))).map_err(wire::refused)
     }
 
@@ -152,9 +144,9 @@ impl Notes for NoteDesk {
         })
     }
 
-    fn handle<'a>(&'a self, user: &'a str, request: NoteRequest) -> BoxFuture<'a, Result<Value, WireError>> {
+    fn handle<'a>(&'a self, by: &'a UserRef, request: NoteRequest) -> BoxFuture<'a, Result<Value, WireError>> {
         Box::pin(async move {
-            let recorder = &self.recorder;
+            let (recorder, user) = (&self.recorder, by.user.as_str());
             let note = match &request {
                 NoteRequest::Record { note, skip_countdown } => recorder.record(note, user, *skip_countdown).await,
                 NoteRequest::Stop { note } => recorder.stop(note, user).await,
@@ -162,7 +154,7 @@ impl Notes for NoteDesk {
                 NoteRequest::Discard { note } => recorder.discard(note, user).await,
                 NoteRequest::Heard { note } => recorder.heard(note, user, true).await,
                 NoteRequest::Unheard { note } => recorder.heard(note, user, false).await,
-                NoteRequest::React { note, emoji } => return self.react(note, user, emoji.as_deref()).await,
+                NoteRequest::React { note, emoji } => return self.react(note, by, emoji.as_deref()).await,
                 NoteRequest::Delete { note } => recorder.delete(note, user).await,
             };
             note.map(|note| wire::value(&self.shown(note, user))).map_err(wire::refused)

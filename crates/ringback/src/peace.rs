@@ -59,6 +59,9 @@ pub struct Item {
     /// The note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// What else it is about, in the embedder's terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
@@ -282,6 +285,7 @@ fn item(row: &OccurrenceRow) -> Result<Item, RecorderError> {
         thread: text("thread").unwrap_or_default(),
         call: text("call"),
         note: text("note"),
+        image: text("image"),
         about: text("about"),
     })
 }
@@ -306,7 +310,7 @@ fn row(user: &str, decided: &Decided) -> NotificationRow {
 fn notification(row: &NotificationRow, items: Vec<OccurrenceRow>) -> Result<Notification, RecorderError> {
     let decided = decided(row)?;
     let total = items.len();
-    // With the name they have now. Whoever only reacts is known by id.
+    // With the name they have now.
     let name = items.iter().rev().find_map(|row| row.body.get("from_name")?.as_str()).map(str::to_owned);
     let items = items.iter().skip(total.saturating_sub(MOST_ITEMS)).map(item).collect::<Result<Vec<_>, _>>()?;
     Ok(Notification {

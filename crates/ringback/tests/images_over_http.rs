@@ -5,14 +5,16 @@ mod house;
 #[path = "../../imagine/tests/studio/mod.rs"]
 mod studio;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use house::{House, PATIENCE, builder};
+use ringback::peace::{Item, Notification, OccurrenceKind, Reason, Settings, Tell};
 use ringback::{
-    AtRestKey, Authorize, BoxFuture, Claims, Engine, EngineBuilder, EngineError, Grants, ImagineConfig, JobState,
-    METRICS_TYPE, Money, Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer,
+    AtRestKey, Authorize, BoxFuture, Claims, Engine, EngineBuilder, EngineError, Grants, HookError, ImagineConfig,
+    JobState, METRICS_TYPE, Money, Permission, ProviderConfig, ProviderKind, RecorderConfig, TokenIssuer, UserRef,
 };
 use serde_json::{Value, json};
 use studio::Studio;
@@ -86,7 +88,7 @@ async fn over(engine: &Engine, user: &str, id: &str) -> Value {
             if state.is_final() {
                 return image;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap()
@@ -115,7 +117,7 @@ async fn an_image_is_asked_for_told_listed_between_calls_and_fetched_by_its_link
     };
     let listed = async {
         while kinds(&thread("bob", "").await).len() < 3 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(PATIENCE, listed).await.unwrap();
@@ -175,7 +177,7 @@ async fn an_image_is_asked_for_once_however_often_it_is_sent_and_again_is_anothe
     }
     assert!(!folder.path().join("media/images").join(&id).exists(), "its bytes are gone");
     let offers = get(&engine, "ann", "/v1/images").await.json();
-    assert_eq!(offers, json!({ "offers": [{ "provider": "flux", "sizes": [] }] }));
+    assert_eq!(offers, json!({ "offers": [{ "provider": "flux", "sizes": [], "price": 0.04, "currency": null }] }));
 }
 
 #[tokio::test]
@@ -186,7 +188,7 @@ async fn an_image_under_way_survives_the_engine() {
     let engine = with_images(&folder, &studio).start().await.unwrap();
     let id = imagine(&engine, "ann", "1").await.json()["image"]["id"].as_str().unwrap().to_owned();
     studio.until_held(1).await;
-    engine.shutdown(std::time::Duration::ZERO).await;
+    engine.shutdown(Duration::ZERO).await;
     drop(engine);
     studio.hold(studio::Hold::Nothing);
     let engine = with_images(&folder, &studio).start().await.unwrap();
@@ -262,7 +264,7 @@ async fn with_a_key_pictures_lie_encrypted_and_are_fetched_as_ever() {
 async fn metrics_tell_what_became_of_images_what_they_cost_and_who_wants_to_be_left_alone() {
     let studio = Studio::start(picture()).await;
     let folder = tempfile::tempdir().unwrap();
-    let images = ImagineConfig { currency: "USD".to_owned(), ..config(&studio) };
+    let images = ImagineConfig { currency: Some("USD".to_owned()), ..config(&studio) };
     let house = Arc::new(House::open(builder().notes(RecorderConfig::new(folder.path())).imagine(images)).await);
     let (mut ann, mut bob) = (house.person("ann", "Ann").await, house.person("bob", "Bob").await);
     house.call(&mut ann, &mut bob, "bob", false).await;
@@ -320,4 +322,122 @@ async fn metrics_tell_what_became_of_images_what_they_cost_and_who_wants_to_be_l
     }
     let left = value(&text, pause).unwrap();
     assert!((30.0..=60.0).contains(&left), "{left} s");
+}
+
+/// What is told to users beside their devices.
+#[derive(Clone, Default)]
+struct Push(Arc<Mutex<Vec<Notification>>>);
+
+impl Tell for Push {
+    fn tell<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), HookError>> {
+        self.0.lock().unwrap().push(notification.clone());
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Push {
+    /// Waits until a notification of this user ends with such an item.
+    async fn until(&self, user: &str, kind: OccurrenceKind, about: &str) -> Notification {
+        let come = async {
+            loop {
+                let last = self.0.lock().unwrap().last().cloned();
+                let fits = |item: &Item| item.kind == kind && item.about.as_deref() == Some(about);
+                match last.filter(|last| last.user == user && last.items.last().is_some_and(fits)) {
+                    Some(last) => return last,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, come).await.unwrap_or_else(|_| panic!("no {kind:?} for {user}: {:#?}", self.0))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_and_what_is_said_to_it_are_told_with_names_and_the_reason() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let push = Push::default();
+    let house = House::open(with_images(&folder, &studio).peace(Settings::default(), push.clone())).await;
+    let engine = &house.engine;
+    let mut ann = house.person("ann", "Ann").await;
+
+    // Bob is away: nothing of his is connected.
+    let id = imagine(engine, "ann", "1").await.json()["image"]["id"].as_str().unwrap().to_owned();
+    let told = push.until("bob", OccurrenceKind::Image, "a lighthouse in the fog").await;
+    assert_eq!((told.total, told.silent, told.why), (1, false, Reason::Welcome));
+    let by_ann = UserRef { user: "ann".into(), name: Some("ANN".into()) };
+    assert_eq!((told.from.as_ref(), told.items[0].image.as_ref()), (Some(&by_ann), Some(&id)));
+    assert_eq!(told.live_devices, Vec::<String>::new());
+    let list = get(engine, "bob", "/v1/notifications").await.json();
+    let entry = &list["entries"][0];
+    assert_eq!((&entry["kind"], &entry["image"], &entry["seen_at"]), (&json!("image"), &json!(id), &Value::Null));
+    assert_eq!(entry["notification"]["id"], json!(told.id));
+    assert_eq!(entry["notification"]["in_words"], "Nothing spoke against it.");
+    assert_eq!(list["counts"]["image"], json!({ "new": 1, "old": 0 }));
+    assert_eq!(get(engine, "ann", "/v1/notifications").await.json()["entries"], json!([]), "ann has waited for it");
+
+    // He comes and says something to it, which is all that Ann is told of, with his name.
+    let mut bob = house.person("bob", "Bob").await;
+    let answer = bob.ok("image.react", json!({ "image": id, "emoji": "❤" })).await["image"].clone();
+    let heart = json!([{ "user": "bob", "name": "Bob", "emoji": "❤️", "at": answer["reactions"][0]["at"] }]);
+    assert_eq!(answer["reactions"], heart, "spelled in full");
+    assert!(answer["url"].is_string(), "as he sees it");
+    let seen = ann.event("image.reacted").await;
+    assert_eq!((&seen["image"]["id"], &seen["image"]["reactions"]), (&json!(id), &heart));
+    let told = push.until("ann", OccurrenceKind::Reaction, "❤️").await;
+    assert_eq!((told.total, told.why), (1, Reason::Welcome));
+    let by_bob = Some(UserRef { user: "bob".into(), name: Some("Bob".into()) });
+    assert_eq!((told.from.clone(), Some(told.items[0].from.clone())), (by_bob.clone(), by_bob));
+    assert_eq!(told.items[0].image.as_ref(), Some(&id));
+
+    // Over HTTP as well, in the place of the former one, and in everything that lists it.
+    let path = format!("/v1/images/{id}/reaction");
+    let put = async |user: &str, body: Value| ask(engine, user, Method::PUT, &path, Some(body)).await;
+    let changed = put("bob", json!({ "emoji": "👍" })).await;
+    assert_eq!((changed.status, &changed.json()["image"]["reactions"][0]["emoji"]), (StatusCode::OK, &json!("👍")));
+    for user in ["ann", "bob"] {
+        let listed = get(engine, user, THREAD).await.json()["entries"][0]["image"]["reactions"].clone();
+        assert_eq!((&listed[0]["emoji"], &listed[0]["name"], &listed[1]), (&json!("👍"), &json!("BOB"), &Value::Null));
+    }
+    let refused = [
+        ("bob", json!({ "emoji": "👍👍" }), StatusCode::BAD_REQUEST),
+        ("bob", json!({ "emoji": "lol" }), StatusCode::BAD_REQUEST),
+        ("bob", json!({ "emoji": "👍", "more": 1 }), StatusCode::BAD_REQUEST),
+        ("eve", json!({ "emoji": "👍" }), StatusCode::NOT_FOUND),
+    ];
+    for (user, said, status) in refused {
+        assert_eq!(put(user, said.clone()).await.status, status, "{user}: {said}");
+    }
+    let unsaid = bob.request("image.react", json!({ "image": id })).await;
+    assert_eq!(unsaid["error"]["code"], "bad_request", "a reaction that is left out is not taken back: {unsaid}");
+    for _ in 0..2 {
+        let gone = ask(engine, "bob", Method::DELETE, &path, None).await;
+        assert_eq!((gone.status, &gone.json()["image"]["reactions"]), (StatusCode::OK, &json!([])));
+    }
+    ann.event("image.unreacted").await;
+    let logged = house.logged().await;
+    let kinds: Vec<_> =
+        logged.iter().map(|event| event.kind.as_str()).filter(|kind| kind.ends_with("reacted")).collect();
+    assert_eq!(kinds, ["image.reacted", "image.reacted", "image.unreacted"]);
+    let of_bob = logged.iter().filter(|event| event.kind.ends_with("reacted") && event.body["user"] == "bob");
+    assert_eq!(of_bob.count(), 3);
+    let alerts = push.0.lock().unwrap().iter().filter(|told| told.user == "ann" && !told.silent).count();
+    assert_eq!(alerts, 1, "another mind makes no other notification");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn whoever_may_leave_somebody_no_note_may_not_react_to_their_pictures_either() {
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_images(&folder, &studio).authorize(NotBob).start().await.unwrap();
+    let body = Some(json!({ "prompt": "a boat", "key": "1" }));
+    // Bob asks, and Ann may leave him nothing.
+    let asked = ask(&engine, "bob", Method::POST, &format!("{THREAD}/images"), body).await;
+    let id = asked.json()["image"]["id"].as_str().unwrap().to_owned();
+    over(&engine, "bob", &id).await;
+    let path = format!("/v1/images/{id}/reaction");
+    let react = async |user: &str| ask(&engine, user, Method::PUT, &path, Some(json!({ "emoji": "👍" }))).await;
+    assert_eq!(react("ann").await.error(), (StatusCode::FORBIDDEN, json!("not bob")));
+    assert_eq!(react("bob").await.status, StatusCode::OK, "one's own is one's own affair");
 }

@@ -262,6 +262,7 @@ async fn what_was_not_told_before_a_restart_is_told_after_it_and_never_again() {
         thread: "t".into(),
         call: None,
         note: None,
+        image: None,
         about: Some("n_7".into()),
     };
     let occurred = Occurred { user: "ben".into(), item: item.clone() };
@@ -340,7 +341,7 @@ async fn whoever_left_a_note_learns_of_a_reaction_once_together_with_what_else_t
     house.give_up(&mut ben, "ann").await;
     push.until_it_tells_of(1).await;
     let reacted = ben.ok("note.react", json!({ "note": note, "emoji": "❤" })).await;
-    let heart = json!([{ "user": "ben", "emoji": "❤️", "at": reacted["note"]["reactions"][0]["at"] }]);
+    let heart = json!([{ "user": "ben", "name": "Ben", "emoji": "❤️", "at": reacted["note"]["reactions"][0]["at"] }]);
     assert_eq!(reacted["note"]["reactions"], heart, "spelled in full");
     let told = ann.event("note.reacted").await;
     assert_eq!((&told["note"]["id"], &told["note"]["reactions"]), (&json!(note), &heart));

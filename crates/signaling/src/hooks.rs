@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::images::Images;
 use crate::media::BoxFuture;
 use crate::notes::{NoteNotice, Notes};
 use crate::protocol::{CallInfo, CallKind, Outcome, Party, UserQuality, UserRef};
@@ -160,6 +161,8 @@ pub struct Hooks {
     pub call_log: Arc<dyn CallLog>,
     /// Answers what clients ask about notes; `None`: there are no notes.
     pub notes: Option<Arc<dyn Notes>>,
+    /// Answers what clients ask about images over the socket; `None`: there are no images.
+    pub images: Option<Arc<dyn Images>>,
     /// Counts reactions and keeps hands; `None`: there are none.
     pub reactions: Option<Arc<dyn Reactions>>,
 }
@@ -171,6 +174,7 @@ impl Default for Hooks {
             notify: Arc::new(NoHooks),
             call_log: Arc::new(NoHooks),
             notes: None,
+            images: None,
             reactions: None,
         }
     }

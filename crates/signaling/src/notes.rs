@@ -25,7 +25,7 @@ pub trait Notes: Send + Sync + 'static {
     ///
     /// # Errors
     /// To be answered as it is.
-    fn handle<'a>(&'a self, user: &'a str, request: NoteRequest) -> BoxFuture<'a, Result<Value, WireError>>;
+    fn handle<'a>(&'a self, user: &'a UserRef, request: NoteRequest) -> BoxFuture<'a, Result<Value, WireError>>;
 }
 
 /// What a push message about a note needs to say.

@@ -18,8 +18,8 @@ pub use event::{Event, EventFrame};
 pub use note::NoteRequest;
 pub use quality::{Quality, QualityLevel, QualityTimes, UserQuality};
 pub use request::{
-    CallAdmit, CallDecline, CallInvite, CallMute, CallPlace, CallRef, CallUser, DeclineReason, ReactionSend, Request,
-    RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch,
+    CallAdmit, CallDecline, CallInvite, CallMute, CallPlace, CallRef, CallUser, DeclineReason, ImageReact,
+    ReactionSend, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch,
 };
 pub(crate) use request::{MAX_ID, check_id};
 pub use room::{

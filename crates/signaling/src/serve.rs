@@ -14,8 +14,8 @@ use crate::media::MediaOffer;
 use crate::media_rooms::GuardedMedia;
 use crate::notes::OpenNotes;
 use crate::protocol::{
-    CallAdmit, CallInvite, CallMute, CallPlace, CallUser, ErrorCode, NoteRequest, Offered, ReactionSend, Request,
-    RoomJoin, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch, WireError,
+    CallAdmit, CallInvite, CallMute, CallPlace, CallUser, ErrorCode, ImageReact, NoteRequest, Offered, ReactionSend,
+    Request, RoomJoin, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch, UserRef, WireError,
 };
 use crate::rooms::Newcomer;
 
@@ -36,6 +36,12 @@ struct Nothing {}
 #[derive(serde::Serialize)]
 pub(crate) struct WithCall {
     pub(crate) call: crate::protocol::CallInfo,
+}
+
+/// `{image}`
+#[derive(serde::Serialize)]
+struct WithImage {
+    image: serde_json::Value,
 }
 
 /// `{note}`
@@ -108,10 +114,13 @@ pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, re
         Request::ReactionSend(send) => {
             services.reaction(&session, send).await.and_then(|()| answer(&session, re, Ok(Nothing {})))
         }
-        Request::Note(request) => services
-            .note(&session.party.user, request)
+        Request::Note(request) => {
+            services.note(user_of(&session), request).await.and_then(|note| answer(&session, re, Ok(WithNote { note })))
+        }
+        Request::ImageReact(react) => services
+            .image_react(user_of(&session), react)
             .await
-            .and_then(|note| answer(&session, re, Ok(WithNote { note }))),
+            .and_then(|image| answer(&session, re, Ok(WithImage { image }))),
     };
     if let Err(error) = failed {
         session.outbox.answer::<Nothing>(re, &Err(error));
@@ -231,11 +240,18 @@ impl Services {
         }
     }
 
-    async fn note(&self, user: &str, request: NoteRequest) -> Result<serde_json::Value, WireError> {
+    async fn note(&self, user: UserRef, request: NoteRequest) -> Result<serde_json::Value, WireError> {
         let no_notes = || WireError::new(ErrorCode::NotFound, "this server keeps no notes");
-        let (notes, user) = (self.hooks.notes.clone().ok_or_else(no_notes)?, user.to_owned());
+        let notes = self.hooks.notes.clone().ok_or_else(no_notes)?;
         // Not ended where it takes long: a note that is being sent is sent.
         let done = tokio::spawn(async move { notes.handle(&user, request).await }).await;
+        done.map_err(|_| WireError::new(ErrorCode::Internal, "the request failed"))?
+    }
+
+    async fn image_react(&self, user: UserRef, react: ImageReact) -> Result<serde_json::Value, WireError> {
+        let no_images = || WireError::new(ErrorCode::NotFound, "there are no images on this server");
+        let images = self.hooks.images.clone().ok_or_else(no_images)?;
+        let done = tokio::spawn(async move { images.react(&user, &react).await }).await;
         done.map_err(|_| WireError::new(ErrorCode::Internal, "the request failed"))?
     }
 
@@ -367,4 +383,9 @@ impl Services {
         let (asking, room) = (session.clone(), room.to_owned());
         flat(self.hub.ask(move |hub, _| hub.participant(&asking, &room)).await)
     }
+}
+
+/// Who asks, with their name.
+fn user_of(session: &Session) -> UserRef {
+    UserRef { user: session.party.user.clone(), name: Some(session.name.clone()) }
 }

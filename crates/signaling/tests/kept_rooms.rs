@@ -125,11 +125,11 @@ impl Notes for OneNote {
         Box::pin(async { OpenNotes { notes, unheard: 2 } })
     }
 
-    fn handle<'a>(&'a self, user: &'a str, request: NoteRequest) -> BoxFuture<'a, Result<Value, WireError>> {
+    fn handle<'a>(&'a self, user: &'a UserRef, request: NoteRequest) -> BoxFuture<'a, Result<Value, WireError>> {
         Box::pin(async move {
             match request {
                 NoteRequest::Record { note, skip_countdown } => {
-                    Ok(json!({"id": note, "user": user, "skipped": skip_countdown}))
+                    Ok(json!({"id": note, "user": user.user, "skipped": skip_countdown}))
                 }
                 NoteRequest::Stop { .. } => panic!("as the test wants it"),
                 _ => Err(WireError::new(ErrorCode::Conflict, "not now")),

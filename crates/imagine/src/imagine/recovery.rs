@@ -30,6 +30,7 @@ impl Inner {
         for row in self.store.untold_jobs(&self.owner).await? {
             self.tell(&row);
         }
+        self.recover_reactions().await?;
         for mut row in self.store.open_jobs(&self.owner).await? {
             let Some(provider) = self.provider(&row.provider) else {
                 tracing::warn!(

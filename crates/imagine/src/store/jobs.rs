@@ -3,6 +3,7 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::reactions::{now, reactions};
 use super::rows::integer;
 use super::spending::{reserve, settle};
 use super::{JobRow, Store, failed};
@@ -107,17 +108,22 @@ impl Store {
         Ok(true)
     }
 
-    /// Takes a job that is over back, if nobody else has changed it since its revision.
-    pub(crate) async fn delete_job(&self, row: &mut JobRow) -> Result<bool, ImagineError> {
+    /// Takes a job that is over back, with what others say to it: as it was then, with that, to be told. `None`: it is not over, or taken back already.
+    pub(crate) async fn delete_job(&self, id: &str) -> Result<Option<JobRow>, ImagineError> {
+        let failed = failed("deleting an image");
+        let mut work = self.begin().await.map_err(&failed)?;
         let query = format!(
-            "UPDATE image_jobs SET revision = revision + 1, deleted = 1 WHERE id = $1 AND revision = $2 AND NOT ({OPEN})"
+            "UPDATE image_jobs SET revision = revision + 1, deleted = 1 WHERE id = $1 AND deleted = 0 AND NOT ({OPEN})"
         );
-        let query = sqlx::query(&query).bind(&row.id).bind(integer(row.revision));
-        let deleted = query.execute(&self.pool).await.map_err(failed("deleting an image"))?.rows_affected() == 1;
-        if deleted {
-            (row.revision, row.deleted) = (row.revision + 1, true);
+        let deleted = sqlx::query(&query).bind(id).execute(&mut *work).await.map_err(&failed)?;
+        if deleted.rows_affected() == 0 {
+            return Ok(None);
         }
-        Ok(deleted)
+        let row = now(id, &mut work).await?;
+        let said = sqlx::query("DELETE FROM image_reactions WHERE job_id = $1").bind(id);
+        said.execute(&mut *work).await.map_err(&failed)?;
+        work.commit().await.map_err(&failed)?;
+        Ok(row)
     }
 
     /// A job.
@@ -213,7 +219,7 @@ impl Store {
         .map_err(&failed)?;
         let mut jobs = Vec::with_capacity(rows.len());
         for row in &rows {
-            jobs.push(with_viewers(JobRow::of(row)?, &mut connection).await?);
+            jobs.push(with_people(JobRow::of(row)?, &mut connection).await?);
         }
         Ok(jobs)
     }
@@ -256,7 +262,7 @@ impl Store {
         let rows = sqlx::query(&query).bind(first).bind(second).fetch_all(&mut *connection);
         let mut jobs = Vec::new();
         for row in &rows.await.map_err(&failed)? {
-            jobs.push(with_viewers(JobRow::of(row)?, &mut connection).await?);
+            jobs.push(with_people(JobRow::of(row)?, &mut connection).await?);
         }
         Ok(jobs)
     }
@@ -300,12 +306,12 @@ async fn by_key(user: &str, key: &str, work: &mut AnyConnection) -> Result<Optio
     found(query.bind(user).bind(key).fetch_optional(&mut *work).await, work).await
 }
 
-async fn found(
+pub(super) async fn found(
     row: Result<Option<AnyRow>, sqlx::Error>,
     connection: &mut AnyConnection,
 ) -> Result<Option<JobRow>, ImagineError> {
     match row.map_err(failed("reading an image job"))? {
-        Some(row) => Ok(Some(with_viewers(JobRow::of(&row)?, connection).await?)),
+        Some(row) => Ok(Some(with_people(JobRow::of(&row)?, connection).await?)),
         None => Ok(None),
     }
 }
@@ -320,11 +326,12 @@ async fn count(condition: &str, of: &str, since: u64, work: &mut AnyConnection) 
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-async fn with_viewers(row: JobRow, connection: &mut AnyConnection) -> Result<JobRow, ImagineError> {
+async fn with_people(row: JobRow, connection: &mut AnyConnection) -> Result<JobRow, ImagineError> {
     let viewers = sqlx::query_scalar("SELECT user_id FROM image_viewers WHERE job_id = $1 ORDER BY user_id")
         .bind(&row.id)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failed("reading who sees an image"))?;
-    Ok(JobRow { viewers, ..row })
+    let reactions = if row.state == JobState::Posted { reactions(&row.id, connection).await? } else { Vec::new() };
+    Ok(JobRow { viewers, reactions, ..row })
 }

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::failed;
 use crate::error::ImagineError;
+use crate::info::ImageReaction;
 use crate::job::JobState;
 use crate::money::Money;
 use crate::provider::{FailReason, Handle, ImageRequest};
@@ -72,6 +73,8 @@ pub struct JobRow {
     pub picture: Option<Picture>,
     /// Whoever asked has taken it back.
     pub deleted: bool,
+    /// What those who see it say to it, one each, oldest first.
+    pub reactions: Vec<ImageReaction>,
 }
 
 impl JobRow {
@@ -118,6 +121,7 @@ impl JobRow {
             charged: Money::from_micros(natural(row, "charged")?),
             picture,
             deleted: natural(row, "deleted")? != 0,
+            reactions: Vec::new(),
         })
     }
 }
@@ -130,7 +134,7 @@ pub(super) fn text(row: &AnyRow, column: &'static str) -> Result<String, Imagine
     row.try_get(column).map_err(failed("reading a row"))
 }
 
-fn optional_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, ImagineError> {
+pub(super) fn optional_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, ImagineError> {
     row.try_get(column).map_err(failed("reading a row"))
 }
 

@@ -8,16 +8,23 @@ use crate::info::NoteInfo;
 const LONGEST: usize = 64;
 
 impl Recorder {
-    /// Somebody whom a sent note concerns reacts to it with an emoji, in place of the one before, or takes theirs back. The same again changes nothing. What is an emoji is for whoever
+    /// Somebody whom a sent note concerns reacts to it with an emoji, in place of the one before, or takes theirs back. The same again changes nothing. `name` is
+    /// what they are called in what is told of it. What is an emoji is for whoever
     /// calls this to say.
     ///
     /// # Errors
     /// `NotFound` for everybody else and for a note that is not sent; `Forbidden` where the emoji is empty or longer than 64 bytes; `Conflict` where whoever left the note has deleted it; `TooManyChanges`.
-    pub async fn react(&self, note: &str, user: &str, emoji: Option<&str>) -> Result<NoteInfo, RecorderError> {
+    pub async fn react(
+        &self,
+        note: &str,
+        user: &str,
+        name: Option<&str>,
+        emoji: Option<&str>,
+    ) -> Result<NoteInfo, RecorderError> {
         if emoji.is_some_and(|emoji| emoji.is_empty() || emoji.len() > LONGEST) {
             return Err(RecorderError::Forbidden("a reaction has 1 to 64 bytes"));
         }
-        let Some(row) = self.inner.store.put_reaction(note, user, emoji, unix_ms()).await? else {
+        let Some(row) = self.inner.store.put_reaction(note, (user, name), emoji, unix_ms()).await? else {
             return self.note(note, user).await;
         };
         let info = NoteInfo::of(&row, None);

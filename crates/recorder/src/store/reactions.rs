@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 
 use super::note_events::{NoteNews, note_now};
-use super::rows::{integer, natural, text};
+use super::rows::{integer, natural, optional_text, text};
 use super::{NoteRow, Store, failed};
 use crate::error::RecorderError;
 use crate::info::NoteReaction;
@@ -21,7 +21,7 @@ impl Store {
     pub async fn put_reaction(
         &self,
         note: &str,
-        user: &str,
+        (user, name): (&str, Option<&str>),
         emoji: Option<&str>,
         at: u64,
     ) -> Result<Option<NoteRow>, RecorderError> {
@@ -43,15 +43,16 @@ impl Store {
         }
         let query = match emoji {
             Some(emoji) => sqlx::query(
-                "INSERT INTO note_reactions (note_id, user_id, at, emoji, changes) VALUES ($1, $2, $3, $4, 1)
-                 ON CONFLICT (note_id, user_id) DO UPDATE SET at = EXCLUDED.at, emoji = EXCLUDED.emoji, changes = note_reactions.changes + 1
+                "INSERT INTO note_reactions (note_id, user_id, at, emoji, changes, user_name) VALUES ($1, $2, $3, $4, 1, $6)
+                 ON CONFLICT (note_id, user_id) DO UPDATE SET at = EXCLUDED.at, emoji = EXCLUDED.emoji, user_name = EXCLUDED.user_name, changes = note_reactions.changes + 1
                  WHERE note_reactions.changes < $5",
             )
             .bind(note)
             .bind(user)
             .bind(integer(at))
             .bind(emoji)
-            .bind(MOST_CHANGES),
+            .bind(MOST_CHANGES)
+            .bind(name),
             None => sqlx::query("UPDATE note_reactions SET at = $3, emoji = NULL WHERE note_id = $1 AND user_id = $2")
                 .bind(note)
                 .bind(user)
@@ -71,10 +72,12 @@ impl Store {
 /// The reactions to a note, in the order in which they came.
 pub(super) async fn reactions(note: &str, connection: &mut AnyConnection) -> Result<Vec<NoteReaction>, RecorderError> {
     let rows = sqlx::query(
-        "SELECT user_id, emoji, at FROM note_reactions WHERE note_id = $1 AND emoji IS NOT NULL ORDER BY at, user_id",
+        "SELECT user_id, user_name, emoji, at FROM note_reactions WHERE note_id = $1 AND emoji IS NOT NULL ORDER BY at, user_id",
     );
     let rows = rows.bind(note).fetch_all(connection).await.map_err(failed("reading the reactions to a note"))?;
-    let reaction =
-        |row| Ok(NoteReaction { user: text(row, "user_id")?, emoji: text(row, "emoji")?, at: natural(row, "at")? });
+    let reaction = |row| {
+        let (user, name) = (text(row, "user_id")?, optional_text(row, "user_name")?);
+        Ok(NoteReaction { user, name, emoji: text(row, "emoji")?, at: natural(row, "at")? })
+    };
     rows.iter().map(reaction).collect()
 }

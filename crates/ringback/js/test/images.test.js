@@ -19,7 +19,14 @@ function images() {
       return { image: info(request[1].endsWith("/again") ? { id: "i_2" } : {}) };
     },
   };
-  return { sent, images: new Images(/** @type {any} */ ({ http, user: () => "ann" })) };
+  const socket = {
+    request: async (/** @type {any[]} */ ...request) => {
+      sent.push(request);
+      const { image, emoji } = request[1];
+      return { image: info({ id: image, revision: 4, state: "posted", ended_at: 9, reactions: emoji ? [{ user: "ann", name: "Ann", emoji, at: 9 }] : [] }) };
+    },
+  };
+  return { sent, images: new Images(/** @type {any} */ ({ http, socket, user: () => "ann" })) };
 }
 
 test("an image is one object from the request to the picture", async () => {
@@ -52,6 +59,39 @@ test("again is another image, and each request has a key of its own", async () =
   assert.notEqual(sent[0][2].key, sent[1][2].key);
   await image.cancel();
   assert.deepEqual(sent[2].slice(0, 2), ["DELETE", "images/i_1"]);
+});
+
+test("a reaction is asked for over the socket, follows the server's word, and says which one is this user's", async () => {
+  const { sent, images: all } = images();
+  const image = all.take(info({ revision: 3, state: "posted", ended_at: 9 }));
+  assert.deepEqual([image.reactions, image.reaction], [[], null]);
+  await image.react("🎉");
+  assert.deepEqual(sent[0], ["image.react", { image: "i_1", emoji: "🎉" }]);
+  assert.equal(image.reaction, "🎉");
+  const theirs = { user: "bob", name: "Bob", emoji: "👍", at: 10 };
+  all.handle({ seq: 1, event: "image.unreacted", image: info({ revision: 5, state: "posted", ended_at: 9, reactions: [theirs] }) });
+  assert.deepEqual([image.reactions, image.reaction], [[theirs], null]);
+});
+
+test("variations are asked for under a key each, until one is refused", async () => {
+  /** @type {string[]} */
+  const keys = [];
+  let granted = 6;
+  const http = {
+    send: async (/** @type {string} */ _, /** @type {string} */ path, /** @type {any} */ { key }) => {
+      keys.push(key);
+      if (granted-- === 0) throw new RingbackError("rate_limited", "50 images in 24 h are the most for one person: try again later");
+      return { image: info({ id: `i_${keys.length + 1}`, again_of: path.split("/")[1] }) };
+    },
+  };
+  const all = new Images(/** @type {any} */ ({ http, user: () => "ann" }));
+  const image = all.take(info());
+  const four = await image.variations(4);
+  assert.deepEqual([four.images.map(({ id, againOf }) => [id, againOf]), four.refused], [[["i_2", "i_1"], ["i_3", "i_1"], ["i_4", "i_1"], ["i_5", "i_1"]], null]);
+  const { images: two, refused } = await image.variations(4);
+  assert.equal(two.length, 2);
+  assert.match(/** @type {Error} */ (refused).message, /most for one person/);
+  assert.equal(new Set(keys).size, 7);
 });
 
 test("what was sent when the connection broke is sent again under its key, and what was refused under another", async () => {

@@ -8,7 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use ringback_imagine::{ImagineError, NewImage, Size};
 use ringback_recorder::MediaPart;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::{ImageDesk, none, wire};
 use crate::notes::Refusal;
+use crate::reacting;
 
 #[derive(Clone)]
 struct Desk {
@@ -41,6 +42,7 @@ pub(crate) fn router(images: Option<Arc<ImageDesk>>, signaling: Arc<Signaling>) 
         .route("/v1/images/{image}", get(image).delete(give_up))
         .route("/v1/images/{image}/again", post(again))
         .route("/v1/images/{image}/file", get(file))
+        .route("/v1/images/{image}/reaction", put(react).delete(unreact))
         .route("/v1/images/webhooks/{provider}", post(webhook))
         .with_state(Desk { images, signaling })
 }
@@ -113,6 +115,22 @@ async fn again(
     let name = name.unwrap_or_else(|| user.clone());
     let image = images.imagine().again(&id, &user, &name, &read(body)?.key).await.map_err(wire::refused)?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "image": images.shown(image, &user) }))).into_response())
+}
+
+async fn react(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let user = reacting::user(desk.signaling.authenticate(&headers)?);
+    let emoji = reacting::emoji(&body)?;
+    Ok(Json(json!({ "image": desk.images()?.react(&id, &user, Some(&emoji)).await? })))
+}
+
+async fn unreact(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    let user = reacting::user(desk.signaling.authenticate(&headers)?);
+    Ok(Json(json!({ "image": desk.images()?.react(&id, &user, None).await? })))
 }
 
 /// The query of a signed link.

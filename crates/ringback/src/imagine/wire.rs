@@ -31,7 +31,9 @@ pub(super) fn refused(error: ImagineError) -> WireError {
         ImagineError::Conflict { .. } => ErrorCode::Conflict,
         ImagineError::Request(_) => ErrorCode::BadRequest,
         ImagineError::Refused(_) => ErrorCode::Forbidden,
-        ImagineError::Quota { .. } | ImagineError::UnderWay(_) => ErrorCode::RateLimited,
+        ImagineError::Quota { .. } | ImagineError::UnderWay(_) | ImagineError::TooManyChanges(_) => {
+            ErrorCode::RateLimited
+        }
         ImagineError::NoProvider | ImagineError::SpendCap(_) => ErrorCode::Unavailable,
         ImagineError::Webhook(_) => ErrorCode::Unauthorized,
         _ => {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::{NoteDesk, uploads, wire};
 use crate::imagine::ImageDesk;
+use crate::reacting;
 
 /// How much of a file is read from the store of bytes at a time.
 const PIECE: u64 = 256 * 1024;
@@ -156,21 +157,14 @@ async fn note(State(desk): State<Desk>, Path(note): Path<String>, headers: Heade
     Ok(Json(json!({ "note": wire::value(&desk.notes.shown(note, &user)) })))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reaction {
-    emoji: String,
-}
-
 async fn react(
     State(desk): State<Desk>,
     Path(note): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
-    let user = desk.signaling.authenticate(&headers)?.sub;
-    let bad = |error: serde_json::Error| WireError::new(ErrorCode::BadRequest, format!("a reaction: {error}"));
-    let Reaction { emoji } = serde_json::from_slice(&body).map_err(bad)?;
+    let user = reacting::user(desk.signaling.authenticate(&headers)?);
+    let emoji = reacting::emoji(&body)?;
     Ok(Json(json!({ "note": desk.notes.react(&note, &user, Some(&emoji)).await? })))
 }
 
@@ -179,7 +173,7 @@ async fn unreact(
     Path(note): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
-    let user = desk.signaling.authenticate(&headers)?.sub;
+    let user = reacting::user(desk.signaling.authenticate(&headers)?);
     Ok(Json(json!({ "note": desk.notes.react(&note, &user, None).await? })))
 }
 

@@ -22,15 +22,18 @@ pub(super) struct Happened {
 impl Happened {
     /// Reads an event. One that is none of ours, or cannot be read, means nothing.
     pub(super) fn of(event: &LoggedEvent) -> Self {
+        let event_at = event.at;
         match event.kind.as_str() {
             "call.placed" => read(event).map(|Placed { call }| placed(&call, event.at)),
             "call.ended" => read(event).map(|ended: Ended| call_ended(&ended, event.at)),
             "note.sent" => read(event).map(|NoteEvent { note, .. }| note_sent(&note, event.at)),
             "note.heard" | "note.deleted" => read(event).map(|note| note_seen(note, Some(event.at))),
-            "note.reacted" => read(event).map(|note| reacted(note, event.at)),
-            "note.unreacted" => read(event).map(|note| unreacted(note, event.at)),
+            "note.reacted" => read(event).map(|event: NoteEvent| reacted(&event.into(), event_at)),
+            "note.unreacted" => read(event).map(|event: NoteEvent| unreacted(event.into(), event_at)),
             "note.unheard" => read(event).map(|note| note_seen(note, None)),
             "image.posted" => read(event).map(|posted| image_posted(&posted, event.at)),
+            "image.reacted" => read(event).map(|event: ImageEvent| reacted(&event.into(), event_at)),
+            "image.unreacted" => read(event).map(|event: ImageEvent| unreacted(event.into(), event_at)),
             "image.deleted" => read(event).map(|deleted| image_deleted(&deleted, event.at)),
             OCCURRED => read(event).map(occurred),
             _ => None,
@@ -72,6 +75,38 @@ struct ImageEvent {
     image: ImageInfo,
     #[serde(default)]
     to: Vec<String>,
+    /// Who reacted.
+    #[serde(default)]
+    user: Option<String>,
+}
+
+/// What somebody reacted to, or took that back from: a note or a picture.
+struct ReactedTo {
+    id: String,
+    author: String,
+    by: Option<String>,
+    /// With what, and under which name, where it is not taken back.
+    said: Option<(String, Option<String>)>,
+    /// What it is in the particulars of the occurrence.
+    body: Value,
+}
+
+impl From<NoteEvent> for ReactedTo {
+    fn from(NoteEvent { note, user }: NoteEvent) -> Self {
+        let said = note.reactions.into_iter().find(|one| Some(&one.user) == user.as_ref());
+        let said = said.map(|one| (one.emoji, one.name));
+        let body = json!({ "thread": note.thread, "call": note.call, "note": note.id });
+        Self { id: note.id, author: note.from.user, by: user, said, body }
+    }
+}
+
+impl From<ImageEvent> for ReactedTo {
+    fn from(ImageEvent { image, user, .. }: ImageEvent) -> Self {
+        let said = image.reactions.into_iter().find(|one| Some(&one.user) == user.as_ref());
+        let said = said.map(|one| (one.emoji, Some(one.name)));
+        let body = json!({ "thread": image.thread, "image": image.id });
+        Self { id: image.id, author: image.from.user, by: user, said, body }
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(event: &LoggedEvent) -> Option<T> {
@@ -138,45 +173,50 @@ fn note_seen(NoteEvent { note, user }: NoteEvent, at: Option<u64>) -> Happened {
     Happened { seen: std::iter::once(note).chain(call).chain(reactions).collect(), ..Happened::default() }
 }
 
-/// One for each user and note, so that whoever changes their mind makes no second notification.
-fn reaction_id(note: &str, user: &str) -> String {
-    format!("reaction:{note}:{user}")
+/// One for each user and note or picture, so that whoever changes their mind makes no second notification.
+fn reaction_id(of: &str, user: &str) -> String {
+    format!("reaction:{of}:{user}")
 }
 
-/// Whoever left the note may be told what others say to it. One that was changed or taken back counts as new again, and is told anew only if it was not told.
-fn reacted(NoteEvent { note, user }: NoteEvent, at: u64) -> Happened {
-    let reaction = note.reactions.iter().find(|one| Some(&one.user) == user.as_ref());
-    let Some(reaction) = reaction.filter(|one| one.user != note.from.user) else { return Happened::default() };
-    let body = json!({ "thread": note.thread, "call": note.call, "note": note.id, "about": reaction.emoji });
-    let (author, id) = (&note.from.user, reaction_id(&note.id, &reaction.user));
-    let seen = Seen::One { user: author.clone(), id: id.clone(), at: None };
-    let new = row(author, id, at, OccurrenceKind::Reaction, &reaction.user, body);
+/// Whoever left the note, or asked for the picture, may be told what others say to it. One that was changed or taken back counts as new again, and is told anew only if it was not told.
+fn reacted(to: &ReactedTo, at: u64) -> Happened {
+    let by = to.by.as_ref().filter(|by| **by != to.author);
+    let (Some(by), Some((emoji, name))) = (by, &to.said) else { return Happened::default() };
+    let mut body = to.body.clone();
+    (body["about"], body["from_name"]) = (json!(emoji), json!(name));
+    let id = reaction_id(&to.id, by);
+    let seen = Seen::One { user: to.author.clone(), id: id.clone(), at: None };
+    let new = row(&to.author, id, at, OccurrenceKind::Reaction, by, body);
     Happened { new: vec![new], seen: vec![seen] }
 }
 
-fn unreacted(NoteEvent { note, user }: NoteEvent, at: u64) -> Happened {
-    let gone = user.map(|user| Seen::One { user: note.from.user, id: reaction_id(&note.id, &user), at: Some(at) });
+fn unreacted(ReactedTo { id, author, by, .. }: ReactedTo, at: u64) -> Happened {
+    let gone = by.map(|by| Seen::One { user: author, id: reaction_id(&id, &by), at: Some(at) });
     Happened { seen: gone.into_iter().collect(), ..Happened::default() }
 }
 
 /// Told at least once for each image; the id makes one row of it.
-fn image_posted(ImageEvent { image, to }: &ImageEvent, at: u64) -> Happened {
+fn image_posted(ImageEvent { image, to, .. }: &ImageEvent, at: u64) -> Happened {
     let from = &image.from;
-    let body = json!({ "from_name": from.name, "thread": image.thread, "about": image.prompt });
+    let body = json!({ "from_name": from.name, "thread": image.thread, "image": image.id, "about": image.prompt });
     // Whoever asked for it has been waiting for it.
     let to = to.iter().filter(|to| **to != from.user);
     let new = to.map(|to| row(to, format!("image:{}", image.id), at, OccurrenceKind::Image, &from.user, body.clone()));
     Happened { new: new.collect(), ..Happened::default() }
 }
 
-fn image_deleted(ImageEvent { image, to }: &ImageEvent, at: u64) -> Happened {
-    let gone = |user: &String| Seen::One { user: user.clone(), id: format!("image:{}", image.id), at: Some(at) };
-    Happened { seen: to.iter().map(gone).collect(), ..Happened::default() }
+fn image_deleted(ImageEvent { image, to, .. }: &ImageEvent, at: u64) -> Happened {
+    let gone = |user: &String, id: String| Seen::One { user: user.clone(), id, at: Some(at) };
+    let pictures = to.iter().map(|user| gone(user, format!("image:{}", image.id)));
+    // With it goes what others say to it.
+    let reactions = image.reactions.iter().map(|one| gone(&image.from.user, reaction_id(&image.id, &one.user)));
+    Happened { seen: pictures.chain(reactions).collect(), ..Happened::default() }
 }
 
 fn occurred(Occurred { user, item }: Occurred) -> Happened {
     let body = json!({
-        "from_name": item.from.name, "thread": item.thread, "call": item.call, "note": item.note, "about": item.about,
+        "from_name": item.from.name, "thread": item.thread, "call": item.call, "note": item.note, "image": item.image,
+        "about": item.about,
     });
     let row = row(&user, item.id, item.at, item.kind, &item.from.user, body);
     Happened { new: vec![row], ..Happened::default() }
@@ -240,6 +280,19 @@ mod tests {
         assert_eq!((happened.new[0].id.as_str(), happened.new[0].kind.as_str()), ("image:i", "image"));
         let gone = Happened::of(&event("image.deleted", body));
         assert_eq!((gone.new.len(), gone.seen.len()), (0, 2));
+        let said = json!([{ "user": "ben", "name": "Ben", "emoji": "🎉", "at": 4 }]);
+        let mut body = json!({ "image": image, "to": ["ann", "ben"], "user": "ben" });
+        body["image"]["reactions"] = said;
+        let happened = Happened::of(&event("image.reacted", body.clone()));
+        let row = &happened.new[0];
+        assert_eq!((row.user.as_str(), row.id.as_str(), row.from.as_str()), ("ann", "reaction:i:ben", "ben"));
+        assert_eq!(
+            (&row.body["about"], &row.body["from_name"], &row.body["image"]),
+            (&json!("🎉"), &json!("Ben"), &json!("i"))
+        );
+        let gone = Happened::of(&event("image.deleted", body));
+        let with_it = Seen::One { user: "ann".into(), id: "reaction:i:ben".into(), at: Some(5) };
+        assert!(gone.seen.contains(&with_it), "{gone:?}");
     }
 
     #[test]
@@ -254,14 +307,14 @@ mod tests {
             })
         };
         let by = |user: &str| {
-            let note = note(json!([{ "user": user, "emoji": "❤️", "at": 4 }]));
+            let note = note(json!([{ "user": user, "name": user.to_uppercase(), "emoji": "❤️", "at": 4 }]));
             Happened::of(&event("note.reacted", json!({ "note": note, "user": user })))
         };
         let happened = by("ben");
         assert_eq!(told(&happened), ["ann"]);
         let row = &happened.new[0];
         assert_eq!((row.id.as_str(), row.kind.as_str(), row.from.as_str()), ("reaction:n:ben", "reaction", "ben"));
-        assert_eq!(row.body["about"], "❤️");
+        assert_eq!((&row.body["about"], &row.body["from_name"]), (&json!("❤️"), &json!("BEN")));
         assert_eq!(by("ann"), Happened::default(), "nobody is told what they do themselves");
         let gone = Happened::of(&event("note.unreacted", json!({ "note": note(json!([])), "user": "ben" })));
         let seen = Seen::One { user: "ann".into(), id: "reaction:n:ben".into(), at: Some(5) };

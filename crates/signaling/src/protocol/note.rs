@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::request::required_nullable;
+
 /// A request about a note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -51,6 +53,7 @@ pub enum NoteRequest {
         /// The note's id.
         note: String,
         /// With what; null to take it back.
+        #[serde(deserialize_with = "required_nullable")]
         emoji: Option<String>,
     },
     /// Take it away from this user.

@@ -83,6 +83,9 @@ pub enum Request {
     /// React without a data channel.
     #[serde(rename = "reaction.send")]
     ReactionSend(ReactionSend),
+    /// React to a picture.
+    #[serde(rename = "image.react")]
+    ImageReact(ImageReact),
     /// Something about a note; it names its own `type`.
     #[serde(untagged)]
     Note(NoteRequest),
@@ -257,8 +260,18 @@ pub struct ReactionSend {
     pub message: Value,
 }
 
+/// `image.react`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageReact {
+    /// The image.
+    pub image: String,
+    /// With what, in place of the one before; null to take it back.
+    #[serde(deserialize_with = "required_nullable")]
+    pub emoji: Option<String>,
+}
+
 // Serde takes an absent `Option` for null; a pin without its field is a mistake, not an unpin.
-fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(deserializer)
 }
 
@@ -322,6 +335,7 @@ impl Request {
             "room.view" => Self::RoomView(body(fields)?),
             "room.pin" => Self::RoomPin(body(fields)?),
             "reaction.send" => Self::ReactionSend(body(fields)?),
+            "image.react" => Self::ImageReact(body(fields)?),
             "note.record" | "note.stop" | "note.send" | "note.discard" | "note.heard" | "note.unheard"
             | "note.react" | "note.delete" => {
                 fields.insert("type".to_owned(), Value::String(kind));
@@ -390,6 +404,7 @@ impl Request {
                 check_id("room", &pin.room, MAX_ID)?;
                 pin.participant.iter().try_for_each(|participant| check_id("participant", participant, MAX_ID))
             }
+            Self::ImageReact(react) => check_id("image", &react.image, MAX_ID),
             Self::Note(request) => check_id("note", request.note(), MAX_ID),
         }
     }
