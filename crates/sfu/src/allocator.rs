@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use std::time::Instant;
 
 pub use budget::Budget;
-pub(crate) use generations::Generations;
+pub(crate) use generations::{Generations, PEAK};
 pub use ladder::{Ladder, MAX_STEPS, Rate, Step, TEMPORAL_LAYERS, Taste};
 
 /// What a slot shows, by how much it matters.

@@ -52,6 +52,8 @@ const LEAST_BUDGET: f64 = 0.1;
 /// Windows of the rates of what arrives: for raising the estimate, and for lowering it to what a full link delivers.
 const STEADY_WINDOW: Micros = 500_000;
 const MOMENT: Micros = 250_000;
+/// … but where less was sent before, only what arrives beside a queue tells what the link delivers: after a keyframe, say.
+const BURST: Micros = 100_000;
 /// Whoever sends less than this share of the estimate does not use it (the application-limited region).
 const IDLE_SHARE: f64 = 0.65;
 /// More is looked for while less is held possible than this times what is wanted: a step up may fill 85 % of the budget (the allocator's rule), so less
@@ -224,7 +226,7 @@ impl Estimator {
 
     /// Draws conclusions from a feedback.
     fn conclude(&mut self, now: Micros) {
-        let delivered_now = self.arriving.rate(MOMENT);
+        let delivered_now = self.arriving.rate(MOMENT).map(|rate| self.arriving.rate(BURST).unwrap_or(rate).max(rate));
         let stands = self.queue.standing();
         let (jitter, steadily) = (self.queue.jitter(), self.queue.steadily());
         self.usage = match self.trend.usage() {

@@ -43,7 +43,10 @@ window.joinJanus = async ({ port, room, behindLink }) => {
   const gathered = async (peer) => {
     while (peer.iceGatheringState !== "complete") await new Promise((resolve) => setTimeout(resolve, 20));
     const { type, sdp } = peer.localDescription;
-    return { type, sdp, trickle: false };
+    // Whoever is behind a link tells no address by which they could be reached past it; one that leads nowhere gets Janus to begin.
+    let told = 0;
+    const nowhere = () => (told++ ? "" : "a=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host\r\n");
+    return { type, sdp: behindLink ? sdp.replace(/^a=candidate:.*\r\n/gm, nowhere) : sdp, trickle: false };
   };
 
   const play = async (feed) => {

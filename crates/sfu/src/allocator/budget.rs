@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Generations;
 
+/// What there has been "for a while" has not been less for one to two times this. Longer is slower to use a link that has become better, shorter
+/// takes the space between two dips for a better link.
+const WHILE: Duration = Duration::from_millis(750);
 /// A rise that is undone within this time was a mistake.
 const TOO_SOON: Duration = Duration::from_secs(10);
 /// For so long the level at which a rise failed first limits the next: one change in ten seconds is not seen as unrest.
@@ -27,7 +30,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        let lowest = Generations::lowest();
+        let lowest = Generations::lowest(WHILE);
         Self { live: None, lowest, raised: None, lowered: None, patience: Duration::ZERO, failed: None }
     }
 }
@@ -70,13 +73,14 @@ impl Budget {
     /// Something had to give way, of what took so much at its peak.
     pub(super) fn on_lowered(&mut self, now: Instant, spent: u64) {
         let within = |since: Option<Instant>, time| since.is_some_and(|at| now.saturating_duration_since(at) < time);
-        if within(self.raised, TOO_SOON) {
+        // One rise fails once, in however many steps it is taken back.
+        if within(self.raised.take(), TOO_SOON) {
             self.patience = (self.patience * 2).clamp(FIRST_PATIENCE, MOST_PATIENCE);
+            self.failed = Some((spent, now + self.patience));
         } else if !within(self.lowered, MOST_PATIENCE) {
             self.patience = Duration::ZERO;
         }
         self.lowered = Some(now);
-        self.failed = Some((self.live().min(spent), now + self.patience));
     }
 }
 
@@ -116,6 +120,22 @@ mod tests {
             waits.push((now - failed).as_secs());
         }
         assert_eq!(waits, [10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn a_rise_that_is_taken_back_in_several_steps_has_failed_once_and_does_not_bar_what_is_far_below_it() {
+        let mut now = Instant::now();
+        let mut budget = Budget::default();
+        budget.set(now, Some(2_000));
+        budget.on_raised(now);
+        for live in [1_000, 500, 200] {
+            now += Duration::from_millis(100);
+            budget.set(now, Some(live));
+            budget.on_lowered(now, live * 2 - 200);
+        }
+        budget.set(now, Some(2_000));
+        assert_eq!(budget.steady(now + Duration::from_secs(5)), 1_800);
+        assert_eq!(budget.steady(now + FIRST_PATIENCE), 2_000);
     }
 
     #[test]

@@ -33,7 +33,7 @@ const ANSWER: Micros = 1_000_000;
 const FIRST_WAIT: Micros = 1_000_000;
 const LONGEST_WAIT: Micros = 2_000_000;
 /// … or this long, where much less is sent than is held possible.
-const IDLE_WAIT: Micros = 5_000_000;
+const IDLE_WAIT: Micros = 2_500_000;
 
 /// How a cluster ended.
 #[derive(Debug, Clone, Copy, PartialEq)]

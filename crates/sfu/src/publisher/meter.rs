@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::allocator::{Generations, Rate, TEMPORAL_LAYERS};
+use crate::allocator::{Generations, PEAK, Rate, TEMPORAL_LAYERS};
 
 /// The span over which a bitrate is measured. A keyframe weighs in one; shorter spans would make it look like a change.
 const SPAN: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl Meter {
             counted: Default::default(),
             since: None,
             bitrates: Default::default(),
-            peaks: [[Generations::highest(); TEMPORAL_LAYERS]; SPATIAL_LAYERS],
+            peaks: [[Generations::highest(PEAK); TEMPORAL_LAYERS]; SPATIAL_LAYERS],
             layers: 1,
         }
     }

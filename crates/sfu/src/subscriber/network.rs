@@ -7,7 +7,7 @@ use ringback_transport::rtcp::TransportFeedback;
 use ringback_transport::rtp::RtpHeaderWriter;
 use ringback_transport::sdp::MediaKind;
 
-use super::Subscriber;
+use super::{Slot, Subscriber};
 use crate::congestion::{Estimator, OVERHEAD, PROBE_INTERVAL};
 use crate::events::Bandwidth;
 use crate::forward::PacketSink;
@@ -193,7 +193,9 @@ impl Subscriber {
         if !self.network.estimator.is_probing(now) || self.network.pacer.waiting_bytes() > 0 {
             return;
         }
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.can_pad()) else { return };
+        // Whose picture does not flow yet, or for want of bandwidth, has the more reason to look for it.
+        let padded = |slot: &&mut Slot| slot.takes_padding();
+        let Some(slot) = self.slots.iter_mut().filter(padded).max_by_key(|slot| slot.is_flowing()) else { return };
         for _ in 0..MOST_PADDING {
             if self.network.estimator.padding(now) < usize::from(PADDING) {
                 return;

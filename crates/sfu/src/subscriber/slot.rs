@@ -382,12 +382,13 @@ impl Slot {
         self.header.restamp(packet, transport_sequence, send_time);
     }
 
-    /// Whether padding can go out here: under the SSRC of retransmissions, whose numbers nobody's pictures depend on, while something flows.
-    pub(crate) fn can_pad(&self) -> bool {
-        self.flowing.is_some() && self.takes_padding()
+    /// Whether a track flows, whatever should.
+    pub(crate) fn is_flowing(&self) -> bool {
+        self.flowing.is_some()
     }
 
-    /// Whether the subscriber has negotiated here what probing with padding takes, and so knows padding when it sees it.
+    /// Whether the subscriber has negotiated here what probing with padding takes, and so knows padding when it sees it: padding goes out under the
+    /// SSRC of retransmissions, whose numbers nobody's pictures depend on.
     pub(crate) fn takes_padding(&self) -> bool {
         self.rtx_ssrc.is_some() && self.is_numbered() && self.rtx_payload_type().is_some()
     }

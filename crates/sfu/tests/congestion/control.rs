@@ -15,6 +15,8 @@ pub trait Control {
     /// Padding that should leave now, in bytes.
     fn padding(&mut self, now: Instant) -> usize;
     fn estimate(&self) -> f64;
+    /// So much would be sent if the network took anything, in bits per second.
+    fn want(&mut self, _desired: u64) {}
     /// How long packets stand in line, as far as it knows, in ms.
     fn line(&self) -> f64 {
         0.0
@@ -51,6 +53,10 @@ impl Control for Ours {
 
     fn padding(&mut self, now: Instant) -> usize {
         self.0.padding(now)
+    }
+
+    fn want(&mut self, desired: u64) {
+        self.0.set_desired(desired);
     }
 
     fn estimate(&self) -> f64 {

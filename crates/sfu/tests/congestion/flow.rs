@@ -1,12 +1,13 @@
-//! Flows over one seeded link on virtual time: each a voice and a picture of 30 frames a second that follows its estimate, to a receiver that sends
-//! transport-wide feedback back over a link of its own.
+//! Flows over one seeded link on virtual time: each a voice and a picture of 30 frames a second that follows its estimate, through the SFU's
+//! [`Pacer`], to a receiver that sends transport-wide feedback back over a link of its own.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ringback_link::{Link, Profile};
 use ringback_sfu::feedback::TransportFeedbackRecorder;
+use ringback_sfu::pacer::Pacer;
 
+use super::camera::{Camera, Frame};
 use super::control::Control;
 
 /// The size of a video packet, of padding, and of a voice's packets, on the wire.
@@ -20,8 +21,8 @@ static ZEROS: [u8; 1500] = [0; 1500];
 pub enum Picture {
     /// Anything up to so many bits per second.
     UpTo(f64),
-    /// One of these, in bits per second, from the smallest on.
-    Layers(&'static [f64]),
+    /// What the allocator grants of a camera with three layers.
+    Simulcast,
 }
 
 /// What one flow did.
@@ -29,6 +30,7 @@ pub enum Picture {
 pub struct Record {
     /// Estimate each 100 ms, in bits per second.
     pub estimates: Vec<f64>,
+    pub budgets: Vec<f64>,
     /// How long packets stand in line by the estimator's account, in ms, each 100 ms.
     pub lines: Vec<f64>,
     /// Bits that arrived in each 100 ms, padding left out.
@@ -39,10 +41,12 @@ pub struct Record {
     pub voice: (u64, u64),
     pub padding_bytes: u64,
     pub bytes: u64,
-    /// When the layer changed, in seconds.
+    /// When another step was granted, in seconds.
     pub changes: Vec<f64>,
-    /// The layer each 100 ms.
-    pub layers: Vec<usize>,
+    /// The step that flowed, each 100 ms.
+    pub steps: Vec<usize>,
+    /// Video packets that left and that arrived.
+    pub video: (u64, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,14 +87,11 @@ impl AsRef<[u8]> for Feedback {
 struct Flow {
     control: Box<dyn Control>,
     picture: Picture,
+    camera: Option<Camera>,
     begins: Duration,
     sequence: u16,
-    layer: usize,
-    next_layer: Option<(usize, Duration)>,
-    looked: Duration,
-    key: bool,
-    pending: VecDeque<usize>,
-    credit: f64,
+    pacer: Pacer,
+    is_measured: bool,
     recorder: TransportFeedbackRecorder,
     record: Record,
     bits: f64,
@@ -104,6 +105,7 @@ pub struct World {
     down: Link<Datagram>,
     up: Link<Feedback>,
     profile: Profile,
+    seed: u64,
     flows: Vec<Flow>,
     /// How long the queue before the link was each 10 ms, in ms; `None` while nothing leaves it.
     pub queue: Vec<Option<f64>>,
@@ -120,6 +122,7 @@ impl World {
             down: Link::new(down.clone(), seed).with_origin(start),
             up: Link::new(up, seed ^ 0x5EED).with_origin(start),
             profile: down,
+            seed,
             flows: Vec::new(),
             queue: Vec::new(),
             capacity: Vec::new(),
@@ -131,17 +134,15 @@ impl World {
     }
 
     pub fn add(&mut self, control: impl Control + 'static, picture: Picture, begins: Duration) {
+        let seed = self.seed ^ self.flows.len() as u64;
         self.flows.push(Flow {
             control: Box::new(control),
+            camera: matches!(picture, Picture::Simulcast).then(|| Camera::new(seed)),
             picture,
             begins,
             sequence: self.flows.len() as u16 * 20_000,
-            layer: 0,
-            next_layer: None,
-            looked: Duration::ZERO,
-            key: true,
-            pending: VecDeque::new(),
-            credit: 0.0,
+            pacer: Pacer::new(),
+            is_measured: false,
             recorder: TransportFeedbackRecorder::new(),
             record: Record::default(),
             bits: 0.0,
@@ -180,6 +181,7 @@ impl World {
                 let late = (at - datagram.sent).saturating_sub(conditions.delay);
                 flow.late = flow.late.max(late.as_secs_f64() * 1e3);
             }
+            flow.record.video.1 += u64::from(datagram.kind == Kind::Video);
         }
         for (index, flow) in self.flows.iter_mut().enumerate() {
             while let Some(feedback) = flow.recorder.poll(now) {
@@ -196,7 +198,7 @@ impl World {
             }
         }
         while let Some((at, feedback)) = self.up.poll(now) {
-            self.flows[feedback.flow].control.on_feedback(at, &feedback.packets);
+            self.flows[feedback.flow].on_feedback(at, &feedback.packets);
         }
         if ms.is_multiple_of(10) {
             let rate = conditions.rate.unwrap_or(u64::MAX);
@@ -206,10 +208,11 @@ impl World {
             self.capacity.push(conditions.rate.unwrap_or(u64::MAX) as f64);
             for flow in &mut self.flows {
                 flow.record.estimates.push(flow.control.estimate());
+                flow.record.budgets.push(flow.control.budget());
                 flow.record.lines.push(flow.control.line());
                 flow.record.delivered.push(std::mem::take(&mut flow.bits) * 10.0);
                 flow.record.voice_delay.push(std::mem::take(&mut flow.late));
-                flow.record.layers.push(flow.layer);
+                flow.record.steps.push(flow.camera.as_ref().map_or(0, Camera::step));
             }
         }
         self.now += Duration::from_millis(1);
@@ -217,70 +220,75 @@ impl World {
 }
 
 impl Flow {
+    fn on_feedback(&mut self, now: Instant, packets: &[(u16, Option<i64>)]) {
+        self.control.on_feedback(now, packets);
+        self.is_measured = true;
+        if let Some(camera) = &mut self.camera {
+            camera.set_budget(now, self.control.budget());
+        }
+    }
+
     fn send(&mut self, index: usize, elapsed: Duration, now: Instant, link: &mut Link<Datagram>) {
         let ms = elapsed.as_millis();
         if ms.is_multiple_of(5) {
             self.control.tick(now);
+            // Before anything is measured nobody waits.
+            self.pacer.set_budget(self.is_measured.then(|| self.control.budget() as u64));
         }
         if ms.is_multiple_of(20) {
             self.record.voice.0 += 1;
+            self.pacer.on_sent(now, VOICE);
             self.packet(index, now, VOICE, Kind::Voice, link);
+            self.look(elapsed, now);
         }
-        self.choose_layer(elapsed);
-        let voice = VOICE as f64 * 8.0 * 50.0;
         if ms.is_multiple_of(33) {
-            let rate = match self.picture {
-                Picture::UpTo(most) => (self.control.budget() - voice).clamp(0.0, most),
-                Picture::Layers(layers) => layers[self.layer],
-            };
-            // A keyframe is four frames' worth.
-            let frame = rate / 8.0 * 0.033 * if std::mem::take(&mut self.key) { 4.0 } else { 1.0 };
-            let packets = (frame / PACKET as f64).ceil();
-            for _ in 0..packets as usize {
-                self.pending.push_back(((frame / packets) as usize).max(60));
-            }
+            self.picture(index, elapsed, now, link);
         }
-        self.pace(index, now, link);
-        while self.control.padding(now) >= PADDING {
+        while let Some(len) = self.pacer.release(now, |_, packet| packet.len()) {
+            self.packet(index, now, len, Kind::Video, link);
+        }
+        while self.pacer.waiting_bytes() == 0 && self.control.padding(now) >= PADDING {
             self.record.padding_bytes += PADDING as u64;
             self.packet(index, now, PADDING, Kind::Padding, link);
         }
     }
 
-    /// Video leaves at 2.5 times the budget.
-    fn pace(&mut self, index: usize, now: Instant, link: &mut Link<Datagram>) {
-        self.credit = (self.credit + self.control.budget() * 2.5 / 8e3).min(3.0 * PACKET as f64);
-        while let Some(&len) = self.pending.front().filter(|_| self.credit > 0.0) {
-            self.pending.pop_front();
-            self.credit -= len as f64;
-            self.packet(index, now, len, Kind::Video, link);
-        }
-    }
-
-    fn choose_layer(&mut self, elapsed: Duration) {
-        let Picture::Layers(layers) = self.picture else { return };
-        if let Some((layer, _)) = self.next_layer.take_if(|(_, at)| *at <= elapsed) {
-            self.layer = layer;
-            self.key = true;
-            self.pending.clear();
+    fn look(&mut self, elapsed: Duration, now: Instant) {
+        let Some(camera) = &mut self.camera else { return };
+        if camera.look(elapsed, now) {
             self.record.changes.push(elapsed.as_secs_f64());
         }
-        let budget = self.control.budget() - VOICE as f64 * 8.0 * 50.0;
-        let fits = |share: f64| layers.iter().rposition(|rate| *rate <= budget * share).unwrap_or(0);
-        let looks = elapsed >= self.looked + Duration::from_millis(500);
-        let wanted = if fits(1.0) < self.layer { Some(fits(1.0)) } else { looks.then(|| fits(0.9)) };
-        if looks {
-            self.looked = elapsed;
-        }
-        if let Some(layer) = wanted.filter(|layer| *layer != self.layer && self.next_layer.is_none()) {
-            // Until the publisher's keyframe is there.
-            self.next_layer = Some((layer, elapsed + Duration::from_millis(150)));
+        self.control.want(camera.desired());
+    }
+
+    fn picture(&mut self, index: usize, elapsed: Duration, now: Instant, link: &mut Link<Datagram>) {
+        let is_full = self.pacer.is_full();
+        let frame = match (&self.picture, &mut self.camera) {
+            (_, Some(camera)) => camera.picture(elapsed, is_full),
+            (Picture::UpTo(most), None) => {
+                let rate = (self.control.budget() - VOICE as f64 * 8.0 * 50.0).clamp(0.0, *most);
+                (!is_full).then_some(Frame { bytes: rate / 8.0 * 0.033, is_key: false })
+            }
+            (Picture::Simulcast, None) => None,
+        };
+        let Some(Frame { bytes, is_key }) = frame else { return };
+        let packets = (bytes / PACKET as f64).ceil();
+        let len = ((bytes / packets) as usize).max(60);
+        for _ in 0..packets as usize {
+            if self.pacer.may_pass(now, len, is_key) {
+                self.pacer.on_sent(now, len);
+                self.packet(index, now, len, Kind::Video, link);
+            } else if !self.pacer.hold(0, len, is_key, |_| ()) {
+                self.camera.iter_mut().for_each(|camera| camera.cut_off(elapsed));
+                break;
+            }
         }
     }
 
     fn packet(&mut self, index: usize, now: Instant, len: usize, kind: Kind, link: &mut Link<Datagram>) {
         self.control.on_sent(now, self.sequence, len);
         self.record.bytes += len as u64;
+        self.record.video.0 += u64::from(kind == Kind::Video);
         link.send(now, Datagram { flow: index, sequence: self.sequence, len, kind, sent: now });
         self.sequence = self.sequence.wrapping_add(1);
     }

@@ -3,6 +3,7 @@
 //! `cargo test --release --workspace --test congestion -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs)]
 
+mod camera;
 mod control;
 mod flow;
 mod summary;
@@ -17,7 +18,7 @@ use summary::{Summary, mean, swing};
 
 /// What the picture can use, in bits per second, and what is wanted altogether.
 const FLUID: Picture = Picture::UpTo(2_500_000.0);
-const LAYERS: Picture = Picture::Layers(&[150e3, 500e3, 1_700e3]);
+const LAYERS: Picture = Picture::Simulcast;
 const WANTED: u64 = 2_550_000;
 
 /// Seeds of the suite that always runs, and of the long one.
@@ -61,6 +62,33 @@ fn steps(seeds: Range<u64>) {
 #[test]
 fn after_a_step_down_the_queue_empties_and_after_a_step_up_it_is_used_within_five_seconds() {
     steps(FEW);
+}
+
+/// How many seconds after the step up as much is delivered as before the step down, but for a tenth.
+fn back_after(world: &World) -> f64 {
+    let delivered = &world.record(0).delivered;
+    let before = mean(&delivered[100..200]) * 0.9;
+    let back = (400..delivered.len() - 10).find(|at| mean(&delivered[*at..*at + 10]) >= before);
+    back.map_or(f64::INFINITY, |at| (at - 400) as f64 / 10.0)
+}
+
+fn layer_steps(seeds: Range<u64>) {
+    let backs = seeds.map(|seed| {
+        let world = run(&network("step-down-up"), LAYERS, seed, 60);
+        let over_300 = Summary::of(&world, 0).over_300;
+        assert!(over_300 <= 1.0, "seed {seed}: above 300 ms for {over_300} s");
+        let back = back_after(&world);
+        assert!(back <= 8.0, "seed {seed}: back after {back} s");
+        back
+    });
+    let backs: Vec<f64> = backs.collect();
+    println!("layers: back after {:.1} s on average; {backs:.1?}", mean(&backs));
+    assert!(mean(&backs) <= 5.0, "{backs:.1?}");
+}
+
+#[test]
+fn with_layers_too_the_queue_empties_and_the_picture_is_back_five_seconds_after_the_step_up() {
+    layer_steps(FEW);
 }
 
 fn deep_queues(seeds: Range<u64>) {
@@ -140,13 +168,13 @@ fn steady(seeds: Range<u64>) {
         }
     }
     for rate in [400_000, 700_000, 1_000_000, 1_500_000, 3_000_000] {
-        // The flow here chooses its layer without any memory, which the SFU does not.
         let changes = |seed| {
             let world = run(&constant(rate, Duration::from_millis(300)), LAYERS, seed, 80);
             world.record(0).changes.iter().filter(|at| **at > 20.0).count() as f64
         };
         let changes: Vec<f64> = seeds.clone().map(changes).collect();
-        assert!(mean(&changes) <= 6.0, "{rate}: {changes:?} changes of the layer in a minute");
+        println!("{rate}: {:.1} changes in a minute on average; {changes:?}", mean(&changes));
+        assert!(mean(&changes) <= 6.0 && changes.iter().all(|count| *count <= 10.0), "{rate}: {changes:?} in a minute");
     }
 }
 
@@ -177,6 +205,7 @@ fn padding_is_a_small_part_and_none_goes_out_once_enough_is_found() {
 #[ignore = "the long suite: hours of calls in minutes"]
 fn long_suite() {
     steps(MANY);
+    layer_steps(MANY);
     deep_queues(MANY);
     quick_starts(MANY);
     shares(MANY.start..MANY.start + 60);
@@ -187,7 +216,7 @@ fn long_suite() {
 #[ignore = "prints the tables of docs/congestion.md"]
 fn tables() {
     for (title, picture) in
-        [("a picture of any rate up to 2.5 Mbit/s", FLUID), ("layers of 150, 500 and 1,700 kbit/s", LAYERS)]
+        [("a picture of any rate up to 2.5 Mbit/s", FLUID), ("three layers, as the allocator grants them", LAYERS)]
     {
         println!("\n{title}\n{}", Summary::HEADER);
         for name in ["step-down-up", "rfc8867", "3g", "lift", "congested-wifi", "handover", "loss-10"] {

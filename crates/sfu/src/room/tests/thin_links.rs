@@ -1,6 +1,6 @@
 //! What subscribers get whose network cannot take everything.
 
-use ringback_transport::rtcp::RtcpWriter;
+use ringback_transport::rtcp::{RtcpWriter, TransportFeedbackFields};
 use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::{CodecName, Extension, ExtensionMap, MediaKind};
 
@@ -94,6 +94,40 @@ fn somebody_is_always_seen() {
     meeting.limit(0);
     meeting.go_on(1_000);
     assert!(matches!(meeting.second()[..], [(1001, 36..=39)]), "the base of the first one");
+}
+
+#[test]
+fn more_is_looked_for_while_the_picture_waits_for_its_keyframe() {
+    let mut meeting = Meeting::of(1);
+    let talker = meeting.scene.keys[0];
+    let looker = meeting.scene.join(3, &lines(1));
+    let (mut padding, mut pictures, mut sent) = (0, 0, 0_u16);
+    for n in 1..150_u16 {
+        // From now on nobody makes a keyframe.
+        meeting.picture += 1;
+        let payload = meeting.payload(1, false);
+        meeting
+            .scene
+            .send(talker, &rtp(LAYERS[1].0, VP8, meeting.picture, u32::from(meeting.picture) * 1_800, &[], &payload));
+        meeting.scene.send(talker, &voice(n, 30));
+        meeting.scene.pass(20 * MS);
+        let came = meeting.scene.sink.take(looker);
+        pictures += came.iter().filter(|(header, _)| header.ssrc == 1001).count();
+        padding += came.iter().filter(|(header, _)| header.ssrc == 1006).count();
+        let arrived = i64::from(n) * 80;
+        let fields = TransportFeedbackFields {
+            sender_ssrc: 5,
+            media_ssrc: 1000,
+            base_sequence: sent + 1,
+            feedback_count: n as u8,
+        };
+        sent += came.len() as u16;
+        meeting.scene.control(looker, |writer: &mut RtcpWriter<'_>| {
+            writer.transport_feedback(&fields, came.iter().map(|_| Some(arrived))).unwrap();
+        });
+    }
+    assert!(pictures <= 3, "{pictures} packets of pictures, more than the still one that a newcomer is shown");
+    assert!(padding > 20, "{padding} packets of padding");
 }
 
 #[test]
