@@ -25,9 +25,9 @@ const FOR_LOG: usize = 256 * 1024;
 /// Events that are put into the log in one transaction at most. More wait for fewer commits, and make other writers wait longer for theirs.
 const BATCH: usize = 64;
 
-/// How far transactions are apart at least: a crowd that comes and goes costs fifty commits a second and not one for each, and an event may be in the log, and with those
+/// How far transactions are apart at least: a crowd that comes and goes costs twenty commits a second and not one for each, and an event may be in the log, and with those
 /// who read it, so much later. One that comes alone is written at once, and a call that ends waits for nothing.
-const APART: Duration = Duration::from_millis(20);
+const APART: Duration = Duration::from_millis(50);
 
 /// How long the writer waits, when it comes to the end of a call, for what is to be kept of it. It is handed over a moment after the event, or never where a bug
 /// ended the request.
