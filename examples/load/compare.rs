@@ -15,9 +15,9 @@ const SERVERS: [(&str, Kind, usize); 3] =
 /// Figures of which medians are taken.
 const FIGURES: [&str; 4] = ["forwarded_per_cpu_second", "delivered", "cpu_share", "offered_per_second"];
 
-pub(crate) async fn run(plan: &Plan, arguments: &Arguments) -> anyhow::Result<Value> {
+pub(crate) async fn run(plan: &Plan, turns: usize, arguments: &Arguments) -> anyhow::Result<Value> {
     let mut rounds: [Vec<Value>; SERVERS.len()] = Default::default();
-    for round in 0..arguments.rounds.max(1) {
+    for round in 0..turns {
         for ((name, kind, event_loops), reports) in SERVERS.iter().zip(&mut rounds) {
             let report = crate::once(plan.clone(), *kind, *event_loops, arguments).await?;
             eprintln!(
@@ -29,7 +29,7 @@ pub(crate) async fn run(plan: &Plan, arguments: &Arguments) -> anyhow::Result<Va
             reports.push(report);
         }
     }
-    let mut result = json!({ "scenario": plan.name, "rounds": arguments.rounds.max(1), "seconds": arguments.seconds });
+    let mut result = json!({ "scenario": plan.name, "rounds": turns, "seconds": arguments.seconds });
     for ((name, ..), reports) in SERVERS.iter().zip(&rounds) {
         let of = |figure: &str, percentile: Option<&str>| {
             let value = |report: &Value| {

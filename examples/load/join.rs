@@ -38,11 +38,17 @@ impl Door {
     /// Joins a room with what these lines offer. The session must be kept.
     pub(crate) async fn join(&self, name: &str, room: &str, lines: Lines) -> anyhow::Result<(Client, Setup)> {
         let client = self.session(name).await?;
+        let setup = self.enter(&client, room, lines).await.with_context(|| format!("{name} joins {room}"))?;
+        Ok((client, setup))
+    }
+
+    /// Joins by a session that is there already.
+    pub(crate) async fn enter(&self, client: &Client, room: &str, lines: Lines) -> anyhow::Result<Setup> {
         let local = IceCredentials::random();
         let fields = json!({ "room": room, "offer": lines.offer(&local, &self.certificate), "tracks": lines.tracks() });
-        let joined = client.request("room.join", fields).await.with_context(|| format!("{name} joins {room}"))?;
+        let joined = client.request("room.join", fields).await?;
         let answer = Answer::parse(joined["answer"].as_str().context("room.join was answered without an answer")?)?;
-        Ok((client, Setup { local, certificate: self.certificate.clone(), answer }))
+        Ok(Setup { local, certificate: self.certificate.clone(), answer })
     }
 
     /// Joins with the other stack.

@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo build --release -p ringback-examples --examples
-//! cargo run --release --example load -- livestream --subscribers 100 --limit --json
+//! cargo run --release --example load -- livestream --subscribers 100 --limit --rounds 5 --json
 //! cargo run --release --example load -- audio --talkers 10 --listeners 100
 //! cargo run --release --example load -- meeting --people 8
 //! cargo run --release --example load -- churn --subscribers 50 --per-second 100
@@ -24,6 +24,7 @@ mod peer;
 mod process;
 mod publishers;
 mod receivers;
+mod rounds;
 mod run;
 mod scenario;
 mod shape;
@@ -41,7 +42,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use process::Pin;
-use run::Load;
+use run::{Coming, Load};
 use scenario::{Plan, Scenario};
 use shape::Shape;
 use target::{Kind, Server};
@@ -78,9 +79,18 @@ struct Arguments {
     /// Loads ours and Janus, with one event loop and as it is installed, in turns
     #[arg(long, global = true)]
     compare: bool,
-    /// How often they take turns
-    #[arg(long, global = true, default_value_t = 3)]
-    rounds: usize,
+    /// How often all is done, each time with a server of its own; the figures are medians then [default: 1, with --compare 3]
+    #[arg(long, global = true, conflicts_with = "minutes")]
+    rounds: Option<usize>,
+    /// Milliseconds for which our server lets voices wait for one another, at most 5
+    #[arg(long, global = true, default_value_t = 0)]
+    voice_wait: u64,
+    /// Our server's media workers, each on a thread of its own [default: one for each core that it may use, which is one]
+    #[arg(long, global = true)]
+    workers: Option<usize>,
+    /// Participants of one room on one of them, before newcomers are connected to another
+    #[arg(long, global = true, requires = "workers")]
+    room_part: Option<usize>,
     /// Where another server takes WHIP, with {room} for the room; for --target whip
     #[arg(long, global = true, requires_all = ["whep_url", "server_pid"])]
     whip_url: Option<String>,
@@ -136,13 +146,11 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn all(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let camera = Shape::camera(arguments.rate, arguments.burst.max(1), arguments.payload);
     let plan = arguments.scenario.plan(&camera, arguments.other_stack)?;
-    let mut report = match arguments.compare {
-        true => compare::run(&plan, arguments).await?,
-        false => once(plan.clone(), arguments.target, arguments.event_loops, arguments).await?,
+    let report = match (arguments.compare, arguments.rounds) {
+        (true, rounds) => compare::run(&plan, rounds.unwrap_or(3).max(1), arguments).await?,
+        (false, Some(rounds @ 2..)) => rounds::run(&plan, rounds, arguments).await?,
+        (false, _) => with_limit(&plan, arguments).await?,
     };
-    if arguments.limit && !arguments.compare {
-        against_limit(&mut report, &plan, arguments).await?;
-    }
     let wrong = report["soak"]["wrong"].as_array().is_some_and(|wrong| !wrong.is_empty());
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -150,6 +158,15 @@ async fn all(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         fields.iter().for_each(|(name, value)| println!("{name:>26}  {value}"));
     }
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// One run, and where it is asked for the limit loop's right after.
+async fn with_limit(plan: &Plan, arguments: &Arguments) -> anyhow::Result<Value> {
+    let mut report = once(plan.clone(), arguments.target, arguments.event_loops, arguments).await?;
+    if arguments.limit {
+        against_limit(&mut report, plan, arguments).await?;
+    }
+    Ok(report)
 }
 
 /// Starts a server, loads it, and reports.
@@ -166,15 +183,20 @@ async fn once(plan: Plan, kind: Kind, event_loops: usize, arguments: &Arguments)
         more["soak"] = soak;
         last
     } else if steady_first {
-        let steady = load.measure(time, 0).await?;
-        let of = load.measure(time, replaced).await?;
+        let steady = load.measure(time, 0, Coming::New).await?;
+        let again = load.measure(time, replaced, Coming::Again).await?;
+        let of = load.measure(time, replaced, Coming::New).await?;
         more["steady"] = json!({ "cpu_share": steady.cpu_share(), "added_delay_us": steady.added_delay().json() });
+        more["again"] = json!({
+            "joins": again.joins(), "joins_per_cpu_second": again.joins_per_cpu_second(&steady).round(),
+            "cpu_share": again.cpu_share(), "added_delay_us": again.added_delay().json(), "failures": again.tally.failed,
+        });
         more["joins_per_cpu_second"] = json!(of.joins_per_cpu_second(&steady).round());
         let handshakes = tokio::task::spawn_blocking(|| handshakes::per_cpu_second(Duration::from_secs(2))).await??;
         more["handshakes_per_cpu_second"] = json!(handshakes.round());
         of
     } else {
-        load.measure(time, replaced).await?
+        load.measure(time, replaced, Coming::New).await?
     };
     let mut report = load.finish(of, arguments).await?;
     if let (Value::Object(report), Value::Object(more)) = (&mut report, more) {

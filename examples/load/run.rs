@@ -33,6 +33,15 @@ const SETTLE_LINK: Duration = Duration::from_secs(2);
 /// Joins under way at once: more only wait for one another.
 const JOINING: usize = 8;
 
+/// Who takes the place of a receiver that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// Somebody new, who logs in.
+    New,
+    /// The same one, by the same session.
+    Again,
+}
+
 /// The load's parts, kept for as long as it runs.
 pub(crate) struct Load {
     plan: Plan,
@@ -197,14 +206,19 @@ impl Load {
     }
 
     /// Sends for so long, with so many receivers replaced each second, and counts.
-    pub(crate) async fn measure(&mut self, time: Duration, replaced_per_second: u32) -> anyhow::Result<While> {
+    pub(crate) async fn measure(
+        &mut self,
+        time: Duration,
+        replaced_per_second: u32,
+        coming: Coming,
+    ) -> anyhow::Result<While> {
         self.receivers.mark();
         self.publishers.mark();
         self.others.iter_mut().for_each(Other::mark);
         let (cpu, began) = (self.process.cpu()?, Instant::now());
         // Begun, and looked at when the coming and going is over.
         let sending = self.publishers.start_run(time);
-        let joins = self.come_and_go(time, replaced_per_second).await?;
+        let joins = self.come_and_go(time, replaced_per_second, coming).await?;
         let sent = sending.await.unwrap_or_default();
         tokio::time::sleep(self.settling()).await;
         let (cpu, wall) = (self.process.cpu()? - cpu, began.elapsed());
@@ -220,7 +234,7 @@ impl Load {
     }
 
     /// How many have come.
-    async fn come_and_go(&mut self, time: Duration, per_second: u32) -> anyhow::Result<u64> {
+    async fn come_and_go(&mut self, time: Duration, per_second: u32, coming: Coming) -> anyhow::Result<u64> {
         if per_second == 0 || self.subscribers.is_empty() {
             return Ok(0);
         }
@@ -233,13 +247,25 @@ impl Load {
                 // To the room of whoever has been here longest, who goes.
                 let Some(Subscriber { number, room, session }) = self.subscribers.pop_front() else { continue };
                 self.receivers.leave(number);
-                let (target, gone) = (self.target.clone(), self.target.clone());
-                leaving.spawn(async move { gone.leave(session).await });
-                let (number, lines) = (self.next_number(), self.plan.rooms[room].receiver);
-                joining.spawn(async move {
-                    let (session, setup) = target.join(&format!("subscriber{number}"), room, lines).await?;
-                    anyhow::Ok((Subscriber { number, room, session }, setup))
-                });
+                let (target, lines) = (self.target.clone(), self.plan.rooms[room].receiver);
+                let number = self.next_number();
+                let name = format!("subscriber{number}");
+                match coming {
+                    Coming::New => {
+                        let gone = target.clone();
+                        leaving.spawn(async move { gone.leave(session).await });
+                        joining.spawn(async move {
+                            let (session, setup) = target.join(&name, room, lines).await?;
+                            anyhow::Ok((Subscriber { number, room, session }, setup))
+                        });
+                    }
+                    Coming::Again => {
+                        joining.spawn(async move {
+                            let (session, setup) = target.join_again(session, &name, room, lines).await?;
+                            anyhow::Ok((Subscriber { number, room, session }, setup))
+                        });
+                    }
+                }
             }
             let until = if joining.len() < JOINING && due < time { due } else { time };
             if due >= time && joining.is_empty() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::run::{Load, While};
+use crate::run::{Coming, Load, While};
 
 /// How many slices a run has, and how short one may be.
 const SLICES: u32 = 60;
@@ -26,7 +26,7 @@ pub(crate) async fn run(load: &mut Load, time: Duration, replaced: u32) -> anyho
     let (mut received, mut missing, mut joins, mut opened) = (0, 0, 0, 0);
     let mut last = None;
     for number in 0..count {
-        let of = load.measure(slice, replaced).await?;
+        let of = load.measure(slice, replaced, Coming::New).await?;
         memory.push(of.rss as f64);
         delay.push(of.delay().p50);
         shares.push(of.cpu_share());

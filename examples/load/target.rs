@@ -125,6 +125,23 @@ impl Target {
         Ok(())
     }
 
+    /// Leaves and joins anew: by the same session where the server has sessions, else as somebody new.
+    pub(crate) async fn join_again(
+        &self,
+        session: Session,
+        name: &str,
+        room: usize,
+        lines: Lines,
+    ) -> anyhow::Result<(Session, Setup)> {
+        if let (Self::Ringback(door), Session::Ringback(client, room)) = (self, &session) {
+            client.request("room.leave", json!({ "room": room })).await?;
+            let setup = door.enter(client, room, lines).await?;
+            return Ok((session, setup));
+        }
+        self.leave(session).await?;
+        self.join(name, room, lines).await
+    }
+
     /// Whether publishing and receiving are connections of their own.
     pub(crate) fn is_apart(&self) -> bool {
         !matches!(self, Self::Ringback(_))
@@ -145,9 +162,17 @@ async fn ours(
     pin: Pin,
 ) -> anyhow::Result<(Process, Option<Relay>)> {
     let (sfu, data) = (beside("sfu")?, data.display().to_string());
-    let listen = SocketAddr::new(listen, 0).to_string();
+    let (listen, voice_wait) = (SocketAddr::new(listen, 0).to_string(), arguments.voice_wait.to_string());
+    let (workers, part) = (arguments.workers.map(|n| n.to_string()), arguments.room_part.map(|n| n.to_string()));
+    let mut words = vec!["--listen", &listen, "--data", &data, "--voice-wait", &voice_wait];
+    if let Some(workers) = &workers {
+        words.extend(["--pin", "--workers", workers]);
+    }
+    if let Some(part) = &part {
+        words.extend(["--room-part", part]);
+    }
     let Some(profile) = &arguments.link else {
-        let words = ["--listen", &listen, "--media", &listen, "--data", &data];
+        words.extend(["--media", &listen]);
         return Ok((Process::start(through, sfu, &words, "", "Ringback: ", pin).await?, None));
     };
     let network = Network::named(profile).with_context(|| format!("there is no profile {profile:?}"))?;
@@ -156,7 +181,7 @@ async fn ours(
     let front = SocketAddr::from(([127, 0, 0, 2], media.port()));
     let (ip, to) = (front.ip().to_string(), media.to_string());
     // Over TCP a client would go around the link.
-    let words = ["--listen", &listen, "--media", &to, "--announce", &ip, "--data", &data, "--no-ice-tcp"];
+    words.extend(["--media", &to, "--announce", &ip, "--no-ice-tcp"]);
     let server = Process::start(through, sfu, &words, "", "Ringback: ", pin).await?;
     let config = RelayConfig { listen: front, to: media, network, seed: arguments.seed, shared: false };
     let relay = Relay::start(config).await.with_context(|| format!("the link cannot listen on {front}"))?;

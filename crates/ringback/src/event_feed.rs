@@ -10,7 +10,7 @@ use ringback_recorder::{CallRow, LiveCall, LiveCalls, NewEvent, Recorder, Record
 use ringback_signaling::{EventSink, KeptCalls, KeptChange, SignalingEvent};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::engine::Events;
 use crate::metrics::Counts;
@@ -24,6 +24,10 @@ const FOR_LOG: usize = 256 * 1024;
 
 /// Events that are put into the log in one transaction at most. More wait for fewer commits, and make other writers wait longer for theirs.
 const BATCH: usize = 64;
+
+/// How far transactions are apart at least: a crowd that comes and goes costs twenty commits a second and not one for each, and an event may be in the log, and with those
+/// who read it, so much later. One that comes alone is written at once, and a call that ends waits for nothing.
+const APART: Duration = Duration::from_millis(50);
 
 /// How long the writer waits, when it comes to the end of a call, for what is to be kept of it. It is handed over a moment after the event, or never where a bug
 /// ended the request.
@@ -119,6 +123,7 @@ impl Writer {
         let mut batch = Vec::new();
         self.append(&mut Written { events: vec![started], ..Written::default() }).await;
         loop {
+            let next = Instant::now() + APART;
             tokio::select! {
                 biased;
                 count = self.events.recv_many(&mut batch, BATCH) => if count == 0 { break },
@@ -132,6 +137,7 @@ impl Writer {
                     }
                 }
             }
+            self.gather(&mut batch, next).await;
             self.write(&mut batch).await;
         }
         self.ended.close();
@@ -139,6 +145,19 @@ impl Writer {
         self.keep(unheard).await;
         while let Some(ended) = self.ended.recv().await {
             self.keep(vec![ended]).await;
+        }
+    }
+
+    /// Takes more events until the next transaction may be.
+    async fn gather(&mut self, batch: &mut Vec<SignalingEvent>, next: Instant) {
+        let ends = |event: &SignalingEvent| matches!(event, SignalingEvent::CallEnded { .. });
+        while !batch.is_empty() && batch.len() < BATCH && !batch.iter().any(ends) {
+            let room = BATCH - batch.len();
+            tokio::select! {
+                biased;
+                () = sleep_until(next) => return,
+                count = self.events.recv_many(batch, room) => if count == 0 { return },
+            }
         }
     }
 

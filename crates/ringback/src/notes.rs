@@ -132,13 +132,9 @@ impl NoteDesk {
 impl Notes for NoteDesk {
     fn open<'a>(&'a self, user: &'a str) -> BoxFuture<'a, OpenNotes> {
         Box::pin(async move {
-            let notes = self.recorder.open_notes(user).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "open notes cannot be listed");
-                Vec::new()
-            });
-            let unheard = self.recorder.unheard(user).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "unheard notes cannot be counted");
-                0
+            let (notes, unheard) = self.recorder.at_start(user).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "open notes cannot be listed, nor unheard ones counted");
+                (Vec::new(), 0)
             });
             OpenNotes { notes: notes.into_iter().map(|note| wire::value(&self.shown(note, user))).collect(), unheard }
         })

@@ -76,6 +76,15 @@ impl Recorder {
         Ok(rows.iter().map(|row| self.shown(row)).collect())
     }
 
+    /// What there is for a user who comes: the notes that they have not finished leaving, and how many wait for them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn at_start(&self, user: &str) -> Result<(Vec<NoteInfo>, u64), RecorderError> {
+        let (open, unheard) = self.inner.store.at_start(user).await?;
+        Ok((open.iter().map(|row| self.shown(row)).collect(), unheard))
+    }
+
     /// One note, for somebody whom it concerns.
     ///
     /// # Errors

@@ -196,17 +196,19 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn open_notes(&self, from: Option<&str>) -> Result<Vec<NoteRow>, RecorderError> {
-        let failed = failed("looking for open notes");
-        let mut connection = self.pool.acquire().await.map_err(&failed)?;
-        let rows = sqlx::query(
-            "SELECT * FROM notes WHERE state NOT IN ('sent', 'discarded', 'expired') AND ($1 = '' OR sender = $1)
-             ORDER BY created_at",
-        )
-        .bind(from.unwrap_or_default())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(&failed)?;
-        all(&rows, &mut connection).await
+        let mut connection = self.pool.acquire().await.map_err(failed("looking for open notes"))?;
+        open_notes(from, &mut connection).await
+    }
+
+    /// What there is for a user who comes: [`open_notes`](Self::open_notes) and [`unheard`](Self::unheard), over one connection, since getting one and giving it back costs more
+    /// than either.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn at_start(&self, user: &str) -> Result<(Vec<NoteRow>, u64), RecorderError> {
+        let mut connection = self.pool.acquire().await.map_err(failed("looking for open notes"))?;
+        let open = open_notes(Some(user), &mut connection).await?;
+        Ok((open, unheard(user, &mut connection).await?))
     }
 
     /// A user's inbox: notes that were sent to them, newest first.
@@ -250,15 +252,8 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn unheard(&self, user: &str) -> Result<u64, RecorderError> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM note_recipients JOIN notes ON notes.id = note_recipients.note_id
-             WHERE user_id = $1 AND deleted = 0 AND heard_at IS NULL AND state = 'sent'",
-        )
-        .bind(user)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(failed("counting unheard notes"))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        let mut connection = self.pool.acquire().await.map_err(failed("counting unheard notes"))?;
+        unheard(user, &mut connection).await
     }
 
     /// A recipient has heard a note, or wants it to count as unheard. False where nothing changed: it is not theirs, or was so already.
@@ -383,6 +378,24 @@ async fn keys(note: &str, connection: &mut AnyConnection) -> Result<Vec<String>,
     let Some(row) = row.fetch_optional(connection).await.map_err(&failed)? else { return Ok(Vec::new()) };
     let key = |column| row.try_get::<Option<String>, _>(column).map_err(&failed);
     Ok([key("file_key")?, key("poster_key")?].into_iter().flatten().collect())
+}
+
+async fn open_notes(from: Option<&str>, connection: &mut AnyConnection) -> Result<Vec<NoteRow>, RecorderError> {
+    let rows = sqlx::query(
+        "SELECT * FROM notes WHERE state NOT IN ('sent', 'discarded', 'expired') AND ($1 = '' OR sender = $1)
+         ORDER BY created_at",
+    );
+    let rows = rows.bind(from.unwrap_or_default()).fetch_all(&mut *connection).await;
+    all(&rows.map_err(failed("looking for open notes"))?, connection).await
+}
+
+async fn unheard(user: &str, connection: &mut AnyConnection) -> Result<u64, RecorderError> {
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM note_recipients JOIN notes ON notes.id = note_recipients.note_id
+         WHERE user_id = $1 AND deleted = 0 AND heard_at IS NULL AND state = 'sent'",
+    );
+    let count: i64 = count.bind(user).fetch_one(connection).await.map_err(failed("counting unheard notes"))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 async fn all(rows: &[sqlx::any::AnyRow], connection: &mut AnyConnection) -> Result<Vec<NoteRow>, RecorderError> {
