@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use ringback_transport::rtp::RtpHeader;
-use ringback_transport::sdp::{CodecName, MediaKind};
+use ringback_transport::sdp::{CodecName, Line, MediaKind};
 
 use super::meeting::PATTERN;
 use super::scene::*;
@@ -116,11 +116,7 @@ impl Pair {
     fn new(camera: Camera) -> Self {
         let mut scene = Scene::new(0, 0);
         for id in 1..=2 {
-            let mut lines = lines(1);
-            for line in lines.iter_mut().filter(|line| line.kind == MediaKind::Video) {
-                line.codecs = vec![codec(CodecName::Vp9, VP8, Some(RTX))];
-            }
-            scene.join(id, &lines);
+            scene.join(id, &vp9_lines());
         }
         let (came, late, delays) = (Vec::new(), Vec::new(), Vec::new());
         Self { scene, camera, came, keyframes: 0, late, delays, allowed: BTreeMap::new() }
@@ -178,6 +174,14 @@ impl Pair {
     }
 }
 
+fn vp9_lines() -> Vec<Line> {
+    let mut lines = lines(1);
+    for line in lines.iter_mut().filter(|line| line.kind == MediaKind::Video) {
+        line.codecs = vec![codec(CodecName::Vp9, VP8, Some(RTX))];
+    }
+    lines
+}
+
 fn frame(payload: &[u8]) -> Frame {
     let descriptor = Vp9Descriptor::parse(payload).unwrap();
     (descriptor.picture_id.unwrap().value, descriptor.layer.unwrap().spatial)
@@ -203,6 +207,30 @@ fn a_small_view_gets_the_small_size_at_the_next_picture_and_a_large_one_the_larg
         pair.go_on(500);
         assert_eq!((pair.sizes(), pair.keyframes), (vec![(3, 500)], 3));
     }
+}
+
+#[test]
+fn beside_a_large_view_a_small_one_gets_the_small_size_of_the_same_stream() {
+    let mut pair = Pair::new(Camera::new(3, true));
+    let other = pair.scene.join(3, &vp9_lines());
+    let view = |(width, height)| SlotView { mid: "v0".into(), width, height };
+    pair.scene.room.set_view(other, &[view((160, 90))]);
+    pair.look((1280, 720));
+    pair.go_on(50);
+    let highest = |pair: &mut Pair| {
+        let came = pair.scene.sink.take(other);
+        let sizes = came.iter().filter(|(header, _)| header.ssrc == 1001).map(|(_, payload)| frame(payload).1 + 1);
+        (sizes.clone().min(), sizes.max())
+    };
+    highest(&mut pair);
+    pair.came.clear();
+    pair.go_on(100);
+    assert_eq!((pair.sizes(), highest(&mut pair)), (vec![(3, 100)], (Some(1), Some(1))));
+    let before = pair.keyframes;
+    pair.scene.room.set_view(other, &[view((1280, 720))]);
+    pair.go_on(100);
+    assert_eq!((pair.sizes(), highest(&mut pair)), (vec![(3, 100)], (Some(1), Some(3))));
+    assert_eq!(pair.keyframes, before + 1);
 }
 
 #[test]
