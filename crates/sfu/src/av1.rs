@@ -1,7 +1,7 @@
 //! What forwarding reads of AV1 packets (the RTP payload format for AV1): where a coded video sequence begins, and of the dependency descriptor,
 //! a header extension, the mandatory fields with the frame number, which stays continuous in a slot whose source changes. Dependencies point
 //! back by differences of frame numbers, so all numbers of a source shift alike and none closes up. Of the template structure only the
-//! layers are read; OBUs are not looked at.
+//! layers and their sizes are read; OBUs are not looked at.
 
 /// The mandatory fields of a dependency descriptor, and whether a template structure follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

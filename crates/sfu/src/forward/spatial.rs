@@ -1,5 +1,5 @@
 //! Spatial layers of one stream (SVC): each picture in several sizes, of which a larger one is predicted from the smaller ones, so that a receiver
-//! can do without it (RFC 9628, section 3). Which packet belongs where is read here, and a [`SpatialGate`] lets a slot's share of each
+//! can do without it (RFC 9628, section 3; the dependency descriptor of AV1's RTP format). Which packet belongs where is read here, and a [`SpatialGate`] lets a slot's share of each
 //! picture through; how much that is, is decided elsewhere.
 //!
 //! A share shrinks at the next picture. It grows at a keyframe only: elsewhere a larger size of a picture is predicted from the one before, and
