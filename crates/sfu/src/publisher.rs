@@ -414,17 +414,21 @@ impl Publisher {
             Descriptor::None
         });
         let starts = codec::starts(name, payload, &descriptor);
-        if let Descriptor::Vp9(Vp9Descriptor { size: Some(_), .. }) = descriptor {
-            let (sizes, layers) = Vp9Descriptor::sizes(payload);
+        if matches!(descriptor, Descriptor::Av1(frame) if frame.has_structure) {
+            layer.templates = TemplateLayers::parse(dependency).unwrap_or(layer.templates);
+        }
+        let sizes = match descriptor {
+            Descriptor::Vp9(Vp9Descriptor { size: Some(_), .. }) => Some(Vp9Descriptor::sizes(payload)),
+            Descriptor::Av1(frame) if frame.has_structure => layer.templates.sizes(),
+            _ => None,
+        };
+        if let Some((sizes, layers)) = sizes {
             self.changed |= layer.set_sizes(sizes.get(..layers).unwrap_or(&sizes));
         } else if starts && let Some(size) = picture_size::of(name, payload, &descriptor) {
             self.changed |= layer.set_sizes(&[size]);
         }
-        if matches!(descriptor, Descriptor::Av1(frame) if frame.has_structure) {
-            layer.templates = TemplateLayers::parse(dependency).unwrap_or(layer.templates);
-        }
         let temporal = Temporal::of(&descriptor, &layer.templates);
-        let spatial = Spatial::of(&descriptor);
+        let spatial = Spatial::of(&descriptor, &layer.templates);
         // Redundant blocks go only to those who lose packets.
         let redundant = if name == CodecName::Red { codec::red_primary(payload).unwrap_or(0) } else { 0 };
         let of = (spatial.map_or(0, |spatial| spatial.layer), temporal.layer);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use ringback_sfu::av1::{DependencyDescriptor, starts_sequence};
+use ringback_sfu::av1::{DependencyDescriptor, TemplateLayers, starts_sequence};
 use ringback_sfu::vp9::{Vp9Descriptor, Vp9Rewriter};
 
 proptest! {
@@ -10,6 +10,11 @@ proptest! {
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..48)) {
         if let Ok(descriptor) = Vp9Descriptor::parse(&bytes) {
             prop_assert!(descriptor.len < bytes.len(), "at least a byte of VP9 data follows");
+            let (sizes, layers) = Vp9Descriptor::sizes(&bytes);
+            prop_assert_eq!(layers.checked_sub(1).map(|last| sizes[last]), descriptor.size);
+        }
+        if let Some((sizes, layers)) = TemplateLayers::parse(&bytes).and_then(|layers| layers.sizes()) {
+            prop_assert!(layers > 1 && sizes[..layers].iter().all(|(width, height)| *width > 0 && *height > 0));
         }
         prop_assert_eq!(DependencyDescriptor::parse(&bytes).is_some(), bytes.len() >= 3);
         prop_assert!(!starts_sequence(&bytes) || !bytes.is_empty());

@@ -1,11 +1,12 @@
 //! Spatial layers of one stream (SVC): each picture in several sizes, of which a larger one is predicted from the smaller ones, so that a receiver
-//! can do without it (RFC 9628, section 3). Which packet belongs where is read here, and a [`SpatialGate`] lets a slot's share of each
+//! can do without it (RFC 9628, section 3; the dependency descriptor of AV1's RTP format). Which packet belongs where is read here, and a [`SpatialGate`] lets a slot's share of each
 //! picture through; how much that is, is decided elsewhere.
 //!
 //! A share shrinks at the next picture. It grows at a keyframe only: elsewhere a larger size of a picture is predicted from the one before, and
 //! where it is not (a refresh of that layer alone) this shows in its packets, when the smaller sizes have gone out as all there was of the picture.
 
 use super::Descriptor;
+use crate::av1::TemplateLayers;
 
 /// More spatial layers than there are.
 const ALL: u8 = u8::MAX;
@@ -29,12 +30,20 @@ pub(crate) struct Spatial {
 
 impl Spatial {
     /// Reads it from a packet's descriptor; `None` where there are no such layers.
-    pub(crate) fn of(descriptor: &Descriptor) -> Option<Self> {
-        let Descriptor::Vp9(vp9) = descriptor else { return None };
-        let layer = vp9.layer?.spatial;
-        // Of a larger size alone this would say less: that it needs no earlier one.
-        let is_key = layer == 0 && !vp9.predicted;
-        Some(Self { layer, ends_frame: vp9.ends_frame, is_key })
+    pub(crate) fn of(descriptor: &Descriptor, templates: &TemplateLayers) -> Option<Self> {
+        match descriptor {
+            Descriptor::None | Descriptor::Vp8(_) => None,
+            Descriptor::Vp9(vp9) => {
+                let layer = vp9.layer?.spatial;
+                // Of a larger size alone this would say less: that it needs no earlier one.
+                let is_key = layer == 0 && !vp9.predicted;
+                Some(Self { layer, ends_frame: vp9.ends_frame, is_key })
+            }
+            Descriptor::Av1(frame) => {
+                let layer = templates.spatial(frame.template)?;
+                Some(Self { layer, ends_frame: frame.ends_frame, is_key: layer == 0 && frame.has_structure })
+            }
+        }
     }
 }
 
@@ -192,7 +201,8 @@ mod tests {
         fn packet(spatial: u8) -> Spatial {
             let payload = [0xAC, 0x80, 1, spatial << 1 | 1, 0, 0x82];
             let descriptor = crate::vp9::Vp9Descriptor::parse(&payload).map(Descriptor::Vp9);
-            Spatial::of(&descriptor.unwrap_or_default()).unwrap_or(packet(0, true))
+            let of = Spatial::of(&descriptor.unwrap_or_default(), &TemplateLayers::default());
+            of.unwrap_or(packet(0, true))
         }
     }
 

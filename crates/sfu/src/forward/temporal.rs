@@ -44,7 +44,8 @@ impl Temporal {
                 let layer = templates.temporal(frame.template);
                 // Encoders in real time (all structures of libwebrtc) refer back no further than to the last picture of the base.
                 let opens = (layer == 0).then_some((0, ALL));
-                Self { layer, starts_frame: frame.starts_frame, opens }
+                let is_base = templates.spatial(frame.template).unwrap_or(0) == 0;
+                Self { layer, starts_frame: frame.starts_frame && is_base, opens }
             }
         }
     }

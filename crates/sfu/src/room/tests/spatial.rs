@@ -1,11 +1,11 @@
-//! Streams of VP9 that hold all sizes of a picture (SVC): who gets which, and that what they get can be decoded, by a model that knows of each
+//! Streams of VP9 and AV1 that hold all sizes of a picture (SVC): who gets which, and that what they get can be decoded, by a model that knows of each
 //! frame which others it was predicted from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use ringback_transport::rtp::RtpHeader;
-use ringback_transport::sdp::{CodecName, MediaKind};
+use ringback_transport::sdp::{CodecName, Extension, Line, MediaKind};
 
 use super::meeting::PATTERN;
 use super::scene::*;
@@ -16,6 +16,9 @@ use crate::vp9::Vp9Descriptor;
 /// a second.
 const SIZES: [(u16, u16, usize, usize); 3] = [(320, 180, 120, 1), (640, 360, 192, 2), (1280, 720, 1_180, 3)];
 
+/// The id of AV1's dependency descriptor.
+const DEPENDENCY: u8 = 12;
+
 /// The most pictures that packets come late.
 const LATEST: u16 = 5;
 
@@ -24,6 +27,7 @@ type Frame = (u16, u8);
 
 /// A camera that sends several sizes of each picture in one stream.
 struct Camera {
+    codec: CodecName,
     sizes: u8,
     /// Whether the larger sizes are predicted from the smaller at keyframes only (k-SVC).
     only_at_keyframes: bool,
@@ -38,8 +42,9 @@ struct Camera {
 }
 
 impl Camera {
-    fn new(sizes: u8, only_at_keyframes: bool) -> Self {
+    fn new(codec: CodecName, sizes: u8, only_at_keyframes: bool) -> Self {
         Self {
+            codec,
             sizes,
             only_at_keyframes,
             picture: 0,
@@ -68,24 +73,18 @@ impl Camera {
             self.references.insert((self.picture, spatial), from);
             let (_, _, bytes, count) = SIZES[usize::from(spatial)];
             for at in 0..count {
-                let structured = key && spatial == 0 && at == 0;
-                let flags = 0xA0
-                    | u8::from(!key) << 6
-                    | u8::from(at == 0) << 3
-                    | u8::from(at + 1 == count) << 2
-                    | u8::from(structured) << 1;
-                let [high, low] = (self.picture | 0x8000).to_be_bytes();
-                let switches_up = u8::from(temporal == 0) << 4;
-                let layer = temporal << 5 | switches_up | spatial << 1 | u8::from(between);
-                let mut payload = vec![flags, high, low, layer, self.phase as u8 / 4];
-                if structured {
-                    payload.push((self.sizes - 1) << 5 | 0x10);
-                    for (width, height, ..) in &SIZES[..self.sizes.into()] {
-                        payload.extend(width.to_be_bytes().into_iter().chain(height.to_be_bytes()));
-                    }
-                }
-                payload.resize(bytes, at as u8);
-                let mut packet = rtp(20, VP8, self.sequence, u32::from(self.picture) * 1_800, &[], &payload);
+                let part = Part { spatial, temporal, key, between, begins: at == 0, ends: at + 1 == count };
+                let (mut payload, dependency) = match self.codec {
+                    CodecName::Vp9 => (self.vp9(&part), Vec::new()),
+                    _ => (vec![if key { 0x18 } else { 0x10 }], self.dependency(&part)),
+                };
+                // Which frame it is of stands at its end.
+                payload.resize(bytes - 3, at as u8);
+                let [high, low] = self.picture.to_be_bytes();
+                payload.extend([high, low, spatial]);
+                let extensions: &[(u8, &[u8])] = &[(DEPENDENCY, &dependency)];
+                let extensions = if dependency.is_empty() { &[] } else { extensions };
+                let mut packet = rtp(20, VP8, self.sequence, u32::from(self.picture) * 1_800, extensions, &payload);
                 packet[1] &= 0x7F;
                 self.sequence = self.sequence.wrapping_add(1);
                 packets.push(packet);
@@ -95,6 +94,55 @@ impl Camera {
         self.picture += 1;
         packets
     }
+
+    /// VP9's payload descriptor.
+    fn vp9(&self, part: &Part) -> Vec<u8> {
+        let structured = part.key && part.spatial == 0 && part.begins;
+        let flags = [(true, 0xA0), (!part.key, 0x40), (part.begins, 0x08), (part.ends, 0x04), (structured, 0x02)];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, flag)| flags | flag);
+        let [high, low] = (self.picture | 0x8000).to_be_bytes();
+        let switches_up = u8::from(part.temporal == 0) << 4;
+        let layer = part.temporal << 5 | switches_up | part.spatial << 1 | u8::from(part.between);
+        let mut descriptor = vec![flags, high, low, layer, self.phase as u8 / 4];
+        if structured {
+            descriptor.push((self.sizes - 1) << 5 | 0x10);
+            for (width, height, ..) in &SIZES[..self.sizes.into()] {
+                descriptor.extend(width.to_be_bytes().into_iter().chain(height.to_be_bytes()));
+            }
+        }
+        descriptor
+    }
+
+    /// AV1's dependency descriptor, of a structure of three templates for each size, one for each temporal layer.
+    fn dependency(&self, part: &Part) -> Vec<u8> {
+        let template = part.spatial * 3 + part.temporal;
+        let [high, low] = (self.picture * u16::from(self.sizes) + u16::from(part.spatial)).to_be_bytes();
+        let mut value = vec![u8::from(part.begins) << 7 | u8::from(part.ends) << 6 | template, high, low];
+        if part.key && part.spatial == 0 && part.begins {
+            let sizes = usize::from(self.sizes);
+            // From template 0 on, for one target; the layers, what they are to it, no differences, no chains.
+            let mut bits = "10000".to_owned() + "000000" + "00000" + &["0101"].repeat(sizes).join("10") + "11";
+            bits += &"10".repeat(3 * sizes);
+            bits += &("0".repeat(3 * sizes) + "0" + "1");
+            for (width, height, ..) in &SIZES[..sizes] {
+                bits += &format!("{:016b}{:016b}", width - 1, height - 1);
+            }
+            let byte = |bits: &[u8]| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0')) << (8 - bits.len());
+            value.extend(bits.as_bytes().chunks(8).map(byte));
+        }
+        value
+    }
+}
+
+/// What a packet is of its picture.
+struct Part {
+    spatial: u8,
+    temporal: u8,
+    key: bool,
+    /// Its frame is predicted from the smaller size.
+    between: bool,
+    begins: bool,
+    ends: bool,
 }
 
 /// One who sends such a stream, and one who looks on.
@@ -116,11 +164,7 @@ impl Pair {
     fn new(camera: Camera) -> Self {
         let mut scene = Scene::new(0, 0);
         for id in 1..=2 {
-            let mut lines = lines(1);
-            for line in lines.iter_mut().filter(|line| line.kind == MediaKind::Video) {
-                line.codecs = vec![codec(CodecName::Vp9, VP8, Some(RTX))];
-            }
-            scene.join(id, &lines);
+            scene.join(id, &lines_of(camera.codec));
         }
         let (came, late, delays) = (Vec::new(), Vec::new(), Vec::new());
         Self { scene, camera, came, keyframes: 0, late, delays, allowed: BTreeMap::new() }
@@ -178,15 +222,24 @@ impl Pair {
     }
 }
 
+fn lines_of(name: CodecName) -> Vec<Line> {
+    let mut lines = lines(1);
+    for line in lines.iter_mut().filter(|line| line.kind == MediaKind::Video) {
+        line.codecs = vec![codec(name, VP8, Some(RTX))];
+        line.extensions.insert(Extension::DependencyDescriptor, DEPENDENCY, true, true);
+    }
+    lines
+}
+
 fn frame(payload: &[u8]) -> Frame {
-    let descriptor = Vp9Descriptor::parse(payload).unwrap();
-    (descriptor.picture_id.unwrap().value, descriptor.layer.unwrap().spatial)
+    let [.., high, low, spatial] = payload else { panic!("{} bytes", payload.len()) };
+    (u16::from_be_bytes([*high, *low]), *spatial)
 }
 
 #[test]
 fn a_small_view_gets_the_small_size_at_the_next_picture_and_a_large_one_the_large_from_a_keyframe_on() {
-    for only_at_keyframes in [false, true] {
-        let mut pair = Pair::new(Camera::new(3, only_at_keyframes));
+    for (name, only_at_keyframes) in [(CodecName::Vp9, false), (CodecName::Vp9, true), (CodecName::Av1, true)] {
+        let mut pair = Pair::new(Camera::new(name, 3, only_at_keyframes));
         pair.look((1280, 720));
         pair.go_on(100);
         assert_eq!((pair.sizes(), pair.keyframes), (vec![(3, 100)], 1));
@@ -206,8 +259,32 @@ fn a_small_view_gets_the_small_size_at_the_next_picture_and_a_large_one_the_larg
 }
 
 #[test]
+fn beside_a_large_view_a_small_one_gets_the_small_size_of_the_same_stream() {
+    let mut pair = Pair::new(Camera::new(CodecName::Vp9, 3, true));
+    let other = pair.scene.join(3, &lines_of(CodecName::Vp9));
+    let view = |(width, height)| SlotView { mid: "v0".into(), width, height };
+    pair.scene.room.set_view(other, &[view((160, 90))]);
+    pair.look((1280, 720));
+    pair.go_on(50);
+    let highest = |pair: &mut Pair| {
+        let came = pair.scene.sink.take(other);
+        let sizes = came.iter().filter(|(header, _)| header.ssrc == 1001).map(|(_, payload)| frame(payload).1 + 1);
+        (sizes.clone().min(), sizes.max())
+    };
+    highest(&mut pair);
+    pair.came.clear();
+    pair.go_on(100);
+    assert_eq!((pair.sizes(), highest(&mut pair)), (vec![(3, 100)], (Some(1), Some(1))));
+    let before = pair.keyframes;
+    pair.scene.room.set_view(other, &[view((1280, 720))]);
+    pair.go_on(100);
+    assert_eq!((pair.sizes(), highest(&mut pair)), (vec![(3, 100)], (Some(1), Some(3))));
+    assert_eq!(pair.keyframes, before + 1);
+}
+
+#[test]
 fn a_thin_network_gets_the_sizes_that_it_carries_and_the_others_when_it_carries_more() {
-    let mut pair = Pair::new(Camera::new(3, true));
+    let mut pair = Pair::new(Camera::new(CodecName::Vp9, 3, true));
     pair.look((1280, 720));
     pair.go_on(150);
     pair.limit(Some(400_000));
@@ -232,7 +309,7 @@ fn a_thin_network_gets_the_sizes_that_it_carries_and_the_others_when_it_carries_
 
 #[test]
 fn what_is_sent_again_ends_the_picture_as_it_did() {
-    let mut pair = Pair::new(Camera::new(2, false));
+    let mut pair = Pair::new(Camera::new(CodecName::Vp9, 2, false));
     pair.look((160, 90));
     pair.go_on(20);
     let ended = pair.came.last().unwrap().0;
@@ -271,11 +348,12 @@ proptest! {
 
     #[test]
     fn whatever_is_left_out_what_comes_can_be_decoded_and_each_picture_ends_once(
+        name in prop_oneof![Just(CodecName::Vp9), Just(CodecName::Av1)],
         sizes in 2..=3_u8,
         only_at_keyframes in any::<bool>(),
         turns in any::<bool>().prop_flat_map(|is_late| prop::collection::vec(turn(is_late), 1..24)),
     ) {
-        let mut pair = Pair::new(Camera::new(sizes, only_at_keyframes));
+        let mut pair = Pair::new(Camera::new(name, sizes, only_at_keyframes));
         pair.go_on(1);
         let is_late = turns.iter().any(|turn| matches!(turn, Turn::Delay(_)));
         let lateness = if is_late { LATEST } else { 0 };
@@ -296,12 +374,15 @@ proptest! {
         prop_assert_eq!(numbers.len(), pair.came.len(), "no number comes twice");
         prop_assert_eq!(numbers.last().copied(), Some((pair.came.len() - 1) as u16), "no number is missing");
 
-        let mut pictures: BTreeMap<u16, Vec<(u16, bool, u8, bool)>> = BTreeMap::new();
+        let mut pictures: BTreeMap<u16, Vec<(u16, bool, u8)>> = BTreeMap::new();
         for (header, payload) in pair.came.iter().filter(|(_, payload)| !payload.is_empty()) {
             let (picture, spatial) = frame(payload);
             let number = header.sequence.wrapping_sub(first);
-            let ends = Vp9Descriptor::parse(payload).unwrap().ends_frame;
-            pictures.entry(picture).or_default().push((number, header.marker, spatial, ends));
+            if name == CodecName::Vp9 {
+                let id = Vp9Descriptor::parse(payload).unwrap().picture_id;
+                prop_assert_eq!(id.map(|id| id.value), Some(picture), "what is left out stays a gap");
+            }
+            pictures.entry(picture).or_default().push((number, header.marker, spatial));
         }
         let mut came: BTreeSet<Frame> = BTreeSet::new();
         for (picture, packets) in &mut pictures {
@@ -313,7 +394,7 @@ proptest! {
             prop_assert!(highest < allowed, "picture {} of {} sizes, not {}", picture, highest + 1, allowed);
             let whole: usize = SIZES[..=usize::from(highest)].iter().map(|(.., count)| count).sum();
             prop_assert_eq!(packets.len(), whole, "picture {} up to size {} is whole", picture, highest);
-            let markers = packets.iter().map(|(_, marker, ..)| usize::from(*marker)).sum::<usize>();
+            let markers = packets.iter().map(|(_, marker, _)| usize::from(*marker)).sum::<usize>();
             prop_assert!(markers == 1 && packets.last().unwrap().1, "picture {} ends once: {:?}", picture, packets);
             for spatial in 0..=highest {
                 let from = &pair.camera.references[&(*picture, spatial)];
