@@ -11,7 +11,7 @@ use super::camera::{Camera, Frame};
 use super::control::Control;
 
 /// The size of a video packet, of padding, and of a voice's packets, on the wire.
-const PACKET: usize = 1200;
+pub const PACKET: usize = 1200;
 const PADDING: usize = 250;
 const VOICE: usize = 130;
 static ZEROS: [u8; 1500] = [0; 1500];
@@ -92,6 +92,7 @@ struct Flow {
     sequence: u16,
     pacer: Pacer,
     is_measured: bool,
+    padding: usize,
     recorder: TransportFeedbackRecorder,
     record: Record,
     bits: f64,
@@ -106,6 +107,8 @@ pub struct World {
     up: Link<Feedback>,
     profile: Profile,
     seed: u64,
+    /// The size of what probes are filled up with: padding, unless old packets are tried in its place.
+    pub padding: usize,
     flows: Vec<Flow>,
     /// How long the queue before the link was each 10 ms, in ms; `None` while nothing leaves it.
     pub queue: Vec<Option<f64>>,
@@ -123,6 +126,7 @@ impl World {
             up: Link::new(up, seed ^ 0x5EED).with_origin(start),
             profile: down,
             seed,
+            padding: PADDING,
             flows: Vec::new(),
             queue: Vec::new(),
             capacity: Vec::new(),
@@ -143,6 +147,7 @@ impl World {
             sequence: self.flows.len() as u16 * 20_000,
             pacer: Pacer::new(),
             is_measured: false,
+            padding: self.padding,
             recorder: TransportFeedbackRecorder::new(),
             record: Record::default(),
             bits: 0.0,
@@ -247,9 +252,9 @@ impl Flow {
         while let Some(len) = self.pacer.release(now, |_, packet| packet.len()) {
             self.packet(index, now, len, Kind::Video, link);
         }
-        while self.pacer.waiting_bytes() == 0 && self.control.padding(now) >= PADDING {
-            self.record.padding_bytes += PADDING as u64;
-            self.packet(index, now, PADDING, Kind::Padding, link);
+        while self.pacer.waiting_bytes() == 0 && self.control.padding(now) >= self.padding {
+            self.record.padding_bytes += self.padding as u64;
+            self.packet(index, now, self.padding, Kind::Padding, link);
         }
     }
 

@@ -78,7 +78,7 @@ pub fn swing(values: &[f64]) -> f64 {
     (squares / values.len() as f64).sqrt() / mean
 }
 
-fn p95(values: &[f64]) -> f64 {
+pub fn p95(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(values.len() * 95 / 100).copied().unwrap_or(0.0)

@@ -98,21 +98,18 @@ fn somebody_is_always_seen() {
 
 #[test]
 fn more_is_looked_for_while_the_picture_waits_for_its_keyframe() {
-    let mut meeting = Meeting::of(1);
-    let talker = meeting.scene.keys[0];
-    let looker = meeting.scene.join(3, &lines(1));
-    let (mut padding, mut pictures, mut sent) = (0, 0, 0_u16);
-    for n in 1..150_u16 {
-        // From now on nobody makes a keyframe.
-        meeting.picture += 1;
-        let payload = meeting.payload(1, false);
-        meeting
-            .scene
-            .send(talker, &rtp(LAYERS[1].0, VP8, meeting.picture, u32::from(meeting.picture) * 1_800, &[], &payload));
-        meeting.scene.send(talker, &voice(n, 30));
-        meeting.scene.pass(20 * MS);
-        let came = meeting.scene.sink.take(looker);
-        pictures += came.iter().filter(|(header, _)| header.ssrc == 1001).count();
+    let mut scene = Scene::new(1, 0);
+    let looker = scene.join(2, &lines(1));
+    let (mut padding, mut sent) = (0, 0_u16);
+    // Nobody makes a keyframe.
+    for n in 0..150_u16 {
+        let mut payload = vp8_payload(n, false);
+        payload.resize(2_000, 0);
+        scene.send(0, &rtp(20, VP8, n, u32::from(n) * 1_800, &[], &payload));
+        scene.send(0, &voice(n, 30));
+        scene.pass(20 * MS);
+        let came = scene.sink.take(looker);
+        assert!(came.iter().all(|(header, _)| header.ssrc != 1001), "a picture came");
         padding += came.iter().filter(|(header, _)| header.ssrc == 1006).count();
         let arrived = i64::from(n) * 80;
         let fields = TransportFeedbackFields {
@@ -122,11 +119,10 @@ fn more_is_looked_for_while_the_picture_waits_for_its_keyframe() {
             feedback_count: n as u8,
         };
         sent += came.len() as u16;
-        meeting.scene.control(looker, |writer: &mut RtcpWriter<'_>| {
+        scene.control(looker, |writer: &mut RtcpWriter<'_>| {
             writer.transport_feedback(&fields, came.iter().map(|_| Some(arrived))).unwrap();
         });
     }
-    assert!(pictures <= 3, "{pictures} packets of pictures, more than the still one that a newcomer is shown");
     assert!(padding > 20, "{padding} packets of padding");
 }
 
