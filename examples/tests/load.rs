@@ -65,6 +65,19 @@ async fn a_mixture_of_rooms_whose_receivers_come_and_go_is_delivered() {
 }
 
 #[tokio::test]
+async fn who_joins_again_by_the_same_session_is_counted_apart_from_who_logs_in() {
+    let report = load(&["churn", "--subscribers", "3", "--per-second", "10"]).await;
+    assert_eq!(report["failures"].as_array().unwrap().len(), 0);
+    for joins in [&report["joins"], &report["again"]["joins"]] {
+        assert!((10..=20).contains(&joins.as_u64().unwrap()), "{report}");
+    }
+    for rate in [&report["joins_per_cpu_second"], &report["again"]["joins_per_cpu_second"]] {
+        assert!(rate.as_f64().unwrap() > 0.0, "{report}");
+    }
+    assert_eq!(report["sampled_wrong"].as_u64(), Some(0));
+}
+
+#[tokio::test]
 async fn what_is_published_by_whip_is_played_by_whep() {
     let report = load(&["livestream", "--subscribers", "3", "--target", "whip"]).await;
     assert!(report["delivered"].as_f64().unwrap() >= 0.999);
