@@ -158,7 +158,7 @@ async fn where_no_media_connects_a_note_is_recorded_on_the_page_and_sent_over_a_
 async fn a_video_note_that_was_recorded_on_the_page_has_its_picture_and_its_sound() {
     let test = "a_video_note_that_was_recorded_on_the_page_has_its_picture_and_its_sound";
     let Some(chromium) = chromium_or_skip(test) else { return };
-    let (_server, _browser, bob) = video_note(&chromium, "", "video/webm; codecs=\"vp8, opus\"").await;
+    let (_server, _browser, bob) = video_note(&chromium, "null", "video/webm; codecs=\"vp8, opus\"").await;
     bob.wait_for("document.querySelector('.letter video')?.poster", SOON).await.unwrap();
     plays_red_and_440(&bob).await;
 }
