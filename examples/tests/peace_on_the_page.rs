@@ -158,26 +158,49 @@ async fn where_no_media_connects_a_note_is_recorded_on_the_page_and_sent_over_a_
 async fn a_video_note_that_was_recorded_on_the_page_has_its_picture_and_its_sound() {
     let test = "a_video_note_that_was_recorded_on_the_page_has_its_picture_and_its_sound";
     let Some(chromium) = chromium_or_skip(test) else { return };
+    let (_server, _browser, bob) = video_note(&chromium, "null", "video/webm; codecs=\"vp8, opus\"").await;
+    bob.wait_for("document.querySelector('.letter video')?.poster", SOON).await.unwrap();
+    plays_red_and_440(&bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_records_mp4_only_leaves_a_video_note_in_mp4() {
+    let test = "a_browser_that_records_mp4_only_leaves_a_video_note_in_mp4";
+    let Some(chromium) = chromium_or_skip(test) else { return };
+    let mp4_only = "(() => { const known = MediaRecorder.isTypeSupported.bind(MediaRecorder);
+        MediaRecorder.isTypeSupported = (type) => !type.includes('webm') && known(type); })()";
+    let (_server, _browser, bob) = video_note(&chromium, mp4_only, "video/mp4").await;
+    // Its first picture stands for the poster that there is not.
+    bob.wait_for("document.querySelector('.letter video')?.videoWidth > 0", SOON).await.unwrap();
+    let lasts: f64 = bob.eval_as("document.querySelector('.letter video').duration").await.unwrap();
+    assert!((2.0..12.0).contains(&lasts), "{lasts} s of a take of some 5 s");
+    plays_red_and_440(&bob).await;
+}
+
+/// Ann, whose media does not connect, leaves Bob a video note that her browser records, after `prepare` was done there; it is of this type, and Bob has it before him.
+async fn video_note(chromium: &Path, prepare: &str, content_type: &str) -> (Server, Browser, Page) {
     let server = server("4").await;
-    let (_bobs, bob) = open(&chromium, &server, BOB, "Bob", "").await;
-    let (_anns, ann) = open(&chromium, &server, ANN, "Ann", "&call=bob&kind=video&ice=relay").await;
+    let (bobs, bob) = open(chromium, &server, BOB, "Bob", "").await;
+    let (_anns, ann) = open(chromium, &server, ANN, "Ann", "&call=bob&kind=video&ice=relay").await;
+    ann.eval(prepare).await.unwrap();
     ann.wait_for("ringback.note?.state === 'offered'", SOON).await.unwrap();
     ann.click("#note-record", SOON).await.unwrap();
     ann.wait_for("ringback.note.isHere && ringback.note.state === 'recording'", SOON).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     ann.click("#note-stop", SOON).await.unwrap();
     ann.wait_for("ringback.note.state === 'draft' && !ringback.note.isHere", SOON).await.unwrap();
-    assert_eq!(ann.eval("ringback.note.contentType").await.unwrap(), "video/webm; codecs=\"vp8, opus\"");
+    assert_eq!(ann.eval("ringback.note.contentType").await.unwrap(), content_type);
     ann.click("#note-send", SOON).await.unwrap();
-
     bob.wait_for("ringback.session.notes.unheard === 1", SOON).await.unwrap();
     bob.click("#nav-notes", SOON).await.unwrap();
+    (server, bobs, bob)
+}
+
+async fn plays_red_and_440(page: &Page) {
     let player = "document.querySelector('.letter').querySelector('audio, video')";
-    bob.wait_for(&format!("document.querySelector('.letter video')?.poster && ({player}.loop = true)"), SOON)
-        .await
-        .unwrap();
-    bob.click(".letter .player-play", SOON).await.unwrap();
-    bob.wait_for(&format!("{player}.currentTime > 0.3"), SOON).await.unwrap();
-    bob.wait_for_tone(&format!("{player}.captureStream()"), 440, SOON).await.unwrap();
-    bob.wait_for_colour(player, Colour::Red, SOON).await.unwrap();
+    page.wait_for(&format!("document.querySelector('.letter video') && ({player}.loop = true)"), SOON).await.unwrap();
+    page.click(".letter .player-play", SOON).await.unwrap();
+    page.wait_for(&format!("{player}.currentTime > 0.3"), SOON).await.unwrap();
+    page.wait_for_tone(&format!("{player}.captureStream()"), 440, SOON).await.unwrap();
+    page.wait_for_colour(player, Colour::Red, SOON).await.unwrap();
 }

@@ -38,6 +38,8 @@ export class Player {
   /** Where to begin once the file is there, in seconds. */
   #from = 0;
   #renewed = false;
+  /** Nobody has played it yet: it is loaded for its first picture. */
+  #shownOnly = false;
 
   /**
    * @param {Note} note with a take
@@ -74,6 +76,7 @@ export class Player {
     this.#showRate(Number(localStorage.getItem(RATE_KEY)) || 1);
     this.#show();
     if (note.contentType && this.media.canPlayType(note.contentType) === "") this.#cannotPlay();
+    else if (video && !note.posterUrl) void this.#showFirst();
   }
 
   #label;
@@ -134,6 +137,7 @@ export class Player {
     if (playing !== this) playing?.media.pause();
     playing = this;
     this.#error.textContent = "";
+    this.#shownOnly = false;
     try {
       if (!this.media.hasAttribute("src")) this.media.setAttribute("src", (await this.#note.link()) ?? "");
       this.root.toggleAttribute("data-waiting", this.media.readyState < 3);
@@ -147,6 +151,15 @@ export class Player {
 
   pause() {
     this.media.pause();
+  }
+
+  /** Where the server could make no poster, the first picture stands for it; Safari draws that only once it is sought. */
+  async #showFirst() {
+    const url = await this.#note.link().catch(() => null);
+    if (!url || this.media.hasAttribute("src")) return;
+    this.#shownOnly = true;
+    this.media.preload = "metadata";
+    this.media.setAttribute("src", `${url}#t=0.001`);
   }
 
   /** @param {number} at seconds */
@@ -225,6 +238,7 @@ export class Player {
   /** A link that has expired is the likely cause: once, a fresh one is tried. */
   async #failed() {
     if (!this.media.hasAttribute("src")) return;
+    if (this.#shownOnly) return this.media.removeAttribute("src");
     const at = this.media.currentTime;
     if (this.#renewed) return this.#sayError();
     this.#renewed = true;
@@ -250,7 +264,7 @@ export class Player {
   /** An older Safari cannot play Ogg; the file can still be had. */
   #cannotPlay() {
     this.#play.disabled = true;
-    const link = element("a", { href: this.#note.url ?? "", download: `${this.#note.id}.${this.#note.kind === "video" ? "webm" : "ogg"}` }, "Download it");
+    const link = element("a", { href: this.#note.url ?? "", download: `${this.#note.id}.${ending(this.#note.contentType)}` }, "Download it");
     this.#error.replaceChildren(`This browser cannot play it. `, link);
   }
 
@@ -264,6 +278,12 @@ export class Player {
     this.#wave.close();
     if (playing === this) playing = null;
   }
+}
+
+/** How a note's file is called at its end. @param {string|null} contentType */
+function ending(contentType) {
+  const kind = contentType?.split(";")[0] ?? "";
+  return { "audio/ogg": "ogg", "audio/mp4": "m4a", "video/mp4": "mp4" }[kind] ?? "webm";
 }
 
 /** Silences whatever plays: somebody rings, or a recording begins. */

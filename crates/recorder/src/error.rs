@@ -120,8 +120,10 @@ pub enum RecorderError {
     #[error("an upload for this note has {0} bytes at most")]
     TooLarge(u64),
     /// An upload that is none of the files that are taken.
-    #[error("a WebM file is expected, with Opus and, for a video note, VP8")]
-    NotWebm,
+    #[error(
+        "a WebM file is expected, with Opus and, for a video note, VP8; or a fragmented MP4 file, with AAC or Opus and, for a video note, H.264"
+    )]
+    NotARecording,
     /// Bytes at rest that cannot be encrypted or decrypted, or a key that is none.
     #[error("bytes at rest: {0}")]
     AtRest(&'static str),

@@ -1,5 +1,5 @@
 //! What has arrived of a take that the caller recorded by themselves: one file beside the takes, which grows at its end only. How far it has come is how long it is, so that an upload goes on
-//! after any cut, of its socket or of the process. It is not looked into here, beyond its first bytes; once it is whole it is [read](crate::webm_take) as a take.
+//! after any cut, of its socket or of the process. It is not looked into here, beyond its first bytes; once it is whole it is read as a take: as [WebM](crate::webm_take), or as [MP4](crate::mp4_take), of which the file itself is kept until the draft is.
 
 use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,15 @@ use tokio::fs::OpenOptions;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use crate::error::RecorderError;
+use crate::mp4_take;
 use crate::packet::NoteKind;
 use crate::webm_take::MAGIC;
 
 /// The ending of the file's name.
 pub(crate) const EXTENSION: &str = "upload";
+
+/// The ending of its name once it is whole, and an MP4 file of which a take can be made.
+pub(crate) const MP4: &str = "mp4";
 
 /// What an upload has beside its media, in bytes.
 const FRAME: u64 = 256 * 1024;
@@ -49,9 +53,14 @@ pub(crate) fn path(folder: &Path, note: &str, take: u32) -> PathBuf {
     folder.join(format!("{note}.{take}.{EXTENSION}"))
 }
 
-/// The note and the take that a file is of; `None` where it is no upload.
-pub(crate) fn of_file(path: &Path) -> Option<(String, u32)> {
-    let name = path.file_name()?.to_str()?.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+/// Where one lies that is whole, and MP4.
+pub(crate) fn mp4_path(folder: &Path, note: &str, take: u32) -> PathBuf {
+    folder.join(format!("{note}.{take}.{MP4}"))
+}
+
+/// The note and the take that a file with this ending is of; `None` where it has another.
+pub(crate) fn of_file(path: &Path, extension: &str) -> Option<(String, u32)> {
+    let name = path.file_name()?.to_str()?.strip_suffix(extension)?.strip_suffix('.')?;
     let (note, take) = name.rsplit_once('.')?;
     Some((note.to_owned(), take.parse().ok()?))
 }
@@ -110,8 +119,9 @@ impl Upload {
         if bytes.len() as u64 > most.saturating_sub(here) {
             return Err(RecorderError::TooLarge(most));
         }
-        if here == 0 && !bytes.iter().zip(MAGIC).all(|(byte, expected)| *byte == expected) {
-            return Err(RecorderError::NotWebm);
+        let webm = bytes.iter().zip(MAGIC).all(|(byte, expected)| *byte == expected);
+        if here == 0 && !webm && !mp4_take::begins(bytes) {
+            return Err(RecorderError::NotARecording);
         }
         self.write(bytes).await.map_err(|source| self.failed("writing", source))?;
         self.state.offset += bytes.len() as u64;

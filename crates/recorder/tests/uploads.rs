@@ -8,11 +8,11 @@ mod take;
 use bytes::Bytes;
 use desk::Desk;
 use ringback_recorder::{
-    Codec, FileOptions, NoteInfo, NoteKind, NoteLimits, NoteState, RecorderError, TakeEvent, TakePacket, TrackKind,
-    VIDEO_TYPE, VOICE_TYPE, make_file,
+    Codec, FileOptions, MP4_VIDEO_TYPE, MP4_VOICE_TYPE, MediaPart, NoteInfo, NoteKind, NoteLimits, NoteState,
+    RecorderError, TakeEvent, TakePacket, TrackKind, VIDEO_TYPE, VOICE_TYPE, make_file,
 };
 use std::time::Duration;
-use take::voice;
+use take::{decodes_fully, ffmpeg_or_skip, ffprobe, fragmented_mp4, voice};
 
 /// A WebM file as a browser might record it: two seconds of picture and sound.
 fn webm() -> Bytes {
@@ -112,8 +112,8 @@ async fn what_does_not_fit_is_refused_and_costs_nothing_of_what_has_come() {
     let again = recorder.begin_upload(&note, "ann", None).await;
     assert!(matches!(again, Err(RecorderError::Conflict { .. })), "one at a time");
     let append = |offset, bytes| recorder.append_upload(&note, "ann", 1, offset, bytes);
-    let mp4 = append(0, Bytes::from_static(b"\0\0\0\x20ftypmp42")).await;
-    assert!(matches!(mp4, Err(RecorderError::NotWebm)), "{mp4:?}");
+    let wave = append(0, Bytes::from_static(b"RIFF\0\0\0\0WAVE")).await;
+    assert!(matches!(wave, Err(RecorderError::NotARecording)), "{wave:?}");
     let file = webm();
     append(0, file.slice(..1_000)).await.unwrap();
     assert!(matches!(append(0, file.slice(..1_000)).await, Err(RecorderError::Offset(1_000))));
@@ -162,4 +162,102 @@ async fn uploads_that_are_given_up_again_and_again_fill_no_disk() {
     recorder.upload_length(&note, "ann", 3, 5_000).await.unwrap();
     recorder.append_upload(&note, "ann", 3, 5_000, Bytes::new()).await.unwrap();
     assert_eq!((on_spool(), recorder.note(&note, "ann").await.unwrap().state), (0, NoteState::Offered));
+}
+
+/// Two and a half seconds of pictures and sound.
+const PICTURES: &str =
+    "-f lavfi -i testsrc=s=160x120:r=25:d=2.5 -f lavfi -i sine=f=440:d=2.5 -c:v libx264 -pix_fmt yuv420p -g 25";
+
+#[tokio::test]
+async fn a_recording_in_mp4_is_kept_as_mp4_with_its_true_duration() {
+    if !ffmpeg_or_skip("a_recording_in_mp4") {
+        return;
+    }
+    let sound = "-f lavfi -i sine=f=440:d=2.5";
+    for (kind, words, content_type, codecs) in [
+        (NoteKind::Video, format!("{PICTURES} -c:a aac"), MP4_VIDEO_TYPE, ["h264", "aac"]),
+        (NoteKind::Video, format!("{PICTURES} -c:a libopus"), MP4_VIDEO_TYPE, ["h264", "opus"]),
+        (NoteKind::Voice, format!("{sound} -c:a aac"), MP4_VOICE_TYPE, ["aac", "aac"]),
+        (NoteKind::Voice, format!("{PICTURES} -c:a aac"), MP4_VOICE_TYPE, ["aac", "aac"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = Desk::in_folder(folder.path()).await;
+        let note = desk.offer_within("c1", kind, NoteLimits::of(kind)).await.id;
+        let (recorder, file) = (desk.recorder.clone(), fragmented_mp4(&words));
+        recorder.begin_upload(&note, "ann", Some(file.len() as u64)).await.unwrap();
+        // Also its first bytes may come one by one.
+        let (first, rest) = (file.slice(..3), file.slice(3..));
+        recorder.append_upload(&note, "ann", 1, 0, first).await.unwrap();
+        recorder.append_upload(&note, "ann", 1, 3, rest).await.unwrap();
+        let draft = desk.until(NoteState::Draft).await;
+        assert_eq!((draft.content_type.as_deref(), draft.reason), (Some(content_type), None), "{words}");
+        assert!((2_480..2_640).contains(&draft.duration_ms), "{} ms, {words}", draft.duration_ms);
+        let size = (kind == NoteKind::Video).then_some((160, 120));
+        assert_eq!(draft.width.zip(draft.height), size);
+        assert_eq!(draft.peaks.iter().any(|peak| *peak > 100), codecs[1] == "opus", "{words}");
+        assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0, "nothing stays on the spool");
+        recorder.send(&note, "ann").await.unwrap();
+
+        // As it is served, whole and in parts.
+        let media = recorder.media(&note, MediaPart::File, "bob").await.unwrap();
+        let whole = recorder.read(&media, 0..media.size).await.unwrap();
+        assert_eq!(recorder.read(&media, 100..1_000).await.unwrap(), whole.slice(100..1_000));
+        let path = folder.path().join("served.mp4");
+        std::fs::write(&path, &whole).unwrap();
+        let told = ffprobe(&path);
+        assert!(codecs.iter().all(|codec| told.contains(&format!("codec_name={codec}\n"))), "{told}");
+        let duration: f64 = told.lines().find_map(|line| line.strip_prefix("duration=")).unwrap().parse().unwrap();
+        assert!(
+            (duration - draft.duration_ms as f64 / 1_000.0).abs() < 0.06,
+            "{duration} s and {} ms",
+            draft.duration_ms
+        );
+        decodes_fully(&path);
+    }
+}
+
+#[tokio::test]
+async fn a_recording_in_mp4_that_is_none_is_refused_and_nothing_of_it_is_kept() {
+    if !ffmpeg_or_skip("a_recording_in_mp4_that_is_none") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut desk = Desk::in_folder(folder.path()).await;
+    let (note, recorder) = (video(&desk).await.id, desk.recorder.clone());
+    let good = fragmented_mp4(&format!("{PICTURES} -c:a aac"));
+    let cut = good.slice(..good.len() - 100);
+    let codec = fragmented_mp4("-f lavfi -i testsrc=s=160x120:r=25:d=1 -c:v mpeg4");
+    for (take, (file, reason)) in (1..).zip([(cut, "failed"), (codec, "codec")]) {
+        recorder.begin_upload(&note, "ann", Some(file.len() as u64)).await.unwrap();
+        desk.until(NoteState::Recording).await;
+        recorder.append_upload(&note, "ann", take, 0, file).await.unwrap();
+        let told = desk.until(NoteState::Offered).await;
+        assert_eq!(told.reason.as_deref(), Some(reason));
+        for kept in ["spool", "media"] {
+            let left = std::fs::read_dir(folder.path().join(kept)).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{kept} after {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recording_in_mp4_that_had_arrived_before_a_restart_becomes_a_draft_after_it() {
+    if !ffmpeg_or_skip("a_recording_in_mp4_before_a_restart") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let note = {
+        let desk = Desk::in_folder(folder.path()).await;
+        let note = video(&desk).await.id;
+        desk.recorder.begin_upload(&note, "ann", None).await.unwrap();
+        note
+    };
+    // As it lies there between its last byte and its draft.
+    let spool = folder.path().join("spool");
+    std::fs::remove_file(spool.join(format!("{note}.1.upload"))).unwrap();
+    std::fs::write(spool.join(format!("{note}.1.mp4")), fragmented_mp4(&format!("{PICTURES} -c:a aac"))).unwrap();
+    let desk = Desk::in_folder(folder.path()).await;
+    let draft = desk.recorder.note(&note, "ann").await.unwrap();
+    assert_eq!((draft.state, draft.content_type.as_deref()), (NoteState::Draft, Some(MP4_VIDEO_TYPE)));
+    assert_eq!(std::fs::read_dir(spool).unwrap().count(), 0);
 }

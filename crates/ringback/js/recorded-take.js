@@ -7,8 +7,15 @@ import { asRingbackError, RingbackError } from "./errors.js";
 /** @typedef {import("./http.js").Http} Http */
 /** @typedef {import("./protocol.js").NoteKind} NoteKind */
 
-/** What the server takes, best first. Safari before 18.4 records none of it. @type {Record<NoteKind, string[]>} */
-const TYPES = { voice: ["audio/webm;codecs=opus"], video: ["video/webm;codecs=vp8,opus"] };
+/**
+ * What the server takes, best first: WebM becomes a note like any other, MP4 one without waveform and poster. Safari before 18.4 records MP4 only, and some of it knows that type
+ * without codecs only.
+ * @type {Record<NoteKind, string[]>}
+ */
+const TYPES = {
+  voice: ["audio/webm;codecs=opus", "audio/mp4;codecs=mp4a.40.2", "audio/mp4;codecs=opus", "audio/mp4"],
+  video: ["video/webm;codecs=vp8,opus", "video/mp4;codecs=avc1.42E01E,mp4a.40.2", "video/mp4;codecs=avc1.42E01E,opus", "video/mp4"],
+};
 /** A good voice, and a picture that a phone's uplink carries. */
 const BITRATES = { audioBitsPerSecond: 48_000, videoBitsPerSecond: 1_000_000 };
 /** How often what was recorded is handed over. More often is less to send at the end, and more requests. */

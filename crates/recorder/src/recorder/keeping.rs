@@ -8,7 +8,7 @@ use rand::distr::Alphanumeric;
 
 use super::{Inner, millis};
 use crate::error::RecorderError;
-use crate::file::{self, FileOptions, NoteFile};
+use crate::file::{self, FileOptions, MP4_VIDEO_TYPE, MP4_VOICE_TYPE, NoteFile, VOICE_TYPE};
 use crate::note::TakeReason;
 use crate::spool;
 use crate::store::{Draft, NoteRow};
@@ -58,7 +58,10 @@ impl Inner {
     /// Deletes what is left of a note's takes on disk.
     pub(super) fn forget_takes(&self, note: &str, takes: u32) {
         for take in 1..=takes {
-            for path in [spool::path(&self.spool, note, take), upload::path(&self.spool, note, take)] {
+            let spool = &self.spool;
+            for path in
+                [spool::path(spool, note, take), upload::path(spool, note, take), upload::mp4_path(spool, note, take)]
+            {
                 if let Err(error) = std::fs::remove_file(&path)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
@@ -70,8 +73,17 @@ impl Inner {
 
     async fn make_file(&self, note: &NoteRow, path: PathBuf) -> Result<NoteFile, TakeReason> {
         let _permit = self.makers.acquire().await.map_err(|_| TakeReason::Failed)?;
-        let kind = note.kind;
+        let (kind, longest) = (note.kind, note.limits.max);
         let made = tokio::task::spawn_blocking(move || {
+            if path.extension().is_some_and(|extension| extension == upload::MP4) {
+                let recording = std::fs::read(&path);
+                let recording = recording.map_err(|source| RecorderError::Spool {
+                    doing: "reading",
+                    path: path.clone(),
+                    source,
+                })?;
+                return file::make_mp4_file(kind, &recording, longest, &FileOptions::default());
+            }
             let (_, events) = spool::read_spool(&path)?;
             file::make_file(kind, &events, &FileOptions::default())
         });
@@ -102,12 +114,17 @@ impl Inner {
     }
 
     async fn keep_bytes(&self, note: &NoteRow, name: &str, file: NoteFile) -> Result<Draft, RecorderError> {
-        let extension = if file.content_type.starts_with("audio") { "ogg" } else { "webm" };
+        let extension = match file.content_type {
+            MP4_VOICE_TYPE => "m4a",
+            MP4_VIDEO_TYPE => "mp4",
+            VOICE_TYPE => "ogg",
+            _ => "webm",
+        };
         let file_key = self.bytes.key(format!("notes/{}/{name}.{extension}", note.id));
         let mut size = file.bytes.len() as u64;
         self.bytes.put(&file_key, file.bytes).await?;
         let mut poster_key = None;
-        let picture = file.poster.as_ref().map(|poster| (poster.width, poster.height));
+        let picture = file.picture;
         if let Some(poster) = file.poster {
             let key = self.bytes.key(format!("notes/{}/{name}.webp", note.id));
             size += poster.bytes.len() as u64;

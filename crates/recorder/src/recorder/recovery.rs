@@ -131,6 +131,10 @@ fn by_note(folder: &Path) -> Result<HashMap<String, Vec<(u32, PathBuf)>>, Record
     let mut takes: HashMap<String, Vec<(u32, PathBuf)>> = HashMap::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
+        if let Some((note, take)) = upload::of_file(&path, upload::MP4) {
+            takes.entry(note).or_default().push((take, path));
+            continue;
+        }
         if path.extension().is_none_or(|extension| extension != spool::EXTENSION) {
             continue;
         }
@@ -150,7 +154,7 @@ fn uploads(folder: &Path) -> Result<HashMap<(String, u32), PathBuf>, RecorderErr
     let failed = |source| RecorderError::Spool { doing: "listing", path: folder.to_owned(), source };
     let files = std::fs::read_dir(folder).map_err(failed)?;
     let files = files.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect::<Result<Vec<_>, _>>()?;
-    Ok(files.into_iter().filter_map(|path| Some((upload::of_file(&path)?, path))).collect())
+    Ok(files.into_iter().filter_map(|path| Some((upload::of_file(&path, upload::EXTENSION)?, path))).collect())
 }
 
 fn remove(path: &Path) {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::active::Active;
 use super::{Inner, Recorder, whole};
 use crate::error::RecorderError;
+use crate::mp4_take;
 use crate::note::{Note, NoteState, TakeReason};
 use crate::packet::NoteKind;
 use crate::spool::{SpoolHeader, SpoolWriter};
@@ -173,6 +174,15 @@ fn spool_upload(
         TakeReason::Disk
     };
     let file = std::fs::read(path).map_err(|error| disk(&error))?;
+    if mp4_take::begins(&file) {
+        mp4_take::read(&file, kind, longest).map_err(|error| {
+            tracing::info!(%error, note = header.note, "what was uploaded is no take");
+            error.reason
+        })?;
+        let kept = upload::mp4_path(folder, &header.note, header.take);
+        std::fs::rename(path, &kept).map_err(|error| disk(&error))?;
+        return Ok(kept);
+    }
     let events = webm_take::read(&file.into(), kind, longest)?;
     let write = || {
         let mut writer = SpoolWriter::create(folder, header)?;

@@ -189,3 +189,12 @@ pub(crate) fn sound(path: &Path) -> Vec<f32> {
     let bytes = command.output().unwrap().stdout;
     bytes.chunks_exact(4).map(|sample| f32::from_le_bytes(sample.try_into().unwrap())).collect()
 }
+
+/// A file in fragments as a browser without WebM records it: words for FFmpeg, between the inputs and the format.
+pub(crate) fn fragmented_mp4(arguments: &str) -> Bytes {
+    let fragments = ["-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1"];
+    let output =
+        Command::new("ffmpeg").args(["-v", "error"]).args(arguments.split(' ')).args(fragments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.into()
+}

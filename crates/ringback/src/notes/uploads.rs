@@ -57,7 +57,7 @@ impl From<RecorderError> for Fault {
         match error {
             RecorderError::Offset(offset) => Self::At(StatusCode::CONFLICT, offset, "the upload goes on elsewhere"),
             RecorderError::TooLarge(_) => Self::Status(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-            RecorderError::NotWebm => Self::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string()),
+            RecorderError::NotARecording => Self::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string()),
             error => wire::refused(error).into(),
         }
     }
