@@ -32,7 +32,7 @@ export class ImageCard {
     this.#change = change;
     this.#offers = offers;
     this.#reactions = new ThreadReactions(image, imageErrorText);
-    this.root = element("div", { class: "image-card" }, element("p", { class: "image-prompt" }, image.prompt), this.#picture, this.#reactions.root, this.#foot, this.#varied);
+    this.root = element("div", { class: "image-card" }, element("p", { class: "image-prompt", title: image.prompt, ...(image.againOf !== null && { "data-again": true }) }, image.prompt), this.#picture, this.#reactions.root, this.#foot, this.#varied);
     this.#off = image.on("change", () => this.#show());
     this.#show();
   }
@@ -84,8 +84,8 @@ export class ImageCard {
     if (!this.#varied.hidden) return this.#unvary();
     const offers = await this.#offers().catch(() => /** @type {ImageOffer[]} */ ([]));
     const price = priceText(offers.find(({ provider }) => provider === this.#image.provider) ?? offers[0], VARIATIONS);
-    const what = `${VARIATIONS} more pictures of the same words, each by other dice. This picture itself is no part of it.${price}`;
-    const make = element("button", { class: "button", type: "button", onclick: () => void this.#do(() => this.#makeVariations()) }, `Make ${VARIATIONS}`);
+    const what = `${VARIATIONS} more pictures of the same words, each drawn anew with another seed. This picture itself is no part of it.${price}`;
+    const make = element("button", { class: "button primary small", type: "button", onclick: () => void this.#do(() => this.#makeVariations()) }, `Make ${VARIATIONS}`);
     const no = element("button", { class: "text-button", type: "button", onclick: () => this.#unvary() }, "Not now");
     this.#varied.replaceChildren(element("p", {}, what), element("div", { class: "image-actions" }, no, make));
     this.#varied.hidden = false;
