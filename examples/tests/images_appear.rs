@@ -86,6 +86,24 @@ async fn keep_screenshot(page: &Page, name: &str) {
     }
 }
 
+/// Keeps pictures of the page on a desktop and a phone, light and dark, where any are wanted.
+async fn keep_screenshots(page: &Page, name: &str) {
+    if std::env::var_os("RINGBACK_SCREENSHOTS").is_none() {
+        return;
+    }
+    // A page behind another one draws nothing.
+    page.call("Page.bringToFront", json!({})).await.unwrap();
+    for (scheme, width, height) in [("light", 1280, 860), ("dark", 1280, 860), ("light", 390, 844), ("dark", 390, 844)]
+    {
+        let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        page.call("Emulation.setEmulatedMedia", feature).await.unwrap();
+        page.resize(width, height).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        keep_screenshot(page, &format!("{name}-{scheme}-{width}.png")).await;
+    }
+    page.resize(1280, 860).await.unwrap();
+}
+
 /// A sky, a sea, and a light between them.
 fn picture() -> Vec<u8> {
     let pixel = |x: u32, y: u32| match (x.abs_diff(400) < 14 && y > 150 && y < 420, y < 400) {
@@ -180,4 +198,74 @@ async fn a_picture_is_typed_for_and_appears_although_the_server_is_killed_meanwh
         "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('#thread-scroll'))";
     bob.wait_for(fits, SOON).await.unwrap();
     keep_screenshot(&bob, "imagine-phone.png").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_reacted_to_and_varied_as_often_as_the_quota_allows() {
+    let Some(chromium) = chromium_or_skip("images_appear") else { return };
+    let studio = Studio::start(picture()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({
+        "providers": [{ "name": "flux", "kind": "bfl", "url": studio.url(), "key": "k", "model": "flux-pro", "price": 0.04 }],
+        "currency": "EUR",
+        "per_user": { "images": 6, "seconds": 86400 },
+        "allow_hosts": [studio.host],
+    });
+    std::fs::write(folder.path().join("imagine.json"), config.to_string()).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _server = start(folder.path(), port).await;
+    let browser = Browser::launch(&chromium, FakeMedia::default()).await.unwrap();
+    let (ann, bob) = (enter(&browser, port, "Ann").await, enter(&browser, port, "Bob").await);
+    for page in [&ann, &bob] {
+        page.resize(1280, 860).await.unwrap();
+        page.click("#people a.row-text", SOON).await.unwrap();
+        page.wait_for("!document.querySelector('#thread').hidden", SOON).await.unwrap();
+    }
+    type_line(&ann, &format!("/imagine {PROMPT}")).await;
+    card(&bob, "posted").await;
+    bob.wait_for(&format!("{CARD}.querySelector('img')?.naturalWidth === 768"), SOON).await.unwrap();
+
+    // Bob says something to it, Ann the same, and each sees whose it is.
+    bob.click("#thread .image-card .said-add", SOON).await.unwrap();
+    bob.wait_for("document.activeElement.matches('.image-card .said-choice')", SOON).await.unwrap();
+    keep_screenshots(&bob, "image-choosing").await;
+    bob.click("#thread .said-choice[aria-label='heart love']", SOON).await.unwrap();
+    let label = |who: &str| {
+        format!("document.querySelector('.image-card .said-chip')?.getAttribute('aria-label') === 'heart love: {who}'")
+    };
+    bob.wait_for(&label("you"), SOON).await.unwrap();
+    ann.wait_for(&label("Bob"), SOON).await.unwrap();
+    ann.click("#thread .image-card .said-chip", SOON).await.unwrap();
+    bob.wait_for("document.querySelector('.image-card .said-chip span')?.textContent === '2'", SOON).await.unwrap();
+    keep_screenshots(&ann, "image-reactions").await;
+
+    // Four more, of which the page says what they are and cost.
+    studio.hold(Hold::Work);
+    click_in_card(&ann, "vary").await;
+    let said = "document.querySelector('.image-variations:not([hidden]) p')?.textContent";
+    ann.wait_for(&format!("{said} !== undefined"), SOON).await.unwrap();
+    let told: String = ann.eval_as(said).await.unwrap();
+    assert!(told.contains("same words") && told.contains("This picture itself is no part of it."), "{told}");
+    assert!(told.ends_with("They cost up to 0.16 EUR in all."), "{told}");
+    keep_screenshots(&ann, "image-variations-asked").await;
+    ann.click("#thread .image-variations .button", SOON).await.unwrap();
+    let running = "[...document.querySelectorAll('#thread .image-card')].filter((card) => card.dataset.state === 'running').length === 4";
+    ann.wait_for(running, SOON).await.unwrap();
+    keep_screenshots(&ann, "image-variations").await;
+    studio.hold(Hold::Nothing);
+    for page in [&ann, &bob] {
+        page.wait_for("document.querySelectorAll('#thread .image-card img').length === 5", SOON).await.unwrap();
+    }
+    assert_eq!(studio.billed(), 5);
+
+    // Of the next four one is allowed, and the page says why no more are.
+    click_in_card(&ann, "vary").await;
+    ann.click("#thread .image-variations:not([hidden]) .button", SOON).await.unwrap();
+    let notice = "1 of 4 variations is being made. 6 images in 24 h are the most for one person: try again later.";
+    ann.wait_for(&format!("document.querySelector('.notice p')?.textContent === {notice:?}"), SOON).await.unwrap();
+    bob.wait_for("document.querySelectorAll('#thread .image-card img').length === 6", SOON).await.unwrap();
+    assert_eq!(studio.billed(), 6);
+    // Chromium itself says that a request was refused.
+    let said: Vec<_> = ann.console().into_iter().filter(|line| !line.contains("status of 429")).collect();
+    assert_eq!((said, bob.console()), (Vec::<String>::new(), Vec::new()));
 }

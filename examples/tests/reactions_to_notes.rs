@@ -100,7 +100,7 @@ async fn pictures(page: &Page, name: &str, folder: &Path) {
         let feature = serde_json::json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         page.call("Emulation.setEmulatedMedia", feature).await.unwrap();
         page.resize(width, height).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
         page.screenshot(&folder.join(format!("{name}-{scheme}-{width}.png"))).await.unwrap();
     }
     page.resize(1280, 800).await.unwrap();

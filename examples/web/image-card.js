@@ -1,6 +1,6 @@
 /** An image on request wherever it is shown: on its way with how far it is, the picture with its prompt, or why there is none. */
 import { announce, element, notice } from "./dom.js";
-import { sure } from "./note-card.js";
+import { tool } from "./note-card.js";
 import { failureText, imageErrorText, priceText, progressText } from "./image-words.js";
 import { ThreadReactions } from "./thread-reactions.js";
 
@@ -32,7 +32,7 @@ export class ImageCard {
     this.#change = change;
     this.#offers = offers;
     this.#reactions = new ThreadReactions(image, imageErrorText);
-    this.root = element("div", { class: "image-card" }, element("p", { class: "image-prompt" }, image.prompt), this.#picture, this.#reactions.root, this.#foot, this.#varied);
+    this.root = element("div", { class: "image-card" }, element("p", { class: "image-prompt", title: image.prompt, ...(image.againOf !== null && { "data-again": true }) }, image.prompt), this.#picture, this.#reactions.root, this.#foot, this.#varied);
     this.#off = image.on("change", () => this.#show());
     this.#show();
   }
@@ -74,7 +74,7 @@ export class ImageCard {
       element("button", { class: "text-button", type: "button", "data-key": key, onclick: act }, label);
     if (!image.isOver) return image.isOwn ? [button("cancel", "Cancel", () => void this.#do(() => image.cancel()))] : [];
     const again = button("again", image.state === "posted" ? "Again" : "Try again", () => void this.#do(() => image.again()));
-    const taken = image.isOwn ? [sure("Delete", "Delete for everybody?", () => void this.#do(() => image.delete()))] : [];
+    const taken = image.isOwn ? [tool("Delete", "trash", "Delete for everybody", () => void this.#do(() => image.delete()), "Tap again to delete for everybody")] : [];
     const vary = element("button", { class: "text-button", type: "button", "data-key": "vary", "aria-expanded": String(!this.#varied.hidden), onclick: () => void this.#vary() }, "Variations");
     return [...taken, button("change", "Change", () => this.#change(image.prompt)), again, image.state === "posted" && vary].filter((one) => one !== false);
   }
@@ -84,8 +84,8 @@ export class ImageCard {
     if (!this.#varied.hidden) return this.#unvary();
     const offers = await this.#offers().catch(() => /** @type {ImageOffer[]} */ ([]));
     const price = priceText(offers.find(({ provider }) => provider === this.#image.provider) ?? offers[0], VARIATIONS);
-    const what = `${VARIATIONS} more pictures of the same words, each by other dice. This picture itself is no part of it.${price}`;
-    const make = element("button", { class: "button", type: "button", onclick: () => void this.#do(() => this.#makeVariations()) }, `Make ${VARIATIONS}`);
+    const what = `${VARIATIONS} more pictures of the same words, each drawn anew with another seed. This picture itself is no part of it.${price}`;
+    const make = element("button", { class: "button primary small", type: "button", onclick: () => void this.#do(() => this.#makeVariations()) }, `Make ${VARIATIONS}`);
     const no = element("button", { class: "text-button", type: "button", onclick: () => this.#unvary() }, "Not now");
     this.#varied.replaceChildren(element("p", {}, what), element("div", { class: "image-actions" }, no, make));
     this.#varied.hidden = false;
@@ -105,7 +105,7 @@ export class ImageCard {
     this.#show();
     if (refused === null) announce(`${VARIATIONS} variations are being made`);
     else if (images.length === 0) throw refused;
-    else notice(`${images.length} of ${VARIATIONS} variations are being made. ${imageErrorText(refused)}`);
+    else notice(`${images.length} of ${VARIATIONS} variations ${images.length === 1 ? "is" : "are"} being made. ${imageErrorText(refused)}`);
   }
 
   /** @param {() => Promise<unknown>} act */

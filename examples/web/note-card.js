@@ -116,7 +116,7 @@ export class NoteCard {
  * @param {() => void} act
  * @param {string} [question] asked before it is done
  */
-function tool(key, symbol, label, act, question) {
+export function tool(key, symbol, label, act, question) {
   const button = element("button", { class: "icon-button", type: "button", "data-key": key, "aria-label": label, title: label }, icon(symbol));
   if (question) ask(button, question, act, (asked) => {
     button.setAttribute("aria-label", asked ? question : label);
