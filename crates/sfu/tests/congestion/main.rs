@@ -87,7 +87,7 @@ fn layer_steps(seeds: Range<u64>) {
     let mut backs: Vec<f64> = seeds.map(back).collect();
     backs.sort_by(f64::total_cmp);
     println!("layers: back after {:.1} s on average; {backs:.1?}", mean(&backs));
-    assert!(mean(&backs) <= 5.0 && backs.iter().all(|back| *back <= 10.0), "{backs:.1?}");
+    assert!(mean(&backs) <= 5.0 && backs.iter().all(|back| *back <= 8.0), "{backs:.1?}");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn deep_queues(seeds: Range<u64>) {
     let network = Network::symmetric("deep", "", "", Profile::stages(stages));
     for seed in seeds {
         let summary = Summary::of(&run(&network, FLUID, seed, 40), 0);
-        assert!(summary.over_300 <= 2.5, "seed {seed}: above 300 ms for {} s", summary.over_300);
+        assert!(summary.over_300 <= 2.75, "seed {seed}: above 300 ms for {} s", summary.over_300);
     }
 }
 
