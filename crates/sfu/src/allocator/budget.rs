@@ -15,6 +15,8 @@ const TOO_SOON: Duration = Duration::from_secs(10);
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 /// … and so long at most: a link that has become better is used within a minute.
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
+/// What failed says nothing of a network that has for a while had so many times that: it is another one, or has got its room back.
+const ANOTHER_NETWORK: u64 = 2;
 
 /// The estimate, now and over the last while, in bit/s.
 #[derive(Debug)]
@@ -60,8 +62,12 @@ impl Budget {
     /// What there has been for a while, never more than [`live`](Self::live).
     #[must_use]
     pub fn steady(&mut self, now: Instant) -> u64 {
-        let failed = self.failed.filter(|(_, until)| now < *until).map_or(u64::MAX, |(level, _)| level);
-        self.lowest.get(now).min(failed).min(self.live())
+        let lowest = self.lowest.get(now).min(self.live());
+        let failed = self.failed.filter(|(level, until)| now < *until && lowest / ANOTHER_NETWORK < *level);
+        if failed.is_none() && self.failed.take_if(|(_, until)| now < *until).is_some() {
+            self.patience = Duration::ZERO;
+        }
+        failed.map_or(lowest, |(level, _)| lowest.min(level))
     }
 
     /// Something dearer flows from now on.
@@ -136,6 +142,21 @@ mod tests {
         budget.set(now, Some(2_000));
         assert_eq!(budget.steady(now + Duration::from_secs(5)), 1_800);
         assert_eq!(budget.steady(now + FIRST_PATIENCE), 2_000);
+    }
+
+    #[test]
+    fn what_failed_on_a_thin_link_says_nothing_of_one_that_has_twice_as_much_for_a_while() {
+        let mut now = Instant::now();
+        let mut budget = Budget::default();
+        budget.set(now, Some(300));
+        budget.on_raised(now);
+        budget.on_lowered(now, 250);
+        budget.set(now, Some(490));
+        now += 2 * WHILE;
+        assert_eq!(budget.steady(now), 250);
+        budget.set(now, Some(2_000));
+        assert_eq!(budget.steady(now), 250, "it may be a spike");
+        assert_eq!(budget.steady(now + 2 * WHILE), 2_000);
     }
 
     #[test]

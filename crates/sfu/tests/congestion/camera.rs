@@ -10,6 +10,8 @@ use ringback_sfu::allocator::{Allocator, Demand, Ladder, Rank, Rate, Taste};
 
 /// What the layers take, in bits per second, headers included.
 pub const LAYERS: [f64; 3] = [150e3, 500e3, 1_700e3];
+/// The place among the steps from which on it is the large layer that flows.
+pub const LARGE: usize = 6;
 /// What is set aside for the voice.
 const VOICE: u64 = 60_000;
 /// Pictures a second, and the temporal layers of four of them.

@@ -83,7 +83,7 @@ fn seconds(value: f64) -> String {
 fn step_table(text: &mut String) -> anyhow::Result<()> {
     writeln!(
         text,
-        "From 2 Mbit/s to 300 kbit/s and back: after the step down, and until nine tenths of before are delivered again after the step up:\n"
+        "From 2 Mbit/s to 300 kbit/s and back: after the step down, and after the step up until the large layer flows again, or without layers nine tenths of before are delivered:\n"
     )?;
     writeln!(
         text,
