@@ -238,7 +238,10 @@ export class Player {
   /** A link that has expired is the likely cause: once, a fresh one is tried. */
   async #failed() {
     if (!this.media.hasAttribute("src")) return;
-    if (this.#shownOnly) return this.media.removeAttribute("src");
+    if (this.#shownOnly) {
+      this.media.removeAttribute("src");
+      return;
+    }
     const at = this.media.currentTime;
     if (this.#renewed) return this.#sayError();
     this.#renewed = true;
@@ -280,10 +283,12 @@ export class Player {
   }
 }
 
-/** How a note's file is called at its end. @param {string|null} contentType */
+/** What a note's file ends with, by its media type. @type {Record<string, string>} */
+const ENDINGS = { "audio/ogg": "ogg", "audio/mp4": "m4a", "video/mp4": "mp4" };
+
+/** @param {string|null} contentType */
 function ending(contentType) {
-  const kind = contentType?.split(";")[0] ?? "";
-  return { "audio/ogg": "ogg", "audio/mp4": "m4a", "video/mp4": "mp4" }[kind] ?? "webm";
+  return ENDINGS[contentType?.split(";")[0] ?? ""] ?? "webm";
 }
 
 /** Silences whatever plays: somebody rings, or a recording begins. */
