@@ -62,7 +62,7 @@ fn what_is_asked_for_goes_out_once_and_twice_while_a_tenth_is_lost() {
         let looker = meeting.looker();
         let lost = pictures.last().unwrap();
         meeting.scene.control(looker, |writer| {
-            writer.nack(5, SLOT, [lost.0].into_iter()).unwrap();
+            writer.nack(5, SLOT, [lost.0]).unwrap();
         });
         let came = meeting.scene.sink.take(looker);
         assert_eq!(came.len(), times);
