@@ -63,10 +63,13 @@ async fn empty_page() -> Result<String> {
     let link = format!("http://{}/", listener.local_addr()?);
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let _ = client.read(&mut [0; 4096]).await;
-            let body = "<!doctype html><title>Janus</title>";
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n", body.len());
-            let _ = client.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).await;
+            // Browsers open connections that they may never use.
+            tokio::spawn(async move {
+                let _ = client.read(&mut [0; 4096]).await;
+                let body = "<!doctype html><title>Janus</title>";
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n", body.len());
+                let _ = client.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).await;
+            });
         }
     });
     Ok(link)
