@@ -1,6 +1,8 @@
 //! One slot: a receiving m-line that presents one continuous RTP stream, whatever flows behind it.
 
-use std::time::{Duration, Instant};
+mod repair;
+
+use std::time::Instant;
 
 use rand::Rng;
 use ringback_transport::rtp::RtpHeaderWriter;
@@ -11,10 +13,10 @@ use crate::events::{SlotMapping, SlotReason};
 use crate::forward::header::{Fields, HeaderTemplate};
 use crate::forward::spatial::{SpatialGate, SpatialShare};
 use crate::forward::temporal::{ALL, TemporalGate};
-use crate::forward::{Descriptor, LayerKey, Packet, PacketSink, codec};
+use crate::forward::{LayerKey, Packet, PacketSink, codec};
 use crate::ids::{ParticipantId, Source};
 use crate::levelling::Next;
-use crate::retransmission::{RtxSequencer, SentLog, SentPacket, StoredPacket};
+use crate::retransmission::{RtxSequencer, SentLog, SentPacket};
 use crate::rewrite::{MediaClock, Rewriter, Rewritten};
 use crate::sender_report::{SlotReport, SlotReporter, SourceClock};
 use crate::slots::Shown;
@@ -387,43 +389,6 @@ impl Slot {
         self.flowing.is_some()
     }
 
-    /// Whether the subscriber has negotiated here what probing with padding takes, and so knows padding when it sees it: padding goes out under the
-    /// SSRC of retransmissions, whose numbers nobody's pictures depend on.
-    pub(crate) fn takes_padding(&self) -> bool {
-        self.rtx_ssrc.is_some() && self.is_numbered() && self.rtx_payload_type().is_some()
-    }
-
-    fn rtx_payload_type(&self) -> Option<u8> {
-        self.codecs.iter().find_map(|codec| codec.rtx_payload_type)
-    }
-
-    /// Sends a packet of `padding` bytes of padding. Returns whether it went out.
-    pub(crate) fn pad<S: PacketSink>(
-        &mut self,
-        padding: u8,
-        (transport_sequence, send_time): (u16, u32),
-        to: usize,
-        sink: &mut S,
-    ) -> bool {
-        let (Some(ssrc), Some(payload_type)) = (self.rtx_ssrc, self.rtx_payload_type()) else { return false };
-        let fields = Fields {
-            marker: false,
-            payload_type,
-            sequence: self.rtx.next_sequence(),
-            timestamp: self.last_timestamp,
-            ssrc,
-            transport_sequence,
-            send_time,
-            level: None,
-            dependency: &[],
-        };
-        let (header, len) = (&self.header, self.header.len(&[]));
-        sink.send_rtp(to, len + usize::from(padding), |buf| {
-            header.write(buf, &fields);
-            let _ = RtpHeaderWriter::pad(buf, len, padding.into());
-        })
-    }
-
     /// Whether a packet is of a temporal layer that is left out.
     #[inline]
     pub(crate) fn leaves_out(&self, packet: &Packet<'_>) -> bool {
@@ -585,71 +550,6 @@ impl Slot {
             dependency: &[],
         };
         sink.send_rtp(to, self.header.len(&[]), |buf| self.header.write(buf, &fields))
-    }
-
-    /// What was sent under this number, if it may be sent again.
-    pub(crate) fn take_resend(&mut self, now: Instant, round_trip: Duration, sequence: u16) -> Option<SentPacket> {
-        self.rtx_ssrc?;
-        self.sent.resend(now, round_trip, sequence).ok()
-    }
-
-    /// Sends a packet that went out just now a second time, unasked. Returns whether it went out.
-    pub(crate) fn repeat<S: PacketSink>(
-        &mut self,
-        packet: &Packet<'_>,
-        stamp: (u16, u32),
-        to: usize,
-        sink: &mut S,
-    ) -> bool {
-        // What fills a hole went out under another's number.
-        let sent = self.sent.last().filter(|sent| sent.source_sequence == packet.sequence);
-        let stored = StoredPacket {
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            dependency: packet.dependency,
-            payload: packet.payload,
-        };
-        sent.is_some_and(|sent| self.resend(&sent, &stored, stamp, to, sink))
-    }
-
-    /// Sends a packet again under the RTX SSRC (RFC 4588). A subscriber that has not negotiated RTX gets none: a packet under its
-    /// old number must be the same to the last byte, and a keyframe does as well. Returns whether it went out.
-    pub(crate) fn resend<S: PacketSink>(
-        &mut self,
-        sent: &SentPacket,
-        stored: &StoredPacket<'_>,
-        (transport_sequence, send_time): (u16, u32),
-        to: usize,
-        sink: &mut S,
-    ) -> bool {
-        let codec = self.codecs.iter().find(|codec| codec.payload_type == sent.payload_type);
-        let repair = codec.and_then(|codec| Some((codec.name, codec.rtx_payload_type?)));
-        let (Some(ssrc), Some((codec, payload_type))) = (self.rtx_ssrc, repair) else { return false };
-        let mut dependency = [0; MAX_EXTENSION];
-        let dependency = described(&mut dependency, stored.dependency, sent.counters);
-        let fields = Fields {
-            marker: sent.marker,
-            payload_type,
-            sequence: self.rtx.next_sequence(),
-            timestamp: sent.timestamp,
-            ssrc,
-            transport_sequence,
-            send_time,
-            level: None,
-            dependency,
-        };
-        let (header, header_len) = (&self.header, self.header.len(dependency));
-        sink.send_rtp(to, header_len + RtxSequencer::PREFIX + stored.payload.len(), |buf| {
-            header.write(buf, &fields);
-            let Some(body) = buf.get_mut(header_len..) else { return };
-            if RtxSequencer::write(sent.sequence, stored.payload, body).is_none() {
-                return;
-            }
-            let original = body.get_mut(RtxSequencer::PREFIX..).unwrap_or_default();
-            if let Some(descriptor) = Descriptor::read(codec, stored.payload, stored.dependency) {
-                sent.counters.write_into(&descriptor, original);
-            }
-        })
     }
 }
 
