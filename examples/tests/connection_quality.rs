@@ -48,11 +48,15 @@ async fn a_bad_network_is_measured_shown_to_both_sides_and_forgotten_when_it_is_
     println!("one in five is lost; measured, in 1/1000: {up} up, {down} down");
     assert!(up.max(down) > 100 && up.max(down) < 400, "{up} and {down}");
     bob.wait_for(&format!("{ann_at_bob} === 'poor'"), SOON).await.unwrap();
-    assert_eq!(bob.eval("ringback.room.quality?.level").await.unwrap(), "good", "the other end is not to blame");
     ann.wait_for(&format!("{trouble} === 'Your connection is bad'"), SOON).await.unwrap();
     bob.wait_for(&format!("{trouble} === 'Ann has a bad connection'"), SOON).await.unwrap();
     let bars = "document.querySelector('.tile[aria-label=Ann] .tile-quality:not([hidden])')?.dataset.level === 'poor'";
     bob.wait_for(bars, SOON).await.unwrap();
+    // A browser reports on a voice each five seconds: by now twice since the losses began.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let bobs = bob.eval("JSON.stringify(ringback.room.quality)").await.unwrap();
+    println!("who loses nothing: {bobs}");
+    assert!(bobs.as_str().unwrap_or_default().contains(r#""level":"good""#), "the other end is not to blame: {bobs}");
 
     relay.lose_one_in(0);
     ann.wait_for("ringback.room.quality?.level === 'good'", SOON).await.unwrap();

@@ -120,11 +120,11 @@ impl Room {
     ) {
         let mut most_lost = None;
         for report in reports {
-            self.on_receipt(now, key, &report);
+            let Some(fraction_lost) = self.on_receipt(now, key, &report) else { continue };
             let Some(subscriber) = self.subscribers.get_mut(key) else { return };
             let Some(slot) = subscriber.slots.iter().position(|slot| slot.ssrc == report.ssrc) else { continue };
-            subscriber.heed_loss(now, report.fraction_lost);
-            most_lost = most_lost.max(Some(report.fraction_lost));
+            subscriber.heed_loss(now, fraction_lost);
+            most_lost = most_lost.max(Some(fraction_lost));
             let slot = subscriber.slots.get(slot);
             let (sent, delay) = (report.last_sender_report, report.delay_since_last_sender_report);
             let Some(round_trip) = slot.and_then(|slot| slot.reporter.round_trip(now, sent, delay)) else { continue };

@@ -13,24 +13,20 @@ use crate::rewrite::MediaClock;
 const READ_EVERY: Duration = Duration::from_secs(1);
 
 impl Room {
-    /// A member says how one of its slots comes through.
-    pub(super) fn on_receipt(&mut self, now: Instant, key: usize, report: &ReceptionReport) {
-        let (Some(subscriber), Some(member)) = (self.subscribers.get_mut(key), self.members.get_mut(key)) else {
-            return;
-        };
-        let Some(slot) = subscriber.slots.iter_mut().find(|slot| slot.ssrc == report.ssrc) else { return };
-        let said = (report.highest_sequence, report.cumulative_lost);
-        let Some(before) = slot.receipt.replace(said) else { return };
-        let expected = said.0.wrapping_sub(before.0);
-        // What they say goes backwards where they began to count anew.
-        if expected < 1 << 31 {
-            let lost = u64::try_from(i64::from(said.1) - i64::from(before.1)).unwrap_or(0);
+    /// A member says how one of its slots comes through. Returns the share that was lost on its way, in 1/256.
+    pub(super) fn on_receipt(&mut self, now: Instant, key: usize, report: &ReceptionReport) -> Option<u8> {
+        let slots = &mut self.subscribers.get_mut(key)?.slots;
+        let slot = slots.iter_mut().find(|slot| slot.ssrc == report.ssrc)?;
+        let receipt = slot.on_receiver_report(report.highest_sequence, report.cumulative_lost);
+        if let (Some(receipt), Some(member)) = (receipt, self.members.get_mut(key)) {
             let jitter = match slot.kind {
                 MediaKind::Audio => MediaClock::OPUS.duration(report.jitter),
                 MediaKind::Video => Default::default(),
             };
-            member.meter.on_reported(now, u64::from(expected), lost, jitter);
+            member.meter.on_reported(now, receipt.expected, receipt.lost, jitter);
         }
+        // Whoever counts anew knows at least the share.
+        receipt.and_then(|receipt| receipt.fraction_lost()).or(Some(report.fraction_lost))
     }
 
     /// Reads the meters, if it is time to.

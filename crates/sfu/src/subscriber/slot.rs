@@ -1,5 +1,6 @@
 //! One slot: a receiving m-line that presents one continuous RTP stream, whatever flows behind it.
 
+mod receipt;
 mod repair;
 
 use std::time::Instant;
@@ -20,6 +21,7 @@ use crate::retransmission::{RtxSequencer, SentLog, SentPacket};
 use crate::rewrite::{MediaClock, Rewriter, Rewritten};
 use crate::sender_report::{SlotReport, SlotReporter, SourceClock};
 use crate::slots::Shown;
+use receipt::{Receipt, Receipts};
 
 /// Codecs of one m-line that are told apart; the rest cannot be forwarded.
 const MAX_CODECS: usize = 16;
@@ -119,8 +121,7 @@ pub(crate) struct Slot {
     pub(crate) reporter: SlotReporter,
     /// When the last sender report went out.
     pub(crate) reported: Option<Instant>,
-    /// What the subscriber said last of how it comes through: the highest sequence number, extended, and what was lost in all.
-    pub(crate) receipt: Option<(u32, i32)>,
+    receipts: Receipts,
     /// Whether redundant audio goes out whole.
     pub(crate) is_redundant: bool,
     /// Whether video was left out, for want of room on its way: it goes on at a keyframe.
@@ -167,7 +168,7 @@ impl Slot {
             rtx: RtxSequencer::new(random.random::<u16>() >> 1),
             reporter: SlotReporter::new(),
             reported: None,
-            receipt: None,
+            receipts: Receipts::default(),
             is_redundant: false,
             cut_off: false,
             frame: None,
@@ -227,6 +228,11 @@ impl Slot {
         let report = self.reporter.report(now, source, &self.rewriter)?;
         self.reported = Some(now);
         Some(report)
+    }
+
+    /// The subscriber says what has arrived here up to an extended sequence number, and how many were lost in all; see [`Receipts::on_report`].
+    pub(crate) fn on_receiver_report(&mut self, highest: u32, lost: i32) -> Option<Receipt> {
+        self.receipts.on_report(highest, lost)
     }
 
     /// A member is gone.
@@ -508,6 +514,7 @@ impl Slot {
             return false;
         }
         self.reporter.on_packet(payload.len());
+        self.receipts.on_sent(sequence);
         self.last_timestamp = timestamp;
         if is_video && self.rtx_ssrc.is_some() {
             let record = SentPacket {
@@ -530,7 +537,7 @@ impl Slot {
     /// Sends an empty packet under a number that nothing else will have, since what had it was left out after later ones had gone out:
     /// the receiver would ask for it again and again. Returns whether it went out.
     fn fill<S: PacketSink>(
-        &self,
+        &mut self,
         sequence: u16,
         payload_type: u8,
         timestamp: u32,
@@ -549,7 +556,11 @@ impl Slot {
             level: None,
             dependency: &[],
         };
-        sink.send_rtp(to, self.header.len(&[]), |buf| self.header.write(buf, &fields))
+        let sent = sink.send_rtp(to, self.header.len(&[]), |buf| self.header.write(buf, &fields));
+        if sent {
+            self.receipts.on_sent(sequence);
+        }
+        sent
     }
 }
 
