@@ -37,6 +37,9 @@ pub(crate) enum Scenario {
         /// Frames of equal size instead of what a Chromium has sent
         #[arg(long)]
         synthetic: bool,
+        /// So many meetings at once
+        #[arg(long, default_value_t = 1)]
+        rooms: usize,
     },
     /// A livestream whose subscribers come and go: first without, then with
     Churn {
@@ -188,13 +191,15 @@ impl Scenario {
                 let limit = Traffic { shapes: vec![Shape::voice()], senders: talkers, receivers: listeners };
                 Plan { limits: vec![limit], ..Plan::new("audio", rooms) }
             }
-            Self::Meeting { people, synthetic } => {
+            Self::Meeting { people, synthetic, rooms } => {
                 let shapes = if synthetic { Shape::meeting() } else { Shape::recorded_meeting()? };
                 let room = Room::meeting(people, &shapes);
-                let (senders, receivers) = (room.publishers, room.publishers - 1);
+                let rooms = rooms.max(1);
+                // To the limit loop all are one room: its packets go to as many as each of theirs.
+                let (senders, receivers) = (room.publishers * rooms, room.publishers - 1);
                 let (voice, layers) = (&shapes[0], &shapes[1..]);
                 let with = |layer: &Shape| Traffic { shapes: vec![voice.clone(), layer.clone()], senders, receivers };
-                Plan { limits: layers.iter().map(with).collect(), ..Plan::new("meeting", vec![room]) }
+                Plan { limits: layers.iter().map(with).collect(), ..Plan::new("meeting", vec![room; rooms]) }
             }
             Self::Mixed { livestreams, subscribers, meetings, people, audio_rooms, listeners, per_second } => {
                 let shapes = Shape::recorded_meeting()?;
@@ -230,7 +235,7 @@ mod tests {
     #[test]
     fn where_publishing_and_receiving_are_connections_of_their_own_everybody_has_two() {
         let camera = Shape::camera(240.0, 8, 1140);
-        let plan = Scenario::Meeting { people: 4, synthetic: true }.plan(&camera, None).unwrap().apart();
+        let plan = Scenario::Meeting { people: 4, synthetic: true, rooms: 1 }.plan(&camera, None).unwrap().apart();
         assert_eq!((plan.rooms[0].publishers, plan.rooms[0].receivers), (4, 4));
         assert_eq!((plan.rooms[0].publisher.pairs, plan.rooms[0].receiver.pairs), (0, 3));
     }

@@ -6,6 +6,7 @@
 //! RTX payload format (RFC 4588). Nothing is sealed or sent here, and nothing is asked for: that is
 //! [`nack`](crate::nack).
 
+use ringback_transport::prefetch::prefetch_at;
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
@@ -314,6 +315,12 @@ impl SentLog {
             began: None,
             credit: MAX_RESEND_CREDIT,
         }
+    }
+
+    /// Asks the processor for where the next packet is noted.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch_at(&self.records, usize::from(self.newest.wrapping_add(1)) & self.records.len().wrapping_sub(1));
     }
 
     /// Notes a packet that is being sent for the first time. O(1).
