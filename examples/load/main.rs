@@ -13,6 +13,7 @@
 //! cargo run --release --example load -- livestream --subscribers 100 --compare
 //! ```
 
+mod arrival;
 mod compare;
 mod handshakes;
 mod janus;
@@ -186,10 +187,12 @@ async fn once(plan: Plan, kind: Kind, event_loops: usize, arguments: &Arguments)
         let steady = load.measure(time, 0, Coming::New).await?;
         let again = load.measure(time, replaced, Coming::Again).await?;
         let of = load.measure(time, replaced, Coming::New).await?;
-        more["steady"] = json!({ "cpu_share": steady.cpu_share(), "added_delay_us": steady.added_delay().json() });
+        more["steady"] = json!({ "cpu_share": steady.cpu_share(), "added_delay_us": steady.added_delay().json(),
+            "added_delay_read_us": steady.added_delay_read().json() });
         more["again"] = json!({
             "joins": again.joins(), "joins_per_cpu_second": again.joins_per_cpu_second(&steady).round(),
-            "cpu_share": again.cpu_share(), "added_delay_us": again.added_delay().json(), "failures": again.tally.failed,
+            "cpu_share": again.cpu_share(), "added_delay_us": again.added_delay().json(),
+            "added_delay_read_us": again.added_delay_read().json(), "failures": again.tally.failed,
         });
         more["joins_per_cpu_second"] = json!(of.joins_per_cpu_second(&steady).round());
         let handshakes = tokio::task::spawn_blocking(|| handshakes::per_cpu_second(Duration::from_secs(2))).await??;

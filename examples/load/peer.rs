@@ -53,7 +53,10 @@ impl Peer {
         let options = SocketOptions::default().with_receive_buffer(1 << 20).with_send_buffer(1 << 20);
         let Setup { local, certificate, answer } = setup;
         Ok(Self {
-            socket: Rc::new(UdpSocket::bind_with(SocketAddr::new(bind, 0), &options.with_trains(trains))?),
+            socket: Rc::new(UdpSocket::bind_with(
+                SocketAddr::new(bind, 0),
+                &options.with_trains(trains).with_arrival_times(true),
+            )?),
             server: answer.server,
             local,
             remote: answer.ice,

@@ -6,15 +6,16 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringback_transport::demux::DatagramKind;
 use ringback_transport::rtcp::{RtcpPacket, parse_compound};
 use ringback_transport::rtp::RtpHeader;
-use ringback_transport::socket::{ReceiveBatch, SendArena, UdpSocket};
+use ringback_transport::socket::{ReceiveBatch, SendArena, SocketOptions, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
+use crate::arrival::Reading;
 use crate::peer::{Peer, Setup};
 use crate::stamp;
 use crate::tally::{Stream, Tally};
@@ -48,7 +49,8 @@ impl Receivers {
         let thread = std::thread::Builder::new().name("receivers".into()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             LocalSet::new().block_on(&runtime, async move {
-                let Ok(socket) = UdpSocket::bind(([127, 0, 0, 1], 0).into()) else { return };
+                let options = SocketOptions::default().with_arrival_times(true);
+                let Ok(socket) = UdpSocket::bind_with(([127, 0, 0, 1], 0).into(), &options) else { return };
                 let _ = address.send(socket.local_addr());
                 Crew::new(origin, (bind, trains), Rc::new(socket)).run(receiver).await;
             });
@@ -133,9 +135,11 @@ impl Crew {
             while socket.readable().await.is_ok() {
                 let shared = &mut *counted.borrow_mut();
                 while socket.try_receive(&mut shared.batch).is_ok_and(|count| count > 0) {
-                    let now = Instant::now();
-                    for (_, datagram) in shared.batch.datagrams() {
-                        shared.tally.straight.extend(stamp::read(datagram, origin, now).map(|stamp| stamp.age));
+                    let reading = Reading::now();
+                    for (_, datagram, told) in shared.batch.arrivals() {
+                        if let Some(stamp) = stamp::read(datagram) {
+                            shared.tally.straight.take(stamp, origin, &reading, told);
+                        }
                     }
                 }
             }
@@ -222,10 +226,10 @@ impl Receiver {
     pub(crate) fn drain(&mut self, shared: &mut Shared, origin: Instant) {
         let mut answers = false;
         while self.peer.socket.try_receive(&mut shared.batch).is_ok_and(|count| count > 0) {
-            let now = Instant::now();
-            for (_, datagram) in shared.batch.datagrams() {
+            let reading = Reading::now();
+            for (_, datagram, told) in shared.batch.arrivals() {
                 answers |= datagram.first().is_some_and(|first| *first < 128);
-                self.take(now, datagram, origin, &mut shared.tally);
+                self.take((reading, told), datagram, origin, &mut shared.tally);
             }
         }
         if answers {
@@ -243,9 +247,15 @@ impl Receiver {
         }
     }
 
-    fn take(&mut self, now: Instant, datagram: &mut [u8], origin: Instant, tally: &mut Tally) {
+    fn take(
+        &mut self,
+        (reading, told): (Reading, Option<SystemTime>),
+        datagram: &mut [u8],
+        origin: Instant,
+        tally: &mut Tally,
+    ) {
         let before = self.peer.is_connected();
-        match self.peer.handle(now, datagram) {
+        match self.peer.handle(reading.at, datagram) {
             Ok(DatagramKind::Rtp) => {}
             Ok(DatagramKind::Dtls) => {
                 tally.came_up += u64::from(!before && self.peer.is_connected());
@@ -274,10 +284,10 @@ impl Receiver {
         tally.opened += 1;
         let stamp = srtp.unprotect_rtp(datagram).ok().and_then(|len| {
             let packet = datagram.get(..len)?;
-            stamp::read(RtpHeader::parse(packet).ok()?.payload(packet), origin, now)
+            stamp::read(RtpHeader::parse(packet).ok()?.payload(packet))
         });
         match stamp {
-            Some(stamp) => tally.ages.push(stamp.age),
+            Some(stamp) => tally.ages.take(stamp, origin, &reading, told),
             None => tally.wrong += 1,
         }
     }

@@ -8,7 +8,7 @@ use crate::scenario::Plan;
 use crate::soak::median;
 
 /// The figures, as JSON pointers (RFC 6901) into a run's report; those that a scenario has not are left out.
-const FIGURES: [&str; 17] = [
+const FIGURES: [&str; 21] = [
     "/offered_per_second",
     "/delivered",
     "/cpu_share",
@@ -17,6 +17,8 @@ const FIGURES: [&str; 17] = [
     "/ratio_to_limit",
     "/added_delay_us/p50",
     "/added_delay_us/p99",
+    "/added_delay_read_us/p50",
+    "/added_delay_read_us/p99",
     "/steady/added_delay_us/p99",
     "/again/joins_per_cpu_second",
     "/again/added_delay_us/p99",
@@ -26,6 +28,8 @@ const FIGURES: [&str; 17] = [
     "/rss_bytes",
     "/straight_us/p50",
     "/straight_us/p99",
+    "/straight_read_us/p50",
+    "/straight_read_us/p99",
 ];
 
 pub(crate) async fn run(plan: &Plan, rounds: usize, arguments: &Arguments) -> anyhow::Result<Value> {

@@ -86,11 +86,17 @@ pub(crate) struct While {
 
 impl While {
     pub(crate) fn delay(&self) -> Percentiles {
-        Percentiles::of(self.tally.ages.clone())
+        Percentiles::of(&self.tally.ages.arrived)
     }
 
+    /// Until packets arrive at the receiver's socket.
     pub(crate) fn added_delay(&self) -> Percentiles {
-        self.delay().above_median(Percentiles::of(self.tally.straight.clone()))
+        self.delay().above_median(Percentiles::of(&self.tally.straight.arrived))
+    }
+
+    /// Until receivers have read them there.
+    pub(crate) fn added_delay_read(&self) -> Percentiles {
+        Percentiles::of(&self.tally.ages.read).above_median(Percentiles::of(&self.tally.straight.read))
     }
 
     /// Of one core.
@@ -133,7 +139,7 @@ impl Load {
             up: Duration::ZERO,
         };
         let began = Instant::now();
-        load.let_in(arguments.other_stack, origin).await?;
+        load.let_in(arguments.other_stack).await?;
         load.wait_until_up().await?;
         load.up = began.elapsed();
         load.publishers.run(WARM_UP).await;
@@ -141,7 +147,7 @@ impl Load {
         Ok(load)
     }
 
-    async fn let_in(&mut self, other_stack: Option<usize>, origin: Instant) -> anyhow::Result<()> {
+    async fn let_in(&mut self, other_stack: Option<usize>) -> anyhow::Result<()> {
         let plan = self.plan.clone();
         let receiving = plan.rooms.iter().map(|room| room.receiving()).sum();
         let others = other_stack.unwrap_or_else(|| other_receivers(receiving));
@@ -165,7 +171,7 @@ impl Load {
             };
             for other in 0..here {
                 let (user, name) = (format!("other{number}x{other}"), room_name(number));
-                self.others.push(door.join_other(&user, &name, room.receiver.pairs, origin).await?);
+                self.others.push(door.join_other(&user, &name, room.receiver.pairs).await?);
             }
             self.others_in.push(here);
         }
@@ -328,8 +334,10 @@ impl Load {
             "pinned_to_core": pin,
             "rss_bytes": of.rss,
             "delay_us": of.delay().json(),
-            "straight_us": Percentiles::of(of.tally.straight.clone()).json(),
+            "straight_us": Percentiles::of(&of.tally.straight.arrived).json(),
+            "straight_read_us": Percentiles::of(&of.tally.straight.read).json(),
             "added_delay_us": of.added_delay().json(),
+            "added_delay_read_us": of.added_delay_read().json(),
             "sampled": of.tally.opened,
             "sampled_wrong": of.tally.wrong,
             "other_stack": {

@@ -16,7 +16,8 @@ const FILLER: u8 = 0xA5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) sender: u64,
-    pub(crate) age: Duration,
+    /// When it was sent, since the load's beginning.
+    pub(crate) sent: Duration,
 }
 
 /// Appends a stamp, and filler up to `len` bytes altogether.
@@ -39,7 +40,7 @@ pub(crate) fn write_vp8(payload: &mut Vec<u8>, picture: u16, key: bool, first: b
 }
 
 /// Reads the stamp of a payload, wherever it begins in the first bytes: a server may rewrite the descriptor. `None`: not what was sent.
-pub(crate) fn read(payload: &[u8], origin: Instant, arrived: Instant) -> Option<Stamp> {
+pub(crate) fn read(payload: &[u8]) -> Option<Stamp> {
     let magic = MAGIC.to_be_bytes();
     let at = payload.windows(8).take(32).position(|window| window == magic)?;
     let stamp = payload.get(at..at + STAMP)?;
@@ -47,6 +48,5 @@ pub(crate) fn read(payload: &[u8], origin: Instant, arrived: Instant) -> Option<
     if payload.get(at + STAMP..)?.iter().any(|byte| *byte != FILLER) {
         return None;
     }
-    let sent = Duration::from_nanos(word(3)?);
-    Some(Stamp { sender: word(1)?, age: arrived.saturating_duration_since(origin).saturating_sub(sent) })
+    Some(Stamp { sender: word(1)?, sent: Duration::from_nanos(word(3)?) })
 }

@@ -1,8 +1,11 @@
 //! What receivers count: packets and gaps of each stream, and of the sampled packets their age and whether they held what was sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
+
+use crate::arrival::Reading;
+use crate::stamp::Stamp;
 
 /// One SSRC's sequence numbers since the measuring began.
 #[derive(Debug)]
@@ -52,6 +55,27 @@ impl Stream {
     }
 }
 
+/// How old packets were: when they reached the receiver's socket, and when it read them there, its own queue among it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Ages {
+    pub(crate) arrived: Vec<Duration>,
+    pub(crate) read: Vec<Duration>,
+}
+
+impl Ages {
+    /// Takes what was read then and of which the kernel told this arrival.
+    pub(crate) fn take(&mut self, stamp: Stamp, origin: Instant, reading: &Reading, told: Option<SystemTime>) {
+        let sent = origin + stamp.sent;
+        self.arrived.push(reading.arrival(told, sent).saturating_duration_since(sent));
+        self.read.push(reading.at.saturating_duration_since(sent));
+    }
+
+    fn add(&mut self, other: Self) {
+        self.arrived.extend(other.arrived);
+        self.read.extend(other.read);
+    }
+}
+
 /// What many receivers have counted together.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
@@ -66,9 +90,9 @@ pub(crate) struct Tally {
     /// Sampled packets that could not be, or that did not hold what was sent.
     pub(crate) wrong: u64,
     pub(crate) failed: Vec<String>,
-    pub(crate) ages: Vec<Duration>,
+    pub(crate) ages: Ages,
     /// Of datagrams that went straight from socket to socket.
-    pub(crate) straight: Vec<Duration>,
+    pub(crate) straight: Ages,
 }
 
 impl Tally {
@@ -81,8 +105,8 @@ impl Tally {
         self.opened += other.opened;
         self.wrong += other.wrong;
         self.failed.extend(other.failed);
-        self.ages.extend(other.ages);
-        self.straight.extend(other.straight);
+        self.ages.add(other.ages);
+        self.straight.add(other.straight);
     }
 }
 
@@ -95,7 +119,8 @@ pub(crate) struct Percentiles {
 }
 
 impl Percentiles {
-    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn of(times: &[Duration]) -> Self {
+        let mut times = times.to_vec();
         times.sort_unstable();
         let at = |share: f64| {
             let index = (times.len().saturating_sub(1) as f64 * share) as usize;

@@ -39,8 +39,12 @@ async fn a_livestream_of_ten_is_delivered_whole_to_both_stacks_and_held_against_
     for figure in ["forwarded_per_cpu_second", "limit_per_cpu_second", "ratio_to_limit", "rss_bytes", "offered"] {
         assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
     }
+    // What had arrived was read later.
     for percentile in ["p50", "p99", "p999"] {
-        assert!(report["added_delay_us"][percentile].is_number(), "{percentile}");
+        let [arrived, read] = ["added_delay_us", "added_delay_read_us"].map(|key| report[key][percentile].as_f64());
+        assert!(arrived.unwrap() > 0.0 && read.unwrap() > 0.0, "{percentile}: {report}");
+        let [arrived, read] = ["straight_us", "straight_read_us"].map(|key| report[key][percentile].as_f64());
+        assert!(arrived.unwrap() > 0.0 && arrived < read, "{percentile}: {report}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! (`UDP_GRO`) are handed out datagram by datagram. It makes no system call.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::SystemTime;
 
 /// Messages of one receive call. Past 32 the cost of the call itself no longer shows in a datagram's cost, while each
 /// further message takes 64 KiB of address space.
@@ -18,6 +19,7 @@ struct Message {
     len: usize,
     /// Length of each datagram in the message but the last, which may be shorter.
     stride: usize,
+    arrived: Option<SystemTime>,
 }
 
 /// Memory for what one [`UdpSocket::try_receive`](super::UdpSocket::try_receive) brings, allocated once (2 MiB, of which
@@ -52,9 +54,15 @@ impl ReceiveBatch {
 
     /// The datagrams in order of arrival, each with its source, to be worked on in place.
     pub fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        self.arrivals().map(|(from, datagram, _)| (from, datagram))
+    }
+
+    /// Likewise, each with when the kernel took it in, by the system's clock: a train's datagrams arrive together. `None` unless the socket was bound
+    /// with [`SocketOptions::with_arrival_times`](super::SocketOptions::with_arrival_times) and the system tells.
+    pub fn arrivals(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8], Option<SystemTime>)> {
         self.messages.iter().zip(self.bytes.chunks_exact_mut(SLOT)).flat_map(|(message, slot)| {
             let filled = slot.get_mut(..message.len).unwrap_or_default();
-            filled.chunks_mut(message.stride).map(|datagram| (message.from, datagram))
+            filled.chunks_mut(message.stride).map(|datagram| (message.from, datagram, message.arrived))
         })
     }
 
@@ -68,11 +76,11 @@ impl ReceiveBatch {
     }
 
     /// Notes what came into the next slot. `None` for `from`: nothing usable.
-    pub(super) fn push(&mut self, from: Option<SocketAddr>, len: usize, stride: usize) {
+    pub(super) fn push(&mut self, from: Option<SocketAddr>, len: usize, stride: usize, arrived: Option<SystemTime>) {
         let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let (from, len) = from.map_or((unspecified, 0), |from| (from, len.min(SLOT)));
         let stride = if stride == 0 { len.max(1) } else { stride };
-        self.messages.push(Message { from, len, stride });
+        self.messages.push(Message { from, len, stride, arrived });
     }
 }
 
@@ -87,9 +95,9 @@ mod tests {
         for (position, slot) in batch.slots().take(3).enumerate() {
             slot[..2500].fill(position as u8);
         }
-        batch.push(Some(from), 2500, 1000);
-        batch.push(None, 700, 0);
-        batch.push(Some(from), 300, 0);
+        batch.push(Some(from), 2500, 1000, None);
+        batch.push(None, 700, 0, None);
+        batch.push(Some(from), 300, 0, None);
         assert_eq!(batch.len(), 4);
         let seen: Vec<(u8, usize)> = batch.datagrams().map(|(_, datagram)| (datagram[0], datagram.len())).collect();
         assert_eq!(seen, [(0, 1000), (0, 1000), (0, 500), (2, 300)]);

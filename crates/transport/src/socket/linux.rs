@@ -7,6 +7,7 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, SystemTime};
 
 use socket2::Socket;
 use tokio::io::Interest;
@@ -23,6 +24,19 @@ const SEND_MESSAGES: usize = 64;
 
 /// Datagrams of one `sendmmsg`; at least [`MAX_TRAIN`].
 const SEND_SEGMENTS: usize = 512;
+
+/// Words of memory for the control messages of one received message: how long each datagram of a train is.
+const TRAIN_WORDS: usize = control_words::<libc::c_int>();
+
+/// That, and when it arrived.
+const ARRIVAL_WORDS: usize = control_words::<libc::timespec>() + TRAIN_WORDS;
+
+/// `CMSG_SPACE` of a value, in words that are aligned as `cmsghdr` is.
+const fn control_words<T>() -> usize {
+    // SAFETY: it only calculates.
+    let bytes = unsafe { libc::CMSG_SPACE(mem::size_of::<T>() as libc::c_uint) };
+    (bytes as usize).div_ceil(mem::size_of::<u64>())
+}
 
 /// A `sockaddr_in` or `sockaddr_in6`, told apart by its family.
 #[derive(Clone, Copy)]
@@ -69,7 +83,7 @@ impl RawAddress {
     }
 }
 
-/// A control message with one value, laid out as `CMSG_DATA` expects it: the value follows the header directly, since no
+/// A control message to be sent, with one value, laid out as `CMSG_DATA` expects it: the value follows the header directly, since no
 /// value here is aligned more strictly than the header.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -120,11 +134,20 @@ pub(super) fn enable_trains(socket: &Socket) -> u16 {
     }
 }
 
-/// Receives up to one batch.
-pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch) -> io::Result<()> {
+/// Has the kernel tell of each message when it took it in. While one socket of the machine asks for that, the clock is read for every datagram that arrives on it.
+pub(super) fn enable_arrival_times(socket: &Socket) -> io::Result<()> {
+    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+}
+
+/// Receives up to one batch; with arrival times, if the socket was asked for them.
+pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch, arrival_times: bool) -> io::Result<()> {
     let mut received = 0;
     let tried = socket.try_io(Interest::READABLE, || {
-        received = receive_now(socket.as_raw_fd(), batch)?;
+        let fd = socket.as_raw_fd();
+        received = match arrival_times {
+            false => receive_now::<TRAIN_WORDS>(fd, batch)?,
+            true => receive_now::<ARRIVAL_WORDS>(fd, batch)?,
+        };
         // Fewer messages than there was room for: nothing is left. Saying so now spares the call that would find it out, at light load
         // one of four for each wake-up; what arrives later is reported anew, since the runtime is told of every arrival.
         if received < MESSAGES { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
@@ -132,16 +155,12 @@ pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch) -> io::Resul
     if received > 0 { Ok(()) } else { tried }
 }
 
-/// Receives up to one batch; how many messages it took.
-fn receive_now(fd: RawFd, batch: &mut ReceiveBatch) -> io::Result<usize> {
-    // SAFETY: `iovec`, `mmsghdr` and `cmsghdr` are C structs of integers and pointers, for which zero is a valid value.
-    let (mut vectors, mut headers, mut controls) = unsafe {
-        (
-            mem::zeroed::<[libc::iovec; MESSAGES]>(),
-            mem::zeroed::<[libc::mmsghdr; MESSAGES]>(),
-            mem::zeroed::<[Control<libc::c_int>; MESSAGES]>(),
-        )
-    };
+/// Receives up to one batch, with so much memory for each message's control messages; how many messages it took.
+fn receive_now<const CONTROL_WORDS: usize>(fd: RawFd, batch: &mut ReceiveBatch) -> io::Result<usize> {
+    // SAFETY: `iovec` and `mmsghdr` are C structs of integers and pointers, for which zero is a valid value.
+    let (mut vectors, mut headers) =
+        unsafe { (mem::zeroed::<[libc::iovec; MESSAGES]>(), mem::zeroed::<[libc::mmsghdr; MESSAGES]>()) };
+    let mut controls = [[0_u64; CONTROL_WORDS]; MESSAGES];
     let mut addresses = [RawAddress::ZERO; MESSAGES];
     let parts = vectors.iter_mut().zip(&mut controls).zip(&mut addresses).zip(batch.slots());
     for (message, (((vector, control), address), slot)) in headers.iter_mut().zip(parts) {
@@ -152,8 +171,8 @@ fn receive_now(fd: RawFd, batch: &mut ReceiveBatch) -> io::Result<usize> {
         header.msg_namelen = RawAddress::LEN as _;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
-        header.msg_control = (&raw mut *control).cast();
-        header.msg_controllen = mem::size_of::<Control<libc::c_int>>() as _;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of_val(control) as _;
     }
     // SAFETY: `headers` holds MESSAGES initialised entries whose pointers are to `vectors`, `controls`, `addresses` and the
     // batch's slots, all alive until the call returns, distinct for each entry, and given with their true lengths.
@@ -161,15 +180,51 @@ fn receive_now(fd: RawFd, batch: &mut ReceiveBatch) -> io::Result<usize> {
         libc::recvmmsg(fd, headers.as_mut_ptr(), MESSAGES as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    for ((message, control), address) in headers.iter().zip(&controls).zip(&addresses).take(received) {
-        let filled: usize = message.msg_hdr.msg_controllen as _;
-        let joined = filled >= Control::<libc::c_int>::LEN
-            && control.header.cmsg_level == libc::SOL_UDP
-            && control.header.cmsg_type == libc::UDP_GRO;
-        let stride = if joined { usize::try_from(control.value).unwrap_or(0) } else { 0 };
-        batch.push(address.address(), message.msg_len as usize, stride);
+    for (message, address) in headers.iter().zip(&addresses).take(received) {
+        // SAFETY: `msg_control` points at the entry of `controls`, alive and aligned as `cmsghdr` is, of which the kernel has filled
+        // `msg_controllen` bytes.
+        let told = unsafe { told(&message.msg_hdr) };
+        batch.push(address.address(), message.msg_len as usize, told.stride, told.arrived);
     }
     Ok(received)
+}
+
+/// What the kernel told of a received message.
+#[derive(Default)]
+struct Told {
+    /// Length of the datagrams of a train; 0: it is none.
+    stride: usize,
+    arrived: Option<SystemTime>,
+}
+
+/// Reads a received message's control messages.
+///
+/// # Safety
+/// `msg_control` must be valid for reading `msg_controllen` bytes, which the kernel has filled, and aligned as `cmsghdr` is.
+unsafe fn told(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
+    // SAFETY: as the caller promises; `CMSG_FIRSTHDR` and `CMSG_NXTHDR` return null, or a header that lies whole in what was filled.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while let Some(control) = unsafe { next.as_ref() } {
+        let len: usize = control.cmsg_len as _;
+        // SAFETY: the value begins right behind the header, which says that all of it is there; it need not be aligned.
+        let data = unsafe { libc::CMSG_DATA(control) };
+        match (control.cmsg_level, control.cmsg_type) {
+            (libc::SOL_UDP, libc::UDP_GRO) if len >= Control::<libc::c_int>::LEN => {
+                let stride = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                told.stride = usize::try_from(stride).unwrap_or(0);
+            }
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) if len >= Control::<libc::timespec>::LEN => {
+                let time = unsafe { data.cast::<libc::timespec>().read_unaligned() };
+                let since = u64::try_from(time.tv_sec).ok().zip(u32::try_from(time.tv_nsec).ok());
+                told.arrived = since.map(|(seconds, nanos)| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
+            }
+            _ => {}
+        }
+        // SAFETY: as above.
+        next = unsafe { libc::CMSG_NXTHDR(header, control) };
+    }
+    told
 }
 
 /// Sends the first of `trains`, as many as one call takes.
@@ -270,6 +325,39 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_train_that_lay_in_the_socket_is_told_when_it_arrived_and_only_to_who_asks() {
+        let loopback = || (Ipv4Addr::LOCALHOST, 0).into();
+        let sender = MediaSocket::bind(loopback()).unwrap();
+        let asks = MediaSocket::bind_with(loopback(), &SocketOptions::default().with_arrival_times(true)).unwrap();
+        let does_not = MediaSocket::bind(loopback()).unwrap();
+        let (mut arena, mut batch) = (SendArena::default(), ReceiveBatch::new());
+        // The kernel begins with it a moment after the first socket has asked; until then it tells when it was read.
+        for attempt in 1.. {
+            for receiver in [&asks, &does_not] {
+                for len in [1000, 1000, 300] {
+                    arena.reserve(len).unwrap().fill(7);
+                    arena.commit(len, receiver.local_addr());
+                }
+            }
+            let before = SystemTime::now();
+            assert_eq!(sender.send(&mut arena), SendReport { sent: 6, dropped: 0, trains: 2 });
+            let after = SystemTime::now();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+
+            assert_eq!(asks.try_receive(&mut batch).unwrap(), 3);
+            let told: Vec<_> =
+                batch.arrivals().map(|(_, datagram, arrived)| (datagram.len(), arrived.unwrap())).collect();
+            assert_eq!(does_not.try_receive(&mut batch).unwrap(), 3);
+            assert!(batch.arrivals().all(|(_, _, arrived)| arrived.is_none()));
+            if told.iter().all(|(_, arrived)| (before..=after).contains(arrived)) {
+                assert_eq!(told.iter().map(|(len, _)| *len).collect::<Vec<_>>(), [1000, 1000, 300]);
+                break;
+            }
+            assert!(attempt < 100, "{before:?} {told:?} {after:?}");
+        }
+    }
+
     #[test]
     fn addresses_survive_the_way_into_the_kernels_form_and_back() {
         for text in ["192.0.2.7:65535", "[2001:db8::7]:1", "[fe80::1%3]:443"] {
@@ -284,6 +372,7 @@ mod tests {
         // SAFETY: both only calculate.
         let (space, len) = unsafe { (libc::CMSG_SPACE(2) as usize, libc::CMSG_LEN(2) as usize) };
         assert_eq!((mem::size_of::<Control<u16>>(), Control::<u16>::LEN), (space, len));
+        assert_eq!(mem::align_of::<libc::cmsghdr>(), mem::align_of::<u64>());
         assert!(mem::size_of::<RawAddress>() >= RawAddress::LEN);
     }
 }

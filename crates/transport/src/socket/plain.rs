@@ -19,8 +19,13 @@ pub(super) fn enable_trains(_socket: &Socket) -> u16 {
     1
 }
 
+/// Nor these: nobody is told any.
+pub(super) fn enable_arrival_times(_socket: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
 /// Receives up to one batch.
-pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch) -> io::Result<()> {
+pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch, _arrival_times: bool) -> io::Result<()> {
     let mut seen = [None; MESSAGES];
     let mut error = None;
     for (slot, seen) in batch.slots().zip(&mut seen) {
@@ -33,7 +38,7 @@ pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch) -> io::Resul
         }
     }
     for (len, from) in seen.into_iter().flatten() {
-        batch.push(Some(from), len, 0);
+        batch.push(Some(from), len, 0, None);
     }
     match error {
         Some(error) if batch.is_empty() => Err(error),
@@ -84,7 +89,7 @@ mod tests {
         while seen.len() < 3 {
             tokio::time::timeout(Duration::from_secs(5), receiver.readable()).await.unwrap().unwrap();
             batch.clear();
-            if receive(&receiver, &mut batch).is_ok() {
+            if receive(&receiver, &mut batch, false).is_ok() {
                 seen.extend(batch.datagrams().map(|(from, datagram)| (from, datagram.len())));
             }
         }
