@@ -48,14 +48,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Binds a socket of the current runtime to this address. `trains`: whether bursts leave, and are taken in, as one system call's train.
-    pub(crate) fn new(setup: Setup, bind: IpAddr, trains: bool) -> anyhow::Result<Self> {
+    /// Binds a socket of the current runtime to this address. `joined`: whether what arrives is taken in joined (GRO). What leaves does so one by one, as from a browser.
+    pub(crate) fn new(setup: Setup, bind: IpAddr, joined: bool) -> anyhow::Result<Self> {
         let options = SocketOptions::default().with_receive_buffer(1 << 20).with_send_buffer(1 << 20);
         let Setup { local, certificate, answer } = setup;
         Ok(Self {
             socket: Rc::new(UdpSocket::bind_with(
                 SocketAddr::new(bind, 0),
-                &options.with_trains(trains).with_arrival_times(true),
+                &options.with_trains(joined).with_trains_sent(false).with_arrival_times(true),
             )?),
             server: answer.server,
             local,

@@ -40,14 +40,14 @@ pub(crate) struct Publishers {
 }
 
 impl Publishers {
-    /// `bind`: their address. `straight`: where one plain stamp goes with each burst.
-    pub(crate) fn start(origin: Instant, bind: IpAddr, straight: SocketAddr) -> anyhow::Result<Self> {
+    /// `bind`: their address, and whether those that receive take in what arrived joined (GRO). `straight`: where one plain stamp goes with each burst.
+    pub(crate) fn start(origin: Instant, (bind, joined): (IpAddr, bool), straight: SocketAddr) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let probe = UdpSocket::bind("127.0.0.1:0")?;
         let thread = std::thread::Builder::new().name("publishers".into()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             let (shared, publishers, scratch) = (Shared::new(), Vec::new(), Vec::new());
-            let stage = Stage { origin, bind, straight, probe, shared, publishers, scratch };
+            let stage = Stage { origin, bind, joined, straight, probe, shared, publishers, scratch };
             runtime.block_on(stage.run(receiver));
         })?;
         Ok(Self { commands: Some(commands), thread: Some(thread) })
@@ -112,6 +112,7 @@ struct Publisher {
 struct Stage {
     origin: Instant,
     bind: IpAddr,
+    joined: bool,
     straight: SocketAddr,
     probe: UdpSocket,
     shared: Shared,
@@ -147,7 +148,7 @@ impl Stage {
 
     fn join(&mut self, setup: Setup, shapes: Vec<Shape>) {
         let outgoing = |shape| Outgoing { shape, sent: 0, frames: 0, elapsed: Duration::ZERO, wants_key: true };
-        match Receiver::new(setup, self.bind, false) {
+        match Receiver::new(setup, self.bind, self.joined) {
             Ok(receiver) => {
                 self.publishers.push(Publisher { receiver, streams: shapes.into_iter().map(outgoing).collect() });
             }

@@ -42,8 +42,8 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// `bind`: their address. `trains`: whether they take in what arrived joined (GRO).
-    pub(crate) fn start(origin: Instant, bind: IpAddr, trains: bool) -> anyhow::Result<Self> {
+    /// `bind`: their address. `joined`: whether they take in what arrived joined (GRO).
+    pub(crate) fn start(origin: Instant, bind: IpAddr, joined: bool) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (address, its_address) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("receivers".into()).spawn(move || {
@@ -52,7 +52,7 @@ impl Receivers {
                 let options = SocketOptions::default().with_arrival_times(true);
                 let Ok(socket) = UdpSocket::bind_with(([127, 0, 0, 1], 0).into(), &options) else { return };
                 let _ = address.send(socket.local_addr());
-                Crew::new(origin, (bind, trains), Rc::new(socket)).run(receiver).await;
+                Crew::new(origin, (bind, joined), Rc::new(socket)).run(receiver).await;
             });
         })?;
         Ok(Self { commands: Some(commands), straight: its_address.recv()?, thread: Some(thread) })
@@ -122,13 +122,13 @@ impl Shared {
 struct Crew {
     origin: Instant,
     bind: IpAddr,
-    trains: bool,
+    joined: bool,
     shared: Rc<RefCell<Shared>>,
     receivers: HashMap<u64, (Rc<RefCell<Receiver>>, AbortHandle)>,
 }
 
 impl Crew {
-    fn new(origin: Instant, (bind, trains): (IpAddr, bool), straight: Rc<UdpSocket>) -> Self {
+    fn new(origin: Instant, (bind, joined): (IpAddr, bool), straight: Rc<UdpSocket>) -> Self {
         let shared = Rc::new(RefCell::new(Shared::new()));
         let (socket, counted) = (straight, shared.clone());
         tokio::task::spawn_local(async move {
@@ -144,7 +144,7 @@ impl Crew {
                 }
             }
         });
-        Self { origin, bind, trains, shared, receivers: HashMap::new() }
+        Self { origin, bind, joined, shared, receivers: HashMap::new() }
     }
 
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -163,7 +163,7 @@ impl Crew {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Join(number, setup) => match Receiver::new(*setup, self.bind, self.trains) {
+            Command::Join(number, setup) => match Receiver::new(*setup, self.bind, self.joined) {
                 Ok(receiver) => {
                     let receiver = Rc::new(RefCell::new(receiver));
                     let reading = read(receiver.clone(), self.shared.clone(), self.origin);
@@ -207,9 +207,9 @@ impl Crew {
 }
 
 impl Receiver {
-    pub(crate) fn new(setup: Setup, bind: IpAddr, trains: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(setup: Setup, bind: IpAddr, joined: bool) -> anyhow::Result<Self> {
         let streams = setup.answer.slots.iter().map(|ssrc| Stream::new(*ssrc)).collect();
-        Ok(Self { peer: Peer::new(setup, bind, trains)?, streams, packets: 0, keyframe_wanted: false })
+        Ok(Self { peer: Peer::new(setup, bind, joined)?, streams, packets: 0, keyframe_wanted: false })
     }
 
     pub(crate) fn mark(&mut self) {

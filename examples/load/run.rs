@@ -122,7 +122,7 @@ impl Load {
         let Server { process, target, relay, bind, cable } = server;
         let plan = if target.is_apart() { plan.apart() } else { plan };
         let receivers = Receivers::start(origin, bind, !arguments.no_gro)?;
-        let publishers = Publishers::start(origin, bind, receivers.straight)?;
+        let publishers = Publishers::start(origin, (bind, !arguments.no_gro), receivers.straight)?;
         let mut load = Self {
             plan,
             process,

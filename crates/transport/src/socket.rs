@@ -39,12 +39,13 @@ pub struct SocketOptions {
     receive_buffer: usize,
     send_buffer: usize,
     trains: bool,
+    sends_trains: bool,
     arrival_times: bool,
 }
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self { receive_buffer: 8 << 20, send_buffer: 4 << 20, trains: true, arrival_times: false }
+        Self { receive_buffer: 8 << 20, send_buffer: 4 << 20, trains: true, sends_trains: true, arrival_times: false }
     }
 }
 
@@ -74,6 +75,13 @@ impl SocketOptions {
         self
     }
 
+    /// Whether to send trains, wherever joined datagrams are received; on unless told. Off is what a browser sends.
+    #[must_use]
+    pub fn with_trains_sent(mut self, sends_trains: bool) -> Self {
+        self.sends_trains = sends_trains;
+        self
+    }
+
     /// Whether the kernel tells of each datagram when it took it in ([`ReceiveBatch::arrivals`]), as it can on Linux; off unless told. For measuring: the difference from when it was
     /// read is how long it lay in the socket. While one socket of a machine has it on, every datagram that arrives there costs a look at the clock, some 25 ns.
     /// The kernel begins a moment after the first has asked; until then it tells when a datagram was read.
@@ -87,7 +95,7 @@ impl SocketOptions {
 /// A bound, unconnected UDP socket on the current tokio runtime.
 #[derive(Debug)]
 pub struct UdpSocket {
-    inner: tokio::net::UdpSocket,
+    inner: platform::Registered,
     local: SocketAddr,
     health: TrainHealth,
     arrival_times: bool,
@@ -121,12 +129,13 @@ impl UdpSocket {
         socket.set_nonblocking(true)?;
         platform::set_buffers(&socket, options.receive_buffer, options.send_buffer)?;
         let max_train = if options.trains { platform::enable_trains(&socket) } else { 1 };
+        let max_train = if options.sends_trains { max_train } else { 1 };
         if options.arrival_times {
             platform::enable_arrival_times(&socket)?;
         }
         socket.bind(&address.into())?;
-        let inner = tokio::net::UdpSocket::from_std(socket.into())?;
-        let local = inner.local_addr()?;
+        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let inner = platform::register(socket)?;
         Ok(Self { inner, local, health: TrainHealth::new(max_train), arrival_times: options.arrival_times })
     }
 
@@ -154,7 +163,7 @@ impl UdpSocket {
     /// # Errors
     /// Only if the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
-        self.inner.readable().await
+        platform::readable(&self.inner).await
     }
 
     /// Receives what is waiting, up to one batch, without blocking; replaces what `batch` held. `Ok(0)` says that nothing

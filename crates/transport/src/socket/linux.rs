@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 use super::arena::{SendArena, Train};
 use super::batch::{MESSAGES, ReceiveBatch};
@@ -139,10 +139,25 @@ pub(super) fn enable_arrival_times(socket: &Socket) -> io::Result<()> {
     set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
 }
 
+/// A socket that the runtime watches for what arrives, and for nothing else: of a socket that is watched for room to send as well, each datagram that leaves the kernel's hands
+/// is news, and wakes its thread once more for each that it has sent.
+pub(super) type Registered = AsyncFd<Socket>;
+
+/// Has the current runtime watch a socket.
+pub(super) fn register(socket: Socket) -> io::Result<Registered> {
+    // SAFETY: the socket owns its descriptor, which stays open and the same for as long as the socket lives in there.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
+}
+
+/// Waits until something may have arrived.
+pub(super) async fn readable(socket: &Registered) -> io::Result<()> {
+    socket.readable().await.map(drop)
+}
+
 /// Receives up to one batch; with arrival times, if the socket was asked for them.
-pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch, arrival_times: bool) -> io::Result<()> {
+pub(super) fn receive(socket: &Registered, batch: &mut ReceiveBatch, arrival_times: bool) -> io::Result<()> {
     let mut received = 0;
-    let tried = socket.try_io(Interest::READABLE, || {
+    let tried = socket.try_io(Interest::READABLE, |socket| {
         let fd = socket.as_raw_fd();
         received = match arrival_times {
             false => receive_now::<TRAIN_WORDS>(fd, batch)?,
@@ -228,7 +243,7 @@ unsafe fn told(header: &libc::msghdr) -> Told {
 }
 
 /// Sends the first of `trains`, as many as one call takes.
-pub(super) fn send(socket: &UdpSocket, arena: &SendArena, trains: &[Train]) -> io::Result<usize> {
+pub(super) fn send(socket: &Registered, arena: &SendArena, trains: &[Train]) -> io::Result<usize> {
     // Not initialised in advance: that alone would cost a tenth of a call that sends one datagram.
     let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; SEND_SEGMENTS];
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; SEND_MESSAGES];
@@ -303,6 +318,42 @@ mod tests {
             tokio::time::timeout(std::time::Duration::from_secs(5), receiver.readable()).await.unwrap().unwrap();
             arrived += receiver.try_receive(&mut batch).unwrap();
         }
+    }
+
+    /// How often a thread has gone to sleep.
+    fn naps(thread: &std::path::Path) -> u64 {
+        let status = std::fs::read_to_string(thread.join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_sent_does_not_wake_who_waits_for_what_arrives() {
+        let (told, socket) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let socket = std::sync::Arc::new(MediaSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+                told.send((socket.clone(), std::fs::read_link("/proc/thread-self").unwrap())).unwrap();
+                let _ = socket.readable().await;
+            });
+        });
+        let (waiting, thread) = socket.recv().unwrap();
+        let thread = std::path::Path::new("/proc").join(thread);
+        let receiver = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (mut arena, pause) = (SendArena::default(), std::time::Duration::from_millis(1));
+        std::thread::sleep(pause * 20);
+        let before = naps(&thread);
+        for _ in 0..200 {
+            arena.reserve(100).unwrap();
+            arena.commit(100, receiver.local_addr().unwrap());
+            waiting.send(&mut arena);
+            receiver.recv(&mut [0; 200]).unwrap();
+            std::thread::sleep(pause);
+        }
+        let woken = naps(&thread) - before;
+        assert!(woken < 50, "woken {woken} times by 200 datagrams that left");
+        receiver.send_to(&[1], waiting.local_addr()).unwrap();
     }
 
     #[tokio::test]

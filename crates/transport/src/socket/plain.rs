@@ -24,8 +24,21 @@ pub(super) fn enable_arrival_times(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
+/// A socket that the runtime watches.
+pub(super) type Registered = UdpSocket;
+
+/// Has the current runtime watch a socket.
+pub(super) fn register(socket: Socket) -> io::Result<Registered> {
+    UdpSocket::from_std(socket.into())
+}
+
+/// Waits until something may have arrived.
+pub(super) async fn readable(socket: &Registered) -> io::Result<()> {
+    socket.readable().await
+}
+
 /// Receives up to one batch.
-pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch, _arrival_times: bool) -> io::Result<()> {
+pub(super) fn receive(socket: &Registered, batch: &mut ReceiveBatch, _arrival_times: bool) -> io::Result<()> {
     let mut seen = [None; MESSAGES];
     let mut error = None;
     for (slot, seen) in batch.slots().zip(&mut seen) {
@@ -47,7 +60,7 @@ pub(super) fn receive(socket: &UdpSocket, batch: &mut ReceiveBatch, _arrival_tim
 }
 
 /// Sends the first of `trains`.
-pub(super) fn send(socket: &UdpSocket, arena: &SendArena, trains: &[Train]) -> io::Result<usize> {
+pub(super) fn send(socket: &Registered, arena: &SendArena, trains: &[Train]) -> io::Result<usize> {
     // Past tokio's readiness, which would turn away what is sent before the runtime first looked at the socket.
     let socket = SockRef::from(socket);
     let Some(train) = trains.first() else { return Ok(0) };
@@ -73,8 +86,13 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         set_buffers(&socket, 1 << 20, 1 << 20).unwrap();
         assert_eq!(enable_trains(&socket), 1);
-        let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        enable_arrival_times(&socket).unwrap();
+        let bound = || {
+            let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            register(socket.into()).unwrap()
+        };
+        let (receiver, sender) = (bound(), bound());
 
         let mut arena = SendArena::default();
         for len in [300, 300, 20] {
@@ -87,7 +105,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut batch = ReceiveBatch::new();
         while seen.len() < 3 {
-            tokio::time::timeout(Duration::from_secs(5), receiver.readable()).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(5), readable(&receiver)).await.unwrap().unwrap();
             batch.clear();
             if receive(&receiver, &mut batch, false).is_ok() {
                 seen.extend(batch.datagrams().map(|(from, datagram)| (from, datagram.len())));
