@@ -73,6 +73,7 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         set_buffers(&socket, 1 << 20, 1 << 20).unwrap();
         assert_eq!(enable_trains(&socket), 1);
+        enable_arrival_times(&socket).unwrap();
         let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
 
