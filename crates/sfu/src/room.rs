@@ -59,6 +59,10 @@ const QUIET_AFTER: Duration = Duration::from_secs(30);
 /// How often a quiet room looks, unless somebody records or looks on. There is nothing to be found; what comes wakes it.
 const QUIET_TICK: Duration = Duration::from_secs(120);
 
+/// What deciding anew who gets what may take of a core: for each member it costs about a microsecond, and so much time passes before the next look, at most a
+/// tick. Whoever changes something alone is heeded at once; more would let those who come in a rush wait for their pictures, less lets media wait for the rush.
+const LOOKS_APART_PER_MEMBER: Duration = Duration::from_micros(200);
+
 /// How a room works.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -132,6 +136,8 @@ pub(crate) struct Room {
     next_store: u32,
     /// Something changed that the slots and forwarding tables do not reflect yet.
     changed: bool,
+    /// When these were brought up to date last. `None`: never, or what changed since cannot wait.
+    looked: Option<Instant>,
     stage: Box<dyn StageDetector>,
     /// How many have taken the stage so far.
     stages: u64,
@@ -176,6 +182,7 @@ impl Room {
             joins: 0,
             next_store: 0,
             changed: false,
+            looked: None,
             stage,
             stages: 0,
             ears: Box::new(Deaf),
@@ -271,7 +278,8 @@ impl Room {
         let slots = subscriber.describe();
         self.sync_voice(now, key);
         self.tell_shards(key);
-        self.changed = true;
+        // Tracks and slots go by their place, which may be another's now.
+        self.change_at_once();
         Ok(slots)
     }
 
@@ -285,6 +293,8 @@ impl Room {
         self.watch_stage(key, false);
         self.publishers.try_remove(key);
         self.subscribers.try_remove(key);
+        // Their number may be somebody else's before the next look.
+        self.forget_targets(key);
         for (_, subscriber) in &mut self.subscribers {
             if subscriber.pin == Some(member.id) {
                 subscriber.pin = None;
@@ -315,7 +325,7 @@ impl Room {
         let Some(member) = self.members.get_mut(key) else { return };
         member.admitted = admitted;
         self.tell_shards(key);
-        self.changed = true;
+        self.change_at_once();
         self.sync_voice(now, key);
     }
 
@@ -330,7 +340,7 @@ impl Room {
         self.tap_muted(now, key, source, muted);
         self.tell_shards(key);
         self.sync_voice(now, key);
-        self.changed = true;
+        self.change_at_once();
     }
 
     /// A member says how large it shows its slots. Slots it does not name stay as they are.
@@ -360,6 +370,6 @@ impl Room {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        [self.next_pace, self.next_request].into_iter().flatten().fold(self.next_tick, Instant::min)
+        [self.next_pace, self.next_request, self.next_look()].into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 }

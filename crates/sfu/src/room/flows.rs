@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ringback_transport::sdp::MediaKind;
 
-use super::Room;
+use super::{LOOKS_APART_PER_MEMBER, Room, TICK};
 use crate::events::{SfuEvent, SlotMapping};
 use crate::forward::{LayerKey, PacketSink, Target};
 use crate::ids::{ParticipantId, Source};
@@ -14,11 +14,32 @@ use crate::shortlist::Shortlist;
 use crate::slots::{Candidate, Published};
 
 impl Room {
+    /// Brings slots and forwarding tables up to date, if something changed and it is not too soon after the last time: then
+    /// [`handle_timeout`](Self::handle_timeout) does.
+    #[inline]
+    pub(crate) fn settle_in_time<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
+        if self.changed && self.next_look().is_none_or(|at| at <= now) {
+            self.settle(now, sink);
+        }
+    }
+
+    /// When what has changed is looked at, if it has to wait.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let apart = LOOKS_APART_PER_MEMBER.saturating_mul(self.members.len() as u32).min(TICK);
+        self.looked.filter(|_| self.changed).map(|at| at + apart)
+    }
+
+    /// Something changed that cannot wait: a wish that protects somebody, or what tables go by.
+    pub(super) fn change_at_once(&mut self) {
+        (self.changed, self.looked) = (true, None);
+    }
+
     /// Brings slots and forwarding tables up to date, if something changed.
     pub(crate) fn settle<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         if !std::mem::take(&mut self.changed) {
             return;
         }
+        self.looked = Some(now);
         self.tell_live();
         let slots = self.subscribers.iter().map(|(_, subscriber)| subscriber.assignment.width()).max();
         let list = Shortlist::new(self.candidates(), slots.unwrap_or(0));
@@ -93,6 +114,13 @@ impl Room {
         let others = self.members.iter().filter(|(_, member)| self.stage.on_stage() != Some(member.id));
         let staged = others.filter(|(_, member)| member.admitted && member.voice.staged > 0);
         staged.max_by_key(|(_, member)| member.voice.staged).map(|(_, member)| member.id)
+    }
+
+    /// Nothing flows to a member any more, until the tables are rebuilt.
+    pub(super) fn forget_targets(&mut self, key: usize) {
+        for layer in self.publishers.iter_mut().flat_map(|(_, publisher)| publisher.layers_mut()) {
+            layer.targets.retain(|target| target.member as usize != key);
+        }
     }
 
     /// Every layer gets the list of slots that it flows or should flow in.

@@ -98,10 +98,15 @@ impl Room {
             return None;
         };
         (member.admitted, member.connected) = (of.admitted, of.connected);
+        let mids = publisher.tracks.iter().map(|track| &track.mid);
+        let moved = known.is_some() && mids.ne(of.tracks.iter().map(|track| &track.mid));
         publisher.follow(now, &of.tracks, &mut self.next_store);
         self.watch_stage(key, of.watches);
         self.sync_voice(now, key);
         self.changed = true;
+        if moved {
+            self.change_at_once();
+        }
         known.is_none().then_some(key)
     }
 

@@ -2,6 +2,7 @@
 
 mod focus;
 mod interest;
+mod looks;
 mod losses;
 mod meeting;
 mod quiet;

@@ -30,6 +30,7 @@ impl Room {
     pub(crate) fn handle_timeout<S: PacketSink>(&mut self, now: Instant, sink: &mut S) {
         self.pace(now, sink);
         self.request_missing(now, sink);
+        self.settle_in_time(now, sink);
         if now < self.next_tick {
             return;
         }
@@ -49,7 +50,7 @@ impl Room {
             self.tell_readings(now);
         }
         self.tell_quality(now);
-        self.settle(now, sink);
+        self.settle_in_time(now, sink);
         let feedback = self.feedback_due();
         let tick = now + self.tick(now);
         // What was due just now may be due again for a later message.

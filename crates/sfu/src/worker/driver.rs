@@ -44,8 +44,8 @@ use broadcast::Broadcast;
 /// at a lower cost, less keeps timers on time.
 const DRAIN_BATCHES: usize = 4;
 
-/// Commands carried out in one round.
-const COMMANDS_PER_ROUND: usize = 32;
+/// How long a round may be at commands, and as long at what is due, before media gets its turn; what is begun is finished. More saves a look at the sockets and lets media wait.
+const LUMP: Duration = Duration::from_micros(200);
 
 /// Handshake datagrams taken in one round. One costs a quarter of a millisecond of public-key arithmetic, during which media waits; with two, twice as long, for next to nothing
 /// saved: a round without media costs microseconds.
@@ -114,6 +114,8 @@ pub(super) struct Driver {
     relayed: Vec<u8>,
     /// Whether more of them wait than a round takes.
     more_relayed: bool,
+    /// Whether more is due than a round does.
+    more_due: bool,
 }
 
 impl Driver {
@@ -151,6 +153,7 @@ impl Driver {
             spanning: Vec::new(),
             relayed: Vec::new(),
             more_relayed: false,
+            more_due: false,
         }
     }
 
@@ -163,7 +166,7 @@ impl Driver {
                 break stop;
             }
             self.busy.worked(began, Instant::now());
-            if self.deferred.is_empty() && self.broadcasts.is_empty() && !self.more_relayed {
+            if self.deferred.is_empty() && self.broadcasts.is_empty() && !self.more_relayed && !self.more_due {
                 match self.wait(timer.as_mut()).await {
                     Some(command) => {
                         if let Some(stop) = self.carry_out(command, Instant::now()) {
@@ -186,11 +189,15 @@ impl Driver {
 
     /// One round without waiting. Returns what to answer when it is time to stop.
     fn round(&mut self, now: Instant) -> Option<Option<Reply<()>>> {
-        for _ in 0..COMMANDS_PER_ROUND {
+        loop {
             match self.commands.try_recv() {
                 Ok(command) => {
                     if let Some(stop) = self.carry_out(command, now) {
                         return Some(stop);
+                    }
+                    // The next wait finds what is left.
+                    if now.elapsed() > LUMP {
+                        break;
                     }
                 }
                 Err(TryRecvError::Empty) => break,
@@ -310,6 +317,8 @@ impl Driver {
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
+        let began = Instant::now();
+        self.more_due = false;
         while let Some(owner) = self.deadlines.pop_due(now) {
             let stands = |armed: &mut Option<Instant>| armed.take_if(|at| *at <= now).is_some();
             match owner {
@@ -332,6 +341,11 @@ impl Driver {
                 }
                 Owner::Connections => self.sweep_connections(now),
             }
+            // Rooms that look at once go on doing so: what is left has a later look of its own.
+            if began.elapsed() > LUMP {
+                self.more_due = true;
+                break;
+            }
         }
     }
 
@@ -348,7 +362,7 @@ impl Driver {
         };
         let acted = catch_unwind(AssertUnwindSafe(|| {
             let result = act(room, &mut outbox);
-            room.settle(now, &mut outbox);
+            room.settle_in_time(now, &mut outbox);
             result
         }));
         let Ok(result) = acted else {

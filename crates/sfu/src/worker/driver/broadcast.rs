@@ -12,7 +12,7 @@ use crate::ids::{ParticipantId, Share};
 
 /// Receivers served in one round. Each costs some 15 µs (SCTP, DTLS, a datagram), and media waits for all of them; fewer make a large room
 /// wait longer.
-const RECEIVERS_PER_ROUND: usize = 32;
+const RECEIVERS_PER_ROUND: usize = 12;
 
 /// A message on its way to a room.
 pub(super) struct Broadcast {
