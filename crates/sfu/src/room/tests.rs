@@ -1,5 +1,6 @@
 //! Rooms on virtual time, with packets collected instead of sealed.
 
+mod fewer_sizes;
 mod focus;
 mod interest;
 mod losses;

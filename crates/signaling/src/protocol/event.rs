@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, Quality, SlotMapping, Source, UserRef,
+    CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, Quality, SlotMapping, Source, SpatialLayers,
+    UserRef,
 };
 
 /// An event, without the `seq` under which a device is told it.
@@ -162,8 +163,11 @@ pub enum Event {
         room: String,
         /// Which of their tracks.
         source: Source,
-        /// The RIDs of the wanted layers.
+        /// The RIDs of the wanted layers; empty where the track has no simulcast.
         wanted: Vec<String>,
+        /// Of a track without simulcast: how many of its stream's spatial layers somebody wants.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spatial: Option<SpatialLayers>,
     },
     /// A participant's media transport is up.
     #[serde(rename = "room.connected")]

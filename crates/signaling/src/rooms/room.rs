@@ -9,7 +9,7 @@ use super::{Newcomer, RoomOutput, RoomView, not_in_room};
 use crate::media::MediaEvent;
 use crate::protocol::{
     Event, Focus, Participant, Party, Presence, Quality, QualityLevel, QualityTimes, RoomMembership, SlotMapping,
-    Source, Track, TrackClaim, UserQuality, UserRef, WireError, WrittenParticipant,
+    Source, SpatialLayers, Track, TrackClaim, UserQuality, UserRef, WireError, WrittenParticipant,
 };
 
 #[derive(Debug)]
@@ -33,7 +33,20 @@ pub(super) struct Member {
     quality: Option<(QualityLevel, Instant)>,
     pub(super) quality_times: QualityTimes,
     /// The layers of their tracks that somebody wants, as far as they were told.
-    layers: Vec<(Source, Vec<String>)>,
+    layers: Vec<(Source, WantedLayers)>,
+}
+
+/// The layers of a track that somebody wants.
+#[derive(Debug)]
+struct WantedLayers {
+    wanted: Vec<String>,
+    spatial: Option<SpatialLayers>,
+}
+
+impl WantedLayers {
+    fn told(&self, room: String, source: Source) -> Event {
+        Event::RoomLayers { room, source, wanted: self.wanted.clone(), spatial: self.spatial }
+    }
 }
 
 impl Member {
@@ -56,12 +69,7 @@ impl Member {
     }
 
     fn wanted_layers(&self, room: &str) -> Vec<Event> {
-        let event = |(source, wanted): &(Source, Vec<String>)| Event::RoomLayers {
-            room: room.to_owned(),
-            source: *source,
-            wanted: wanted.clone(),
-        };
-        self.layers.iter().map(event).collect()
+        self.layers.iter().map(|(source, layers)| layers.told(room.to_owned(), *source)).collect()
     }
 
     fn info(&self) -> Participant {
@@ -350,14 +358,14 @@ impl Room {
             MediaEvent::Quality { room, participant, quality } => {
                 self.quality(now, room, participant, quality, outputs);
             }
-            MediaEvent::Layers { room, participant, source, wanted } => {
+            MediaEvent::Layers { room, participant, source, wanted, spatial } => {
                 let Some(member) = self.member_mut(&participant) else { return };
-                member.layers.retain(|(other, _)| *other != source);
-                member.layers.push((source, wanted.clone()));
+                let layers = WantedLayers { wanted, spatial };
                 if member.joined {
-                    let party = member.party.clone();
-                    outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomLayers { room, source, wanted }));
+                    outputs.push_back(RoomOutput::Tell(vec![member.party.clone()], layers.told(room, source)));
                 }
+                member.layers.retain(|(other, _)| *other != source);
+                member.layers.push((source, layers));
             }
             MediaEvent::RoomClosed { .. } => {}
         }
