@@ -6,7 +6,7 @@ mod browser;
 mod server;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use browser::{Browser, Colour, FakeMedia, Page, chromium_or_skip};
 use server::Server;
@@ -25,20 +25,24 @@ const ONLY_VP8: &str = "{
     };
 }";
 
-/// Enlarges the fake camera's picture: Chromium makes one simulcast layer of 320 × 240, and of 640 × 480 those of 120 and 240 lines.
-const LARGE_CAMERA: &str = "{
-    const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
-    if (real) navigator.mediaDevices.getUserMedia = async (constraints) => {
-        const stream = await real(constraints);
-        if (!constraints.video) return stream;
-        const player = Object.assign(document.createElement('video'), { srcObject: stream, muted: true });
-        await player.play();
-        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
-        const context = canvas.getContext('2d');
-        setInterval(() => context.drawImage(player, 0, 0, 640, 480), 66);
-        return new MediaStream([...canvas.captureStream(15).getVideoTracks(), ...stream.getAudioTracks()]);
-    };
-}";
+/// Enlarges the fake camera's picture to so many pixels: Chromium makes one simulcast layer of 320 × 240, and of 640 × 480 those of 120 and 240 lines.
+fn large_camera(width: u32, height: u32) -> String {
+    format!(
+        "{{
+            const real = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+            if (real) navigator.mediaDevices.getUserMedia = async (constraints) => {{
+                const stream = await real(constraints);
+                if (!constraints.video) return stream;
+                const player = Object.assign(document.createElement('video'), {{ srcObject: stream, muted: true }});
+                await player.play();
+                const canvas = Object.assign(document.createElement('canvas'), {{ width: {width}, height: {height} }});
+                const context = canvas.getContext('2d');
+                setInterval(() => context.drawImage(player, 0, 0, {width}, {height}), 66);
+                return new MediaStream([...canvas.captureStream(15).getVideoTracks(), ...stream.getAudioTracks()]);
+            }};
+        }}"
+    )
+}
 
 /// Sends the camera in this codec, as one stream that holds all sizes (SVC) in this mode, instead of a stream for each.
 fn svc(codec: &str, mode: &str) -> String {
@@ -174,7 +178,7 @@ async fn of_each_codec_a_small_view_gets_a_small_layer_and_a_large_one_the_large
     let test = "of_each_codec_a_small_view_gets_a_small_layer_and_a_large_one_the_large_layer";
     let Some(chromium) = chromium_or_skip(test) else { return };
     for (codec, mime) in [("vp9", "video/VP9"), ("h264", "video/H264"), ("av1", "video/AV1")] {
-        let call = Call::place(&chromium, "video", &[codec], [LARGE_CAMERA, ""]).await;
+        let call = Call::place(&chromium, "video", &[codec], [&large_camera(640, 480), ""]).await;
         let received = streams("inbound-rtp", "video");
         sees(&call.bob, "Ann", Colour::Red).await;
         let slot = "ringback.room.slots.find([...ringback.room.participants.keys()][0], 'camera')";
@@ -269,22 +273,33 @@ async fn a_silent_microphone_sends_next_to_nothing_and_is_heard_when_it_sounds()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_stream_of_all_sizes_a_small_view_gets_the_small_ones_and_a_large_one_all() {
-    let test = "of_a_stream_of_all_sizes_a_small_view_gets_the_small_ones_and_a_large_one_all";
+async fn of_a_stream_of_all_sizes_a_small_view_gets_the_small_one_which_alone_is_encoded_then_and_a_large_one_all() {
+    let test =
+        "of_a_stream_of_all_sizes_a_small_view_gets_the_small_one_which_alone_is_encoded_then_and_a_large_one_all";
     let Some(chromium) = chromium_or_skip(test) else { return };
     // Ann's larger sizes are predicted from the smaller ones at keyframes only, Bob's always.
-    let modes = [("VP9", "L2T3_KEY"), ("AV1", "L2T3")];
-    let scripts = modes.map(|(codec, mode)| format!("{LARGE_CAMERA}{}", svc(codec, mode)));
+    let cameras = [("VP9", "L3T3_KEY", 960, 540), ("AV1", "L2T3", 640, 480)];
+    let scripts =
+        cameras.map(|(codec, mode, width, height)| format!("{}{}", large_camera(width, height), svc(codec, mode)));
     let call = Call::place(&chromium, "video", &["vp9"], [&scripts[0], &scripts[1]]).await;
     call.see_each_other().await;
-    let pages = [(&call.bob, "Ann", Colour::Red), (&call.ann, "Bob", Colour::Blue)];
+    // Who looks at whom, and how many lines the smallest and the largest picture have.
+    let pages = [
+        (&call.bob, &call.ann, "Ann", Colour::Red, [135, 540]),
+        (&call.ann, &call.bob, "Bob", Colour::Blue, [240, 480]),
+    ];
     let (sent, received) = (streams("outbound-rtp", "video"), streams("inbound-rtp", "video"));
-    for (page, (codec, mode)) in [&call.ann, &call.bob].into_iter().zip(modes) {
+    let encodes = async |page: &Page, codec: &str, mode: &str| {
         let is_sent = format!("({sent}).map(({{ codec, scalabilityMode }}) => codec + scalabilityMode).join()");
         page.wait_for(&format!("{is_sent} === 'video/{codec}{mode}'"), SOON).await.unwrap();
+    };
+    for (page, (codec, mode, ..)) in [&call.ann, &call.bob].into_iter().zip(cameras) {
+        encodes(page, codec, mode).await;
     }
+    let ssrcs = format!("({sent}).map(({{ ssrc }}) => ssrc).join()");
+    let before = call.ann.eval(&ssrcs).await.unwrap();
     // The largest size is there when the uplink has shown that it carries it.
-    for (width, height, lines) in [(640, 480, 480), (120, 90, 240), (640, 480, 480)] {
+    for (width, height, size) in [(960, 540, 1), (120, 90, 0), (960, 540, 1)] {
         for (page, ..) in pages {
             // Whatever the page would say of its tiles.
             let view = format!(
@@ -296,15 +311,28 @@ async fn of_a_stream_of_all_sizes_a_small_view_gets_the_small_ones_and_a_large_o
             );
             page.eval(&view).await.unwrap();
         }
-        for (page, name, colour) in pages {
+        for (page, _, name, colour, lines) in pages {
+            let since = Instant::now();
+            let lines = lines[size];
             let decoded = format!("({received}).find(({{ frameHeight }}) => frameHeight === {lines})?.framesDecoded");
             let before = match page.wait_for(&decoded, SOON).await {
                 Ok(before) => before.as_f64().unwrap(),
                 Err(error) => panic!("{name} in {lines} lines: {error:#}"),
             };
+            println!("{name} in {lines} lines after {:?}", since.elapsed());
             // … and goes on being decoded.
             page.wait_for(&format!("({decoded}) > {before} + 5"), SOON).await.unwrap();
             sees(page, name, colour).await;
         }
+        for ((page, sender, name, _, lines), (codec, mode, ..)) in pages.into_iter().zip(cameras) {
+            // Nobody looks at a larger one: none is encoded, and that makes no difference to who looks at the small one.
+            encodes(sender, codec, if size == 0 { "L1T3" } else { mode }).await;
+            let lines = lines[size];
+            let encoded = format!("({sent}).map(({{ frameHeight }}) => frameHeight).join() === '{lines}'");
+            sender.wait_for(&encoded, SOON).await.unwrap();
+            let decoded = format!("({received}).map(({{ frameHeight, pliCount }}) => [frameHeight, pliCount]).flat()");
+            println!("{name} encodes {lines} lines; {:?} (height, keyframes asked for)", page.eval(&decoded).await);
+        }
     }
+    assert_eq!(call.ann.eval(&ssrcs).await.unwrap(), before, "it is the same stream still");
 }

@@ -361,7 +361,7 @@ export class Room extends Emitter {
         this.focus = event.focus;
         return this.emit("focus", this.focus);
       case "room.layers":
-        return void this.connection?.sendLayers(event.source, event.wanted);
+        return void this.connection?.sendLayers(event.source, event.wanted, event.spatial);
       case "room.muted":
         // The host has muted us; the server knows already.
         this.#claimed.set(event.source, true);
