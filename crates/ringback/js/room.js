@@ -151,6 +151,7 @@ export class Room extends Emitter {
     this.me = answer.participant;
     this.#joined = true;
     this.participants.clear();
+    this.#losses.everybodys(false);
     this.#roster({ joined: answer.roster });
     this.#setSpeaking(answer.speaking);
     this.#setStage(answer.stage);
@@ -369,6 +370,8 @@ export class Room extends Emitter {
         return this.emit("hushed", event.source);
       case "room.quality":
         return this.#measured(/** @type {any} */ (event));
+      case "room.losses":
+        return this.#losses.everybodys(event.lossy);
       case "room.connected":
         return this.#isConnected(event.participant);
       case "reaction":

@@ -188,6 +188,15 @@ pub enum Event {
         #[serde(flatten)]
         quality: Quality,
     },
+    /// To everybody in a room too large for its members to be told of each other's connections: whether anybody loses so much of what is
+    /// sent to them that voices should be sent with redundancy.
+    #[serde(rename = "room.losses")]
+    RoomLosses {
+        /// The room.
+        room: String,
+        /// Somebody loses 2 % or more, or has within the last 15 s lost 1 %.
+        lossy: bool,
+    },
     /// A text of docs/reactions.md, for who has no data channel for it.
     #[serde(rename = "reaction")]
     Reaction {
@@ -237,6 +246,12 @@ pub struct EventFrame {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_large_room_is_told_of_losses_is_as_documented() {
+        let event = Event::RoomLosses { room: "r".into(), lossy: true };
+        assert_eq!(event.body(), r#"{"event":"room.losses","room":"r","lossy":true}"#);
+    }
 
     #[test]
     fn a_body_numbered_for_a_socket_is_an_event_frame() {
