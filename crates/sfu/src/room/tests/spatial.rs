@@ -59,7 +59,7 @@ impl Camera {
     }
 
     /// The packets of the next picture.
-    fn picture(&mut self, key: bool) -> Vec<Vec<u8>> {
+    pub(super) fn picture(&mut self, key: bool) -> Vec<Vec<u8>> {
         self.phase = if key { 0 } else { self.phase + 1 };
         let (temporal, _) = PATTERN[self.phase % 4];
         let before = match (self.phase % 4, temporal) {
