@@ -4,6 +4,7 @@
  */
 import { Emitter } from "./emitter.js";
 import { withRedundancy } from "./redundancy.js";
+import { setLayers } from "./sent-layers.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {"new"|"connecting"|"connected"|"disconnected"|"failed"|"closed"} TransportState */
@@ -173,13 +174,14 @@ export class MediaConnection extends Emitter {
   }
 
   /**
-   * Sends only these simulcast layers on the line of `source` from now on. A line without layers is left alone.
+   * Sends only these layers on the line of `source` from now on. A line without layers is left alone.
    * @param {Source} source
-   * @param {string[]} wanted their RIDs
+   * @param {string[]} wanted the RIDs of its simulcast layers
+   * @param {import("./protocol.js").SpatialLayers} [spatial] of a line without simulcast
    */
-  sendLayers(source, wanted) {
+  sendLayers(source, wanted, spatial) {
     // Parameters are read and written back as a whole: one change after the other.
-    this.#layers = this.#layers.then(() => setLayers(this.#lines[source].sender, wanted)).catch(() => {});
+    this.#layers = this.#layers.then(() => setLayers(this.#lines[source].sender, wanted, spatial)).catch(() => {});
     return this.#layers;
   }
 
@@ -192,21 +194,6 @@ export class MediaConnection extends Emitter {
     this.peer.close();
     this.emit("state", "closed");
   }
-}
-
-/**
- * @param {Pick<RTCRtpSender, "getParameters"|"setParameters">} sender
- * @param {string[]} wanted
- */
-export async function setLayers(sender, wanted) {
-  const parameters = sender.getParameters();
-  let changed = false;
-  for (const encoding of parameters.encodings) {
-    const active = encoding.rid === undefined || wanted.includes(encoding.rid);
-    changed ||= encoding.active !== active;
-    encoding.active = active;
-  }
-  if (changed) await sender.setParameters(parameters);
 }
 
 /**

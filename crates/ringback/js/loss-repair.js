@@ -8,6 +8,9 @@ import { Redundancy } from "./redundancy.js";
 
 /** @typedef {Pick<import("./protocol.js").Quality, "round_trip_ms"|"loss_up"|"loss_down">} Losses */
 
+/** Ourselves, among those who may lose of our voice: on its way to the server. */
+const OURS = "";
+
 export class LossRepair {
   #redundancy = new Redundancy();
   #slots;
@@ -25,13 +28,18 @@ export class LossRepair {
   /** Our own connection was measured. @param {Losses} losses */
   ours({ round_trip_ms, loss_up, loss_down }) {
     this.#slots.holdAll(patience(round_trip_ms, loss_down));
-    this.#repeatVoice(this.#redundancy.told("", loss_up));
+    this.#repeatVoice(this.#redundancy.told(OURS, loss_up));
   }
 
   /** Somebody else's was. @param {string} participant @param {Losses} losses */
   theirs(participant, { round_trip_ms, loss_up, loss_down }) {
     this.#slots.hold(participant, patience(round_trip_ms, loss_up));
     this.#repeatVoice(this.#redundancy.told(participant, loss_down));
+  }
+
+  /** Whether anybody in a room too large to be told of each loses much. @param {boolean} lossy */
+  everybodys(lossy) {
+    this.#repeatVoice(this.#redundancy.toldOfAll(lossy, OURS));
   }
 
   /** @param {string} participant */

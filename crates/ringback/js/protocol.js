@@ -24,6 +24,7 @@
  * @typedef {{level: QualityLevel, round_trip_ms: number, loss_up: number, loss_down: number, jitter_ms: number}} Quality losses in 1/1000, before repair
  * @typedef {{participant: string, answer: string, slots: SlotInfo[], roster: ParticipantRecord[], stage: string|null, speaking: string[]}} JoinAnswer
  * @typedef {{mid: string, width: number, height: number}} SlotView
+ * @typedef {{wanted: number, of: number}} SpatialLayers how many of a stream's sizes somebody wants, the smallest first
  * @typedef {{participant: string, source: Source, reason: "pinned"|"screen"|"stage"}} Focus
  *
  * @typedef {"voice"|"video"} NoteKind

@@ -11,6 +11,8 @@ const CLEAN = 10;
 export class Redundancy {
   /** Who loses how much of our voice, of 1000 packets. @type {Map<string, number>} */
   #losses = new Map();
+  /** Whether anybody in a large room loses much. */
+  #roomIsLossy = false;
   #wanted = false;
 
   /**
@@ -24,6 +26,17 @@ export class Redundancy {
     return this.#decide();
   }
 
+  /**
+   * Whether anybody loses much of what we say, in a room too large to be told of each: what was told of some of them before is old.
+   * @param {boolean} lossy
+   * @param {string} but who is told of all the same
+   */
+  toldOfAll(lossy, but) {
+    this.#roomIsLossy = lossy;
+    for (const who of this.#losses.keys()) if (who !== but) this.#losses.delete(who);
+    return this.#decide();
+  }
+
   /** Somebody does not hear us any more. @param {string} who */
   left(who) {
     this.#losses.delete(who);
@@ -31,7 +44,8 @@ export class Redundancy {
   }
 
   #decide() {
-    this.#wanted = Math.max(0, ...this.#losses.values()) >= (this.#wanted ? CLEAN : LOSSY);
+    const worst = Math.max(0, ...this.#losses.values());
+    this.#wanted = this.#roomIsLossy || worst >= (this.#wanted ? CLEAN : LOSSY);
     return this.#wanted;
   }
 }

@@ -151,6 +151,7 @@ export class Room extends Emitter {
     this.me = answer.participant;
     this.#joined = true;
     this.participants.clear();
+    this.#losses.everybodys(false);
     this.#roster({ joined: answer.roster });
     this.#setSpeaking(answer.speaking);
     this.#setStage(answer.stage);
@@ -361,7 +362,7 @@ export class Room extends Emitter {
         this.focus = event.focus;
         return this.emit("focus", this.focus);
       case "room.layers":
-        return void this.connection?.sendLayers(event.source, event.wanted);
+        return void this.connection?.sendLayers(event.source, event.wanted, event.spatial);
       case "room.muted":
         // The host has muted us; the server knows already.
         this.#claimed.set(event.source, true);
@@ -369,6 +370,8 @@ export class Room extends Emitter {
         return this.emit("hushed", event.source);
       case "room.quality":
         return this.#measured(/** @type {any} */ (event));
+      case "room.losses":
+        return this.#losses.everybodys(event.lossy);
       case "room.connected":
         return this.#isConnected(event.participant);
       case "reaction":

@@ -34,6 +34,7 @@ const MODULES: &[(&str, &str)] = modules![
     "recorded-take.js",
     "redundancy.js",
     "room.js",
+    "sent-layers.js",
     "session.js",
     "slots.js",
     "socket.js",

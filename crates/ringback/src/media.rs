@@ -14,7 +14,8 @@ use ringback_sfu as sfu;
 use ringback_signaling::Signaling;
 use ringback_signaling::media::{BoxFuture, Media, MediaAnswer, MediaError, MediaEvent, MediaOffer};
 use ringback_signaling::protocol::{
-    ErrorCode, Focus, MediaKind, Quality, QualityLevel, SlotInfo, SlotMapping, SlotView, Source, TrackClaim,
+    ErrorCode, Focus, MediaKind, Quality, QualityLevel, SlotInfo, SlotMapping, SlotView, Source, SpatialLayers,
+    TrackClaim,
 };
 use ringback_signaling::rooms::RoomsConfig;
 use sfu::{ParticipantId, RoomId, SfuError, SfuEvent, WorkerHandle};
@@ -247,11 +248,12 @@ impl Workers {
                 participant: self.participant_name(participant)?,
                 quality: wire_quality(quality),
             },
-            SfuEvent::Layers { room, participant, source: of, wanted } => MediaEvent::Layers {
+            SfuEvent::Layers { room, participant, source: of, wanted, spatial } => MediaEvent::Layers {
                 room: self.room_name(room)?,
                 participant: self.participant_name(participant)?,
                 source: source(of),
                 wanted,
+                spatial: spatial.map(|sfu::SpatialLayers { wanted, of }| SpatialLayers { wanted, of }),
             },
             SfuEvent::RoomClosed { room, reason } => {
                 if !self.part_ended(worker, room) {

@@ -127,12 +127,10 @@ impl TemplateLayers {
         (self.spatial_layers > 1).then(|| self.of(template).0)
     }
 
-    /// Width and height in pixels of each spatial layer, the smallest first, and how many there are; `None` where the stream has one only, or its structure does not
-    /// say so.
+    /// Width and height in pixels of each spatial layer, the smallest first, and how many there are; `None` where the structure does not say so.
     #[must_use]
     pub fn sizes(&self) -> Option<([(u16, u16); MAX_SPATIAL], usize)> {
-        let layers = self.spatial_layers;
-        self.sizes.filter(|_| layers > 1).map(|sizes| (sizes, layers))
+        self.sizes.map(|sizes| (sizes, self.spatial_layers))
     }
 
     fn of(&self, template: u8) -> (u8, u8) {

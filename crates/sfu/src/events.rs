@@ -105,6 +105,8 @@ pub enum SfuEvent {
         source: Source,
         /// The RIDs of the layers that somebody wants.
         wanted: Vec<String>,
+        /// Of a track without simulcast: how many of its spatial layers somebody wants, if that has changed.
+        spatial: Option<SpatialLayers>,
     },
     /// What the stage detector makes of everybody, for participants who have a data channel open that is labelled `stage`: each 100 ms,
     /// and only while there are such.
@@ -162,6 +164,15 @@ pub struct Bandwidth {
     pub round_trip: Duration,
     /// How long packets stand in line on their way.
     pub queue: Duration,
+}
+
+/// How many spatial layers of a stream (SVC) somebody wants, the smallest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpatialLayers {
+    /// So many, at least one.
+    pub wanted: u8,
+    /// Of so many that the stream has, with those that are left out as they were not wanted.
+    pub of: u8,
 }
 
 /// What flows in a slot.

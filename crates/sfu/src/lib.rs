@@ -53,7 +53,7 @@ pub mod vp9;
 mod worker;
 
 pub use error::SfuError;
-pub use events::{Bandwidth, DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason};
+pub use events::{Bandwidth, DisconnectReason, RoomCloseReason, SfuEvent, SlotMapping, SlotReason, SpatialLayers};
 pub use focus::{Focus, FocusReason};
 pub use ids::{ParticipantId, RoomId, Share, Source};
 pub use level_source::Word;

@@ -8,6 +8,7 @@ mod interest;
 mod layer;
 mod meter;
 mod reports;
+mod sizes;
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::forward::{Descriptor, LayerKey, Packet, Spatial, Target, Temporal, co
 use crate::ids::Source as TrackSource;
 use crate::picture_size;
 use crate::retransmission::restore_rtx;
+use crate::shard::WantedLayers;
 use crate::vp9::Vp9Descriptor;
 
 pub(crate) use cut::{Cut, MAX_CUTS};
@@ -121,8 +123,8 @@ pub(crate) struct Track {
     pub(crate) codec: usize,
     /// Whether the engine was told that they do.
     pub(crate) told_live: bool,
-    /// Of a publisher elsewhere: the layers that their worker was told are wanted here, one bit each.
-    told_wanted: u8,
+    /// Of a publisher elsewhere: what their worker was told is wanted here.
+    told_wanted: WantedLayers,
     /// Codec by payload type.
     payload_types: [u8; 128],
     pub(crate) layers: Vec<Layer>,
@@ -232,7 +234,7 @@ impl Publisher {
                 muted: claim.map_or(was_muted, |claim| claim.muted),
                 live,
                 told_live,
-                told_wanted: 0,
+                told_wanted: WantedLayers::default(),
                 codecs: line.codecs.clone(),
                 codec: line.codecs.iter().position(|codec| codec.name != CodecName::Red).unwrap_or(0),
                 payload_types: payload_types(&line.codecs),
@@ -423,9 +425,9 @@ impl Publisher {
             _ => None,
         };
         if let Some((sizes, layers)) = sizes {
-            self.changed |= layer.set_sizes(sizes.get(..layers).unwrap_or(&sizes));
+            self.changed |= layer.sizes.set(now, sizes.get(..layers).unwrap_or(&sizes));
         } else if starts && let Some(size) = picture_size::of(name, payload, &descriptor) {
-            self.changed |= layer.set_sizes(&[size]);
+            self.changed |= layer.sizes.set(now, &[size]);
         }
         let temporal = Temporal::of(&descriptor, &layer.templates);
         let spatial = Spatial::of(&descriptor, &layer.templates);

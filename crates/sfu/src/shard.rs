@@ -47,6 +47,18 @@ pub(crate) struct LayerOutline {
     pub(crate) ssrc: Option<u32>,
     /// Whether the publisher was told that nobody wants it.
     pub(crate) told_off: bool,
+    /// Its spatial layers, and how many of these are wanted, as the publisher was told.
+    pub(crate) sizes: Vec<(u16, u16)>,
+    pub(crate) told_sizes: u8,
+}
+
+/// What a shard wants of a track at another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct WantedLayers {
+    /// Its simulcast layers, one bit each.
+    pub(crate) layers: u8,
+    /// How many spatial layers of its first stream.
+    pub(crate) sizes: u8,
 }
 
 /// A track, as another shard needs to know it.
@@ -79,8 +91,8 @@ pub(crate) enum Notice {
     Member(Arc<MemberOutline>),
     /// Somebody is gone.
     Left(ParticipantId),
-    /// Which layers of each track of a member there are wanted here: one bit each.
-    Wanted { participant: ParticipantId, layers: Vec<u8> },
+    /// What of each track of a member there is wanted here.
+    Wanted { participant: ParticipantId, layers: Vec<WantedLayers> },
     /// Who is on the stage and whose lights are on: from the shard that decides it.
     Stage { on_stage: Option<ParticipantId>, reason: StageReason, speaking: Arc<[ParticipantId]> },
     /// Packets were dropped on the way.

@@ -7,7 +7,9 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{ErrorCode, Focus, Quality, SlotInfo, SlotMapping, SlotView, Source, TrackClaim, WireError};
+use crate::protocol::{
+    ErrorCode, Focus, Quality, SlotInfo, SlotMapping, SlotView, Source, SpatialLayers, TrackClaim, WireError,
+};
 
 /// A boxed future, as the traits of this crate return it so that they can be made into objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -187,6 +189,8 @@ pub enum MediaEvent {
         source: Source,
         /// The RIDs of the layers that somebody wants.
         wanted: Vec<String>,
+        /// Of a track without simulcast: how many of its spatial layers somebody wants.
+        spatial: Option<SpatialLayers>,
     },
     /// The room broke on the media side; who was in it is told.
     RoomClosed {

@@ -24,7 +24,7 @@ pub use request::{
 pub(crate) use request::{MAX_ID, check_id};
 pub use room::{
     Focus, Joined, MediaKind, Offered, Participant, Presence, RoomMembership, SlotInfo, SlotMapping, SlotView, Source,
-    Track, TrackClaim, WrittenParticipant,
+    SpatialLayers, Track, TrackClaim, WrittenParticipant,
 };
 pub use session::{Availability, Hello, HelloOk, IceServer, Person, Resume};
 

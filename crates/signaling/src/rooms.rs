@@ -2,6 +2,7 @@
 //! slots. A state machine without clock or socket. It knows nothing of packets; the SFU has rooms of its own, of which these are the names.
 
 mod coalescing;
+mod losses;
 mod room;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};

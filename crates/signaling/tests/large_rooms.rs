@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ringback_signaling::media::MediaEvent;
-use ringback_signaling::protocol::{Event, Participant, Party, Source, TrackClaim};
+use ringback_signaling::protocol::{Event, Participant, Party, Quality, QualityLevel, Source, TrackClaim};
 use ringback_signaling::rooms::{Newcomer, RoomOutput, RoomView, Rooms, RoomsConfig};
 
 const ROOM: &str = "hall";
@@ -96,6 +96,99 @@ fn a_newcomer_alone_is_told_what_changed_about_them_after_they_came() {
     let told = told(&mut rooms);
     let [(1, Event::RoomRoster { joined, .. })] = &told[..] else { panic!("{told:?}") };
     assert!(joined[0].tracks[0].muted);
+}
+
+/// A room of so many, all connected, of whom everybody knows, on virtual time.
+struct Hall {
+    rooms: Rooms,
+    now: Instant,
+}
+
+impl Hall {
+    fn of(people: usize) -> Self {
+        let mut hall = Self { rooms: Rooms::new(RoomsConfig::default()), now: Instant::now() };
+        join(&mut hall.rooms, hall.now, 0..people);
+        (0..people).for_each(|n| hall.rooms.media_event(hall.now, connected(n)));
+        hall.go_on(1);
+        hall
+    }
+
+    /// So many seconds pass. Returns what was told of losses, and to how many.
+    fn go_on(&mut self, seconds: u64) -> Vec<(usize, bool)> {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(due) = self.rooms.poll_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.rooms.handle_timeout(self.now);
+        }
+        self.now = end;
+        let losses = |(to, event)| match event {
+            Event::RoomLosses { lossy, .. } => Some((to, lossy)),
+            _ => None,
+        };
+        told(&mut self.rooms).into_iter().filter_map(losses).collect()
+    }
+
+    /// Of a thousand packets to somebody so many are lost.
+    fn loses(&mut self, n: usize, loss_down: u16) {
+        let quality = Quality { level: QualityLevel::Good, round_trip_ms: 50, loss_up: 0, loss_down, jitter_ms: 5 };
+        let event = MediaEvent::Quality { room: ROOM.into(), participant: format!("p{n}"), quality };
+        self.rooms.media_event(self.now, event);
+    }
+}
+
+#[test]
+fn in_a_large_room_everybody_is_told_once_that_somebody_loses_packets_and_once_that_nobody_does() {
+    let mut hall = Hall::of(100);
+    for n in 0..100 {
+        hall.loses(n, 19);
+    }
+    assert_eq!(hall.go_on(1), [], "nobody hears that");
+    (0..10).for_each(|n| hall.loses(n, 50));
+    assert_eq!(hall.go_on(0), [(100, true)], "at once, and for all together");
+    // Some lose more, some less, and one no more than is heard.
+    (0..100).for_each(|n| hall.loses(n, 30 + n as u16));
+    (1..100).for_each(|n| hall.loses(n, 0));
+    hall.loses(0, 12);
+    assert_eq!(hall.go_on(60), []);
+    hall.loses(0, 5);
+    assert_eq!(hall.go_on(14), [], "it may be for a moment");
+    assert_eq!(hall.go_on(2), [(100, false)]);
+    assert_eq!(hall.go_on(600), []);
+}
+
+#[test]
+fn a_network_that_comes_and_goes_costs_the_room_no_message_each_time() {
+    let mut hall = Hall::of(40);
+    let mut told = Vec::new();
+    for second in 0..120 {
+        hall.loses(7, if second / 5 % 2 == 0 { 80 } else { 0 });
+        told.extend(hall.go_on(1));
+    }
+    assert_eq!(told, [(40, true)]);
+}
+
+#[test]
+fn whoever_comes_learns_that_somebody_loses_packets_and_who_leaves_takes_that_along() {
+    let mut hall = Hall::of(40);
+    hall.loses(7, 80);
+    assert_eq!(hall.go_on(1), [(40, true)]);
+    join(&mut hall.rooms, hall.now, 40..41);
+    assert_eq!(hall.go_on(0), [(1, true)]);
+    hall.rooms.leave(hall.now, ROOM, &party(7)).unwrap();
+    assert_eq!(hall.go_on(20), [(40, false)]);
+    join(&mut hall.rooms, hall.now, 41..42);
+    assert_eq!(hall.go_on(1), [], "which is what they think anyway");
+}
+
+#[test]
+fn a_room_is_told_of_all_its_members_together_only_while_it_is_too_large_to_be_told_of_each() {
+    let mut hall = Hall::of(32);
+    hall.loses(7, 80);
+    assert_eq!(hall.go_on(30), []);
+    join(&mut hall.rooms, hall.now, 32..33);
+    assert_eq!(hall.go_on(1), [(33, true)]);
+    hall.rooms.leave(hall.now, ROOM, &party(32)).unwrap();
+    assert_eq!(hall.go_on(20), [(32, false)]);
 }
 
 /// One thing that happens.

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use ringback_signaling::media::MediaEvent;
-use ringback_signaling::protocol::{Focus, SlotMapping, Source};
+use ringback_signaling::protocol::{Focus, SlotMapping, Source, SpatialLayers};
 use ringback_signaling::token::Grants;
 use serde_json::{Value, json};
 use support::{Client, Server, config, token};
@@ -170,10 +170,14 @@ async fn what_the_media_side_reports_reaches_whom_it_concerns() {
     let looks_at = json!({"participant": ben_id, "source": "camera", "reason": "stage"});
     assert_eq!(ann.event("room.focus").await["focus"], looks_at);
     let wanted = vec!["q".to_owned()];
-    let layers = MediaEvent::Layers { room: room(), participant: ann_id.clone(), source: Source::Camera, wanted };
-    signaling.media_event(layers).await;
-    let told = ann.event("room.layers").await;
-    assert_eq!((&told["source"], &told["wanted"]), (&json!("camera"), &json!(["q"])));
+    for spatial in [None, Some(SpatialLayers { wanted: 1, of: 3 })] {
+        let (participant, wanted) = (ann_id.clone(), wanted.clone());
+        let layers = MediaEvent::Layers { room: room(), participant, source: Source::Camera, wanted, spatial };
+        signaling.media_event(layers).await;
+        let told = ann.event("room.layers").await;
+        assert_eq!((&told["source"], &told["wanted"]), (&json!("camera"), &json!(["q"])));
+        assert_eq!(told.get("spatial"), spatial.map(|_| json!({"wanted": 1, "of": 3})).as_ref());
+    }
     let disconnected =
         MediaEvent::Disconnected { room: room(), participant: ben_id.clone(), reason: "consent lost".into() };
     signaling.media_event(disconnected).await;

@@ -14,6 +14,17 @@ test("a voice is sent twice while anybody loses enough of it, and no longer", ()
   assert.equal(redundancy.left("cid"), false);
 });
 
+test("in a room too large to be told of each a voice is sent twice while anybody loses enough, and while we do", () => {
+  const redundancy = new Redundancy();
+  redundancy.told("ann", 100);
+  assert.equal(redundancy.toldOfAll(true, "me"), true);
+  assert.equal(redundancy.told("me", 0), true);
+  assert.equal(redundancy.toldOfAll(false, "me"), false, "what was told of Ann before is old");
+  assert.equal(redundancy.told("me", 30), true);
+  assert.equal(redundancy.toldOfAll(false, "me"), true);
+  assert.equal(redundancy.told("me", 0), false);
+});
+
 const line = (/** @type {string} */ types, /** @type {string} */ mid) =>
   `m=audio 9 UDP/TLS/RTP/SAVPF ${types}\r\na=mid:${mid}\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n`;
 

@@ -22,7 +22,7 @@ impl Track {
     /// All sizes of it, at most [`MAX_CUTS`].
     pub(crate) fn cuts(&self) -> impl Iterator<Item = Cut> {
         let of = |(layer, stream): (u8, &Layer)| {
-            let top = stream.spatial_layers() as u8 - 1;
+            let top = stream.sizes.count() as u8 - 1;
             (0..=top).map(move |spatial| Cut { layer, spatial, whole: spatial == top })
         };
         (0..).zip(&self.layers).flat_map(of)
@@ -31,6 +31,12 @@ impl Track {
     /// The place of a simulcast layer up to a spatial layer, or to its highest, if it has not so many now.
     pub(crate) fn place_of_cut(&self, layer: u8, spatial: u8) -> Option<usize> {
         self.cuts().position(|cut| cut.layer == layer && (cut.spatial == spatial || cut.whole))
+    }
+
+    /// The highest spatial layer of a simulcast layer, of these sizes, one bit each.
+    pub(crate) fn highest_of(&self, cuts: u16, layer: u8) -> Option<u8> {
+        let of = (0..).zip(self.cuts()).filter(|(at, cut)| cuts >> at & 1 == 1 && cut.layer == layer);
+        of.map(|(_, cut)| cut.spatial).max()
     }
 
     /// The simulcast layers that sizes belong to; one bit each for both.

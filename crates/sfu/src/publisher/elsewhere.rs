@@ -6,7 +6,7 @@ use std::time::Instant;
 use ringback_transport::sdp::{CodecName, MediaKind};
 
 use super::{Arrival, Ignored, Latched, Layer, NO_CODEC, Publisher, RESTARTS_TOLD_APART, Received, Track};
-use crate::shard::{LayerOutline, RelayedPacket, TrackOutline};
+use crate::shard::{LayerOutline, RelayedPacket, TrackOutline, WantedLayers};
 
 impl Publisher {
     /// A publisher whose tracks are still to be told.
@@ -20,6 +20,8 @@ impl Publisher {
             rid: layer.rid.clone(),
             ssrc: layer.ssrc,
             told_off: layer.interest.is_told_off(),
+            sizes: layer.sizes.outline(),
+            told_sizes: layer.sizes.told(),
         };
         let track = |track: &Track| TrackOutline {
             source: track.source,
@@ -44,7 +46,7 @@ impl Publisher {
                 codecs: Vec::new(),
                 codec: 0,
                 told_live: false,
-                told_wanted: 0,
+                told_wanted: WantedLayers::default(),
                 payload_types: [NO_CODEC; 128],
                 layers: Vec::new(),
             });
@@ -65,6 +67,7 @@ impl Publisher {
                 if let Some(layer) = track.layers.get_mut(at) {
                     layer.ssrc = layer.ssrc.or(outline.ssrc);
                     layer.interest.follow(now, outline.told_off);
+                    layer.sizes.follow(now, &outline.sizes, outline.told_sizes);
                 }
             }
             self.tracks.push(track);
@@ -108,12 +111,13 @@ impl Publisher {
         )
     }
 
-    /// Which layers of each track are wanted here, one bit each, if that is news to their worker.
-    pub(crate) fn wanted_anew(&mut self) -> Option<Vec<u8>> {
+    /// Which layers of each track are wanted here, if that is news to their worker.
+    pub(crate) fn wanted_anew(&mut self) -> Option<Vec<WantedLayers>> {
         let mut is_news = false;
         for track in self.tracks.iter_mut().filter(|track| track.source.kind() == MediaKind::Video) {
             let wanted = (0..).zip(&track.layers).map(|(at, layer)| u8::from(layer.interest.is_wanted()) << at);
-            let wanted = wanted.fold(0, |all, one| all | one);
+            let sizes = track.layers.first().map_or(0, |layer| layer.sizes.wanted());
+            let wanted = WantedLayers { layers: wanted.fold(0, |all, one| all | one), sizes };
             is_news |= std::mem::replace(&mut track.told_wanted, wanted) != wanted;
         }
         is_news.then(|| self.tracks.iter().map(|track| track.told_wanted).collect())

@@ -6,7 +6,8 @@ use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::MediaKind;
 
 use super::interest::Interest;
-use super::meter::{Meter, SPATIAL_LAYERS};
+use super::meter::Meter;
+use super::sizes::Sizes;
 use crate::allocator::{Rate, TEMPORAL_LAYERS};
 use crate::av1::TemplateLayers;
 use crate::feedback::ReceptionStatistics;
@@ -64,9 +65,8 @@ pub(crate) struct Layer {
     /// Whether packets arrived when somebody last looked.
     pub(crate) live: bool,
     media: MediaClock,
-    /// Of each spatial layer, the smallest first.
-    sizes: [(u16, u16); SPATIAL_LAYERS],
-    spatial_layers: usize,
+    /// Its spatial layers; one where there are none.
+    pub(crate) sizes: Sizes,
     restarted: Option<Instant>,
     /// So much was lost that only a keyframe helps.
     pub(crate) wants_keyframe: bool,
@@ -99,8 +99,7 @@ impl Layer {
             clock: SourceClock::new(),
             last_packet: None,
             live: false,
-            sizes: [(0, 0); SPATIAL_LAYERS],
-            spatial_layers: 1,
+            sizes: Sizes::default(),
             restarted: None,
             wants_keyframe: false,
             meter: Meter::new(),
@@ -152,7 +151,7 @@ impl Layer {
     /// Measures a packet of these layers, spatial and temporal, that is on its way to whoever receives it.
     pub(crate) fn measure(&mut self, now: Instant, (spatial, temporal): (u8, u8), payload: usize) {
         // What is not told apart goes together.
-        let spatial = usize::from(spatial).min(self.spatial_layers - 1);
+        let spatial = usize::from(spatial).min(self.sizes.count() - 1);
         self.meter.count(now, (spatial, temporal), payload);
     }
 
@@ -175,7 +174,7 @@ impl Layer {
                     self.answers = Answers::Yes;
                     self.last_keyframe = LastKeyframe::default();
                 }
-                let (width, height) = self.size(self.spatial_layers - 1);
+                let (width, height) = self.sizes.largest_sent();
                 self.keyframes.on_keyframe(width, height);
             } else if arrived == Arrived::GaveUp {
                 self.wants_keyframe = true;
@@ -197,47 +196,34 @@ impl Layer {
         silent && std::mem::replace(&mut self.live, false)
     }
 
-    /// The sizes of the picture in each spatial layer, the smallest first; one where there are none. Those beyond what is told apart count as one, of
-    /// the largest's size. Returns whether they changed.
-    pub(crate) fn set_sizes(&mut self, sizes: &[(u16, u16)]) -> bool {
-        let before = (self.sizes, self.spatial_layers);
-        self.spatial_layers = sizes.len().clamp(1, SPATIAL_LAYERS);
-        self.sizes = [(0, 0); SPATIAL_LAYERS];
-        for (layer, size) in sizes.iter().enumerate() {
-            self.sizes[layer.min(SPATIAL_LAYERS - 1)] = *size;
-        }
-        before != (self.sizes, self.spatial_layers)
-    }
-
-    fn size(&self, spatial: usize) -> (u16, u16) {
-        self.sizes.get(spatial).copied().unwrap_or_default()
-    }
-
-    /// How many spatial layers the stream has, of which a subscriber can do without the upper ones.
-    pub(crate) fn spatial_layers(&self) -> usize {
-        self.spatial_layers
-    }
-
     /// The layer as the choice between layers sees it.
     pub(crate) fn state(&self) -> LayerState {
-        self.state_up_to(self.spatial_layers - 1)
+        self.state_up_to(self.sizes.count() - 1)
     }
 
     /// The same, of its spatial layers up to this one.
     fn state_up_to(&self, spatial: usize) -> LayerState {
-        let ((width, height), bitrate) = (self.size(spatial), self.meter.bitrate(spatial));
+        let ((width, height), bitrate) = (self.sizes.of(spatial), self.meter.bitrate(spatial));
         LayerState { width, height, bitrate, live: self.live }
     }
 
     /// The same; live also while it is silent because nobody wanted it.
     pub(crate) fn state_on_demand(&self, now: Instant, spatial: usize) -> LayerState {
-        LayerState { live: self.live || self.interest.may_come(now), ..self.state_up_to(spatial) }
+        let is_live = self.live && self.sizes.can_come(now, spatial);
+        LayerState { live: is_live || self.interest.may_come(now), ..self.state_up_to(spatial) }
     }
 
     /// What its spatial layers up to this one take, by temporal layer, and how many of these there are.
     pub(crate) fn rates(&mut self, now: Instant, spatial: usize) -> ([Rate; TEMPORAL_LAYERS], usize) {
-        let (width, height) = self.size(spatial);
+        let (width, height) = self.sizes.of(spatial);
         self.meter.rates(now, spatial, u64::from(width) * u64::from(height))
+    }
+
+    /// Nobody wants it or any of its sizes, as far as is known now. Returns whether a size turned out not to be there.
+    pub(crate) fn forget_interest(&mut self, now: Instant) -> bool {
+        self.interest.forget();
+        self.sizes.forget_interest();
+        self.sizes.give_up(now)
     }
 
     /// Whether the publisher is to be asked for a keyframe now: after a loss, or because the last request was not answered.

@@ -67,7 +67,7 @@ impl Room {
             others.extend(candidates);
             subscriber.assign(now, &others);
         }
-        self.forget_interest();
+        self.forget_interest(now);
         self.plan_slots(now);
         self.tell_interest(now);
         self.rebuild_targets();
@@ -197,7 +197,13 @@ impl Room {
             let has_room = !sink.is_congested(member) && !subscriber.is_full();
             for slot in subscriber.slots.iter().filter(|slot| slot.kind == MediaKind::Video) {
                 let cut_off = slot.wanted().filter(|_| slot.cut_off && has_room);
-                if let Some(wanted) = slot.awaited().or(cut_off) {
+                // A size that its publisher left out begins with a keyframe when it comes.
+                let mut grows_by_itself = |key: &LayerKey| {
+                    let stream = layer_mut(&mut self.publishers, *key);
+                    slot.awaited_size().zip(stream).is_some_and(|(size, stream)| stream.sizes.is_under_way(now, size))
+                };
+                let awaited = slot.awaited().filter(|key| !grows_by_itself(key));
+                if let Some(wanted) = awaited.or(cut_off) {
                     super::media::request_keyframe(&mut self.publishers, wanted, now, sink);
                 }
             }

@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use ringback_transport::sdp::MediaKind;
+
 use super::Room;
 use crate::events::SfuEvent;
 use crate::publisher::Track;
@@ -11,9 +13,9 @@ use crate::shard::Notice;
 
 impl Room {
     /// Forgets who wanted what, before everything is planned anew.
-    pub(super) fn forget_interest(&mut self) {
+    pub(super) fn forget_interest(&mut self, now: Instant) {
         for layer in self.publishers.iter_mut().flat_map(|(_, publisher)| publisher.layers_mut()) {
-            layer.interest.forget();
+            layer.forget_interest(now);
         }
     }
 
@@ -33,10 +35,20 @@ impl Room {
             let is_tapped = self.taps.iter().any(|tap| tap.member == key);
             let is_alone = looks <= usize::from(member.admitted);
             // What is muted costs little, and is wanted again when it is not.
-            let sent = |track: &&mut Track| track.layers.len() > 1 && track.live && !track.muted;
+            let sent = |track: &&mut Track| {
+                track.source.kind() == MediaKind::Video && track.live && !track.muted && !track.layers.is_empty()
+            };
             for track in publisher.tracks.iter_mut().filter(sent) {
                 let smallest = smallest(track);
                 let mut is_news = false;
+                // Of simulcast the layers are left out as a whole.
+                let mut spatial = None;
+                if let [only] = &mut track.layers[..]
+                    && (is_tapped || !is_alone)
+                {
+                    spatial = only.sizes.settle(now, is_tapped);
+                    is_news = spatial.is_some();
+                }
                 for (at, layer) in track.layers.iter_mut().enumerate() {
                     if is_tapped || at == smallest || layer.wanted_elsewhere != 0 {
                         layer.interest.want();
@@ -56,6 +68,7 @@ impl Room {
                         participant: member.id,
                         source: track.source,
                         wanted: wanted.filter_map(|layer| layer.rid.clone()).collect(),
+                        spatial,
                     });
                 }
             }

@@ -170,6 +170,10 @@ impl Directory {
                     let better = if step.layer == plan.best { track.layers_of(plan.worthwhile) } else { 0 };
                     let flows = flowing.map_or(0, |flowing| 1 << flowing.layer);
                     want(track, 1 << layer | flows | better);
+                    let better = track.highest_of(plan.worthwhile, layer).filter(|_| step.layer == plan.best);
+                    if let Some(stream) = track.layers.get_mut(usize::from(layer)) {
+                        stream.sizes.want_up_to(better.unwrap_or(highest).max(highest).into());
+                    }
                     // What is silent yet is waited for only where something flows meanwhile.
                     let meanwhile = live_instead(track, layer).filter(|_| flowing.is_none());
                     if meanwhile.is_none() {

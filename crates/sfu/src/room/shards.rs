@@ -13,7 +13,7 @@ use crate::forward::{LayerKey, PacketSink};
 use crate::ids::ParticipantId;
 use crate::publisher::Publisher;
 use crate::quality::QualityMeter;
-use crate::shard::{MemberOutline, Notice, RelayedPacket};
+use crate::shard::{MemberOutline, Notice, RelayedPacket, WantedLayers};
 use crate::stage::{Detector, StageReason, ToldStage};
 use crate::subscriber::Subscriber;
 
@@ -34,6 +34,7 @@ impl Room {
         self.spans = !is_last;
         for layer in self.publishers.iter_mut().flat_map(|(_, publisher)| publisher.layers_mut()) {
             layer.wanted_elsewhere &= !(1 << relay);
+            layer.sizes.set_wanted_elsewhere(relay, 0);
         }
         self.changed = true;
     }
@@ -131,12 +132,15 @@ impl Room {
     }
 
     /// Another shard says which layers of somebody here are wanted there.
-    pub(crate) fn on_wanted(&mut self, relay: u8, key: usize, layers: &[u8]) {
+    pub(crate) fn on_wanted(&mut self, relay: u8, key: usize, layers: &[WantedLayers]) {
         let Some(publisher) = self.publishers.get_mut(key) else { return };
         for (track, wanted) in publisher.tracks.iter_mut().zip(layers) {
             for (at, layer) in track.layers.iter_mut().enumerate() {
-                let is_wanted = u64::from(wanted >> at & 1);
+                let is_wanted = u64::from(wanted.layers >> at & 1);
                 layer.wanted_elsewhere = layer.wanted_elsewhere & !(1 << relay) | is_wanted << relay;
+            }
+            if let Some(first) = track.layers.first_mut() {
+                first.sizes.set_wanted_elsewhere(relay, wanted.sizes);
             }
         }
         self.changed = true;

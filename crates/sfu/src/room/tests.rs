@@ -1,5 +1,7 @@
 //! Rooms on virtual time, with packets collected instead of sealed.
 
+mod fewer_sizes;
+mod fewer_sizes_elsewhere;
 mod focus;
 mod interest;
 mod looks;

@@ -82,7 +82,7 @@ impl Room {
         self.repeat_keyframe_requests(now, sink);
         self.tick_taps(now, sink);
         self.changed |= self.is_overspent(now);
-        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && (self.has_simulcast() || self.has_limits());
+        self.changed |= self.ticks.is_multiple_of(LAYER_TICKS) && (self.has_sizes() || self.has_limits());
     }
 
     /// Whether no media has come for so long that there is nothing to report, and nobody records or looks on.
@@ -107,8 +107,10 @@ impl Room {
         }
     }
 
-    fn has_simulcast(&self) -> bool {
-        self.publishers.iter().any(|(_, publisher)| publisher.tracks.iter().any(|track| track.layers.len() > 1))
+    /// Whether there is a choice of sizes of anything.
+    fn has_sizes(&self) -> bool {
+        let tracks = || self.publishers.iter().flat_map(|(_, publisher)| &publisher.tracks);
+        tracks().any(|track| track.cuts().nth(1).is_some())
     }
 
     fn has_limits(&self) -> bool {

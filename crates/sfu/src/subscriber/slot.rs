@@ -219,6 +219,12 @@ impl Slot {
         self.wanted.filter(|_| waits)
     }
 
+    /// The spatial layer that a keyframe is waited for of, where that is all that is waited for.
+    pub(crate) fn awaited_size(&self) -> Option<usize> {
+        let grows = !self.still && self.wanted == self.flowing && self.spatial_gate.awaits_keyframe();
+        grows.then_some(self.spatial_gate.wanted().highest.into())
+    }
+
     /// The layer that should flow.
     pub(crate) fn wanted(&self) -> Option<LayerKey> {
         self.wanted

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, Quality, SlotMapping, Source, UserRef,
+    CallInfo, DoneReason, Focus, Leg, Outcome, Participant, Party, Person, Quality, SlotMapping, Source, SpatialLayers,
+    UserRef,
 };
 
 /// An event, without the `seq` under which a device is told it.
@@ -162,8 +163,11 @@ pub enum Event {
         room: String,
         /// Which of their tracks.
         source: Source,
-        /// The RIDs of the wanted layers.
+        /// The RIDs of the wanted layers; empty where the track has no simulcast.
         wanted: Vec<String>,
+        /// Of a track without simulcast: how many of its stream's spatial layers somebody wants.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spatial: Option<SpatialLayers>,
     },
     /// A participant's media transport is up.
     #[serde(rename = "room.connected")]
@@ -183,6 +187,15 @@ pub enum Event {
         /// As it was measured.
         #[serde(flatten)]
         quality: Quality,
+    },
+    /// To everybody in a room too large for its members to be told of each other's connections: whether anybody loses so much of what is
+    /// sent to them that voices should be sent with redundancy.
+    #[serde(rename = "room.losses")]
+    RoomLosses {
+        /// The room.
+        room: String,
+        /// Somebody loses 2 % or more, or has within the last 15 s lost 1 %.
+        lossy: bool,
     },
     /// A text of docs/reactions.md, for who has no data channel for it.
     #[serde(rename = "reaction")]
@@ -233,6 +246,12 @@ pub struct EventFrame {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_large_room_is_told_of_losses_is_as_documented() {
+        let event = Event::RoomLosses { room: "r".into(), lossy: true };
+        assert_eq!(event.body(), r#"{"event":"room.losses","room":"r","lossy":true}"#);
+    }
 
     #[test]
     fn a_body_numbered_for_a_socket_is_an_event_frame() {

@@ -79,6 +79,15 @@ pub struct SlotMapping {
     pub reason: Option<String>,
 }
 
+/// How many spatial layers of a stream (SVC) somebody wants, the smallest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpatialLayers {
+    /// So many, at least one.
+    pub wanted: u8,
+    /// Of so many that the stream has, with those that were left out as nobody wanted them.
+    pub of: u8,
+}
+
 /// What one participant is meant to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Focus {

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::coalescing::SMALL_ROOM;
+use super::losses::Losses;
 use super::{Newcomer, RoomOutput, RoomView, not_in_room};
 use crate::media::MediaEvent;
 use crate::protocol::{
     Event, Focus, Participant, Party, Presence, Quality, QualityLevel, QualityTimes, RoomMembership, SlotMapping,
-    Source, Track, TrackClaim, UserQuality, UserRef, WireError, WrittenParticipant,
+    Source, SpatialLayers, Track, TrackClaim, UserQuality, UserRef, WireError, WrittenParticipant,
 };
 
 #[derive(Debug)]
@@ -31,9 +32,24 @@ pub(super) struct Member {
     focus: Option<Focus>,
     /// How good their connection is, and since when that was told.
     quality: Option<(QualityLevel, Instant)>,
+    /// How much is lost on its way to them, of 1000 packets.
+    loss_down: u16,
     pub(super) quality_times: QualityTimes,
     /// The layers of their tracks that somebody wants, as far as they were told.
-    layers: Vec<(Source, Vec<String>)>,
+    layers: Vec<(Source, WantedLayers)>,
+}
+
+/// The layers of a track that somebody wants.
+#[derive(Debug)]
+struct WantedLayers {
+    wanted: Vec<String>,
+    spatial: Option<SpatialLayers>,
+}
+
+impl WantedLayers {
+    fn told(&self, room: String, source: Source) -> Event {
+        Event::RoomLayers { room, source, wanted: self.wanted.clone(), spatial: self.spatial }
+    }
 }
 
 impl Member {
@@ -50,18 +66,14 @@ impl Member {
             slots: BTreeMap::new(),
             focus: None,
             quality: None,
+            loss_down: 0,
             quality_times: QualityTimes::default(),
             layers: Vec::new(),
         }
     }
 
     fn wanted_layers(&self, room: &str) -> Vec<Event> {
-        let event = |(source, wanted): &(Source, Vec<String>)| Event::RoomLayers {
-            room: room.to_owned(),
-            source: *source,
-            wanted: wanted.clone(),
-        };
-        self.layers.iter().map(event).collect()
+        self.layers.iter().map(|(source, layers)| layers.told(room.to_owned(), *source)).collect()
     }
 
     fn info(&self) -> Participant {
@@ -99,7 +111,8 @@ fn track(claim: &TrackClaim) -> Track {
     Track { source: claim.source, kind: claim.source.kind(), muted: claim.muted }
 }
 
-/// In rooms of more than so many nobody is told of others' connections: each change would cost a message to everybody, and nobody looks at so many.
+/// In rooms of more than so many nobody is told of others' connections: each change would cost a message to everybody, and nobody looks at so many. What matters of them
+/// is told of all together.
 const SHOWN_QUALITY: usize = 32;
 
 /// The most slot mappings kept of a member, for the event that they are away for a moment.
@@ -122,6 +135,7 @@ pub(super) struct Room {
     pub(super) presence_changed: bool,
     /// Of a call: how good the connections of those were who have left.
     gone: Vec<(String, QualityTimes)>,
+    losses: Losses,
 }
 
 impl Room {
@@ -138,6 +152,7 @@ impl Room {
             stage: None,
             presence_changed: false,
             gone: Vec::new(),
+            losses: Losses::default(),
         }
     }
 
@@ -204,6 +219,9 @@ impl Room {
             outputs.push_back(RoomOutput::Tell(vec![party.clone()], Event::RoomFocus { room: room.clone(), focus }));
         }
         outputs.extend(layers.into_iter().map(|event| RoomOutput::Tell(vec![party.clone()], event)));
+        if self.losses.told() == Some(true) {
+            outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomLosses { room: room.clone(), lossy: true }));
+        }
         outputs.push_back(RoomOutput::Joined { room, participant: info, device });
         self.joined.insert(participant.to_owned());
         Ok(self.view())
@@ -292,7 +310,8 @@ impl Room {
             Event::RoomStage { room: room.clone(), participant: stage, reason: "reconnected".to_owned() },
             Event::RoomFocus { room: room.clone(), focus },
         ];
-        let events = events.into_iter().chain(member.wanted_layers(&room));
+        let losses = self.losses.told().map(|lossy| Event::RoomLosses { room: room.clone(), lossy });
+        let events = events.into_iter().chain(member.wanted_layers(&room)).chain(losses);
         outputs.extend(events.map(|event| RoomOutput::Tell(vec![party.clone()], event)));
         Ok(membership)
     }
@@ -350,14 +369,14 @@ impl Room {
             MediaEvent::Quality { room, participant, quality } => {
                 self.quality(now, room, participant, quality, outputs);
             }
-            MediaEvent::Layers { room, participant, source, wanted } => {
+            MediaEvent::Layers { room, participant, source, wanted, spatial } => {
                 let Some(member) = self.member_mut(&participant) else { return };
-                member.layers.retain(|(other, _)| *other != source);
-                member.layers.push((source, wanted.clone()));
+                let layers = WantedLayers { wanted, spatial };
                 if member.joined {
-                    let party = member.party.clone();
-                    outputs.push_back(RoomOutput::Tell(vec![party], Event::RoomLayers { room, source, wanted }));
+                    outputs.push_back(RoomOutput::Tell(vec![member.party.clone()], layers.told(room, source)));
                 }
+                member.layers.retain(|(other, _)| *other != source);
+                member.layers.push((source, layers));
             }
             MediaEvent::RoomClosed { .. } => {}
         }
@@ -373,6 +392,7 @@ impl Room {
     ) {
         let Some(member) = self.member_mut(&participant).filter(|member| member.joined) else { return };
         let before = member.quality.replace((quality.level, now));
+        member.loss_down = quality.loss_down;
         if let Some((level, since)) = before {
             member.quality_times.add(level, now.saturating_duration_since(since));
         }
@@ -392,7 +412,17 @@ impl Room {
         let quiet = self.joined.is_empty() && self.left.is_empty() && self.changed.is_empty();
         self.flush_at = if quiet { None } else { self.flush_at.or(Some(now + coalesce)) };
         let away = self.members.iter().filter(|member| member.joined).filter_map(|member| member.away_until).min();
-        [self.flush_at, away].into_iter().flatten().min()
+        let losses = self.losses.weigh(now, self.worst_loss());
+        [self.flush_at, away, losses].into_iter().flatten().min()
+    }
+
+    /// The most that anybody loses of what is sent to them, of 1000 packets; 0 in a small room, where everybody is told of everybody.
+    fn worst_loss(&self) -> u16 {
+        if self.members.len() <= SHOWN_QUALITY {
+            return 0;
+        }
+        let here = self.members.iter().filter(|member| member.joined && member.connected);
+        here.map(|member| member.loss_down).max().unwrap_or(0)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut VecDeque<RoomOutput>) {
@@ -403,6 +433,10 @@ impl Room {
         }
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush(outputs);
+        }
+        if let Some(lossy) = self.losses.news(now) {
+            let event = Event::RoomLosses { room: self.name.clone(), lossy };
+            outputs.push_back(RoomOutput::Tell(self.audience(), event));
         }
     }
 

@@ -26,9 +26,11 @@ const LATEST: u16 = 5;
 type Frame = (u16, u8);
 
 /// A camera that sends several sizes of each picture in one stream.
-struct Camera {
+pub(super) struct Camera {
     codec: CodecName,
-    sizes: u8,
+    pub(super) sizes: u8,
+    /// Its encoder has begun anew.
+    pub(super) is_new: bool,
     /// Whether the larger sizes are predicted from the smaller at keyframes only (k-SVC).
     only_at_keyframes: bool,
     picture: u16,
@@ -42,10 +44,11 @@ struct Camera {
 }
 
 impl Camera {
-    fn new(codec: CodecName, sizes: u8, only_at_keyframes: bool) -> Self {
+    pub(super) fn new(codec: CodecName, sizes: u8, only_at_keyframes: bool) -> Self {
         Self {
             codec,
             sizes,
+            is_new: true,
             only_at_keyframes,
             picture: 0,
             sequence: 65_500,
@@ -56,7 +59,7 @@ impl Camera {
     }
 
     /// The packets of the next picture.
-    fn picture(&mut self, key: bool) -> Vec<Vec<u8>> {
+    pub(super) fn picture(&mut self, key: bool) -> Vec<Vec<u8>> {
         self.phase = if key { 0 } else { self.phase + 1 };
         let (temporal, _) = PATTERN[self.phase % 4];
         let before = match (self.phase % 4, temporal) {
@@ -146,12 +149,12 @@ struct Part {
 }
 
 /// One who sends such a stream, and one who looks on.
-struct Pair {
-    scene: Scene,
-    camera: Camera,
+pub(super) struct Pair {
+    pub(super) scene: Scene,
+    pub(super) camera: Camera,
     /// What came to who looks on.
     came: Vec<(RtpHeader, Vec<u8>)>,
-    keyframes: u32,
+    pub(super) keyframes: u32,
     /// Packets that are late, and the picture in which they come.
     late: Vec<(u16, Vec<u8>)>,
     /// How many pictures late the packets are that come next; none: all in time.
@@ -161,7 +164,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(camera: Camera) -> Self {
+    pub(super) fn new(camera: Camera) -> Self {
         let mut scene = Scene::new(0, 0);
         for id in 1..=2 {
             scene.join(id, &lines_of(camera.codec));
@@ -170,20 +173,20 @@ impl Pair {
         Self { scene, camera, came, keyframes: 0, late, delays, allowed: BTreeMap::new() }
     }
 
-    fn look(&mut self, (width, height): (u32, u32)) {
+    pub(super) fn look(&mut self, (width, height): (u32, u32)) {
         self.scene.room.set_view(1, &[SlotView { mid: "v0".into(), width, height }]);
         self.scene.room.settle(self.scene.now, &mut self.scene.sink);
     }
 
-    fn limit(&mut self, bits_per_second: Option<u64>) {
+    pub(super) fn limit(&mut self, bits_per_second: Option<u64>) {
         self.scene.room.set_budget(self.scene.now, 1, bits_per_second);
     }
 
     /// So many pictures are sent, with a keyframe where one is asked for.
-    fn go_on(&mut self, pictures: u16) {
+    pub(super) fn go_on(&mut self, pictures: u16) {
         for _ in 0..pictures {
             let is_asked = !self.scene.sink.take_plis(0).is_empty();
-            let key = is_asked || self.camera.picture == 0;
+            let key = std::mem::take(&mut self.camera.is_new) || is_asked;
             self.keyframes += u32::from(key);
             let picture = self.camera.picture;
             let slot = self.scene.room.subscribers[1].slots.iter().find(|slot| slot.mid == "v0").unwrap();
@@ -209,7 +212,7 @@ impl Pair {
     }
 
     /// How many sizes of each picture came since the last look, and how many pictures of each.
-    fn sizes(&mut self) -> Vec<(u8, usize)> {
+    pub(super) fn sizes(&mut self) -> Vec<(u8, usize)> {
         let mut highest: BTreeMap<u16, u8> = BTreeMap::new();
         for (_, payload) in self.came.drain(..) {
             let (picture, spatial) = frame(&payload);
@@ -222,7 +225,7 @@ impl Pair {
     }
 }
 
-fn lines_of(name: CodecName) -> Vec<Line> {
+pub(super) fn lines_of(name: CodecName) -> Vec<Line> {
     let mut lines = lines(1);
     for line in lines.iter_mut().filter(|line| line.kind == MediaKind::Video) {
         line.codecs = vec![codec(name, VP8, Some(RTX))];
