@@ -47,6 +47,12 @@ impl Budget {
         }
     }
 
+    /// Nothing is heard of the network, of which so much is held possible meanwhile, in bit/s. What has to give way for this was no mistake.
+    pub fn interrupt(&mut self, now: Instant, bits_per_second: u64) {
+        self.set(now, Some(bits_per_second));
+        self.raised = None;
+    }
+
     /// Whether there is an estimate, and so a limit.
     #[must_use]
     pub fn is_limited(&self) -> bool {
@@ -157,6 +163,19 @@ mod tests {
         budget.set(now, Some(2_000));
         assert_eq!(budget.steady(now), 250, "it may be a spike");
         assert_eq!(budget.steady(now + 2 * WHILE), 2_000);
+    }
+
+    #[test]
+    fn a_rise_that_an_interruption_undoes_has_not_failed() {
+        let mut now = Instant::now();
+        let mut budget = Budget::default();
+        budget.set(now, Some(1_000));
+        budget.on_raised(now);
+        now += Duration::from_secs(3);
+        budget.interrupt(now, 500);
+        budget.on_lowered(now, 900);
+        budget.set(now, Some(1_000));
+        assert_eq!(budget.steady(now + 2 * WHILE), 1_000);
     }
 
     #[test]

@@ -40,7 +40,9 @@ impl Room {
             else {
                 continue;
             };
-            subscriber.tick_network(now);
+            if let Some(possible) = subscriber.tick_network(now) {
+                subscriber.allocator.budget.interrupt(now, possible);
+            }
             if let Some(bandwidth) = subscriber.tell_bandwidth(now) {
                 self.events.push_back(SfuEvent::Bandwidth { room: self.id, participant, bandwidth });
             }

@@ -130,10 +130,13 @@ impl Subscriber {
         self.network.pacer.forget(slot as u32);
     }
 
-    /// Looks at the network anew, each tick.
-    pub(crate) fn tick_network(&mut self, now: Instant) {
+    /// Looks at the network anew, each tick. Returns what it can take, in bits per second, if that became another without anything having been heard: it fell
+    /// silent.
+    pub(crate) fn tick_network(&mut self, now: Instant) -> Option<u64> {
+        let before = self.possible();
         self.network.estimator.handle_timeout(now);
         self.network.refresh();
+        self.possible().filter(|possible| Some(*possible) != before)
     }
 
     /// The estimate, if it is time to tell it.

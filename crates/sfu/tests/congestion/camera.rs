@@ -88,6 +88,11 @@ impl Camera {
         self.allocator.budget.set(now, Some(bits_per_second as u64));
     }
 
+    /// Nothing is heard of the network, which is held to take so much meanwhile.
+    pub fn interrupt(&mut self, now: Instant, bits_per_second: f64) {
+        self.allocator.budget.interrupt(now, bits_per_second as u64);
+    }
+
     /// Looks, if it is time to, at what can be sent. Returns whether something else was granted than before.
     pub fn look(&mut self, elapsed: Duration, now: Instant) -> bool {
         let live = self.allocator.budget.live();

@@ -236,7 +236,10 @@ impl Flow {
     fn send(&mut self, index: usize, elapsed: Duration, now: Instant, link: &mut Link<Datagram>) {
         let ms = elapsed.as_millis();
         if ms.is_multiple_of(5) {
+            let before = self.control.budget();
             self.control.tick(now);
+            let budget = self.control.budget();
+            self.camera.iter_mut().filter(|_| budget != before).for_each(|camera| camera.interrupt(now, budget));
             // Before anything is measured nobody waits.
             self.pacer.set_budget(self.is_measured.then(|| self.control.budget() as u64));
         }

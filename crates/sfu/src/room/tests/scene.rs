@@ -25,6 +25,9 @@ pub(super) const TRANSPORT: u8 = 3;
 pub(super) struct Collected {
     pub(super) rtp: Vec<(usize, Vec<u8>)>,
     pub(super) rtcp: Vec<(usize, Vec<u8>)>,
+    /// To whom RTP left, and when.
+    pub(super) left: Vec<(usize, Instant)>,
+    now: Option<Instant>,
 }
 
 impl PacketSink for Collected {
@@ -32,6 +35,7 @@ impl PacketSink for Collected {
         let mut packet = vec![0xEE; len];
         write(&mut packet);
         self.rtp.push((to, packet));
+        self.left.extend(self.now.map(|now| (to, now)));
         true
     }
 
@@ -153,6 +157,7 @@ impl Scene {
     }
 
     pub(super) fn send(&mut self, from: usize, packet: &[u8]) {
+        self.sink.now = Some(self.now);
         self.room.handle_rtp(self.now, from, packet, &mut self.sink);
         self.room.settle(self.now, &mut self.sink);
     }
@@ -169,6 +174,7 @@ impl Scene {
         let end = self.now + time;
         while self.room.poll_timeout() <= end {
             self.now = self.now.max(self.room.poll_timeout());
+            self.sink.now = Some(self.now);
             self.room.handle_timeout(self.now, &mut self.sink);
         }
         self.now = end;

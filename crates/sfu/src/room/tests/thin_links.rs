@@ -1,5 +1,7 @@
 //! What subscribers get whose network cannot take everything.
 
+use std::time::{Duration, Instant};
+
 use ringback_transport::rtcp::{RtcpWriter, TransportFeedbackFields};
 use ringback_transport::rtp::RtpHeader;
 use ringback_transport::sdp::{CodecName, Extension, ExtensionMap, MediaKind};
@@ -124,6 +126,59 @@ fn more_is_looked_for_while_the_picture_waits_for_its_keyframe() {
         });
     }
     assert!(padding > 20, "{padding} packets of padding");
+}
+
+/// The looker's network: it takes everything in 30 ms, and tells of it.
+struct Reported {
+    since: Instant,
+    told: u16,
+    count: u8,
+}
+
+impl Reported {
+    /// So much time goes by. What comes is told of each 40 ms, or later.
+    fn go_on(&mut self, meeting: &mut Meeting, ms: u64, is_heard: bool) {
+        for _ in 0..ms / 40 {
+            meeting.go_on(40);
+            if is_heard {
+                self.tell(meeting);
+            }
+        }
+    }
+
+    fn tell(&mut self, meeting: &mut Meeting) {
+        let looker = meeting.looker();
+        let ticks = |at: Instant| (at - self.since).as_micros() as i64 / 250 + 120;
+        let left = std::mem::take(&mut meeting.scene.sink.left).into_iter().filter(|(to, _)| *to == looker);
+        let arrivals: Vec<_> = left.map(|(_, at)| Some(ticks(at))).collect();
+        let fields = TransportFeedbackFields {
+            sender_ssrc: 5,
+            media_ssrc: 1001,
+            base_sequence: self.told + 1,
+            feedback_count: self.count,
+        };
+        self.told += arrivals.len() as u16;
+        self.count = self.count.wrapping_add(1);
+        meeting.scene.control(looker, |writer: &mut RtcpWriter<'_>| {
+            writer.transport_feedback(&fields, arrivals.into_iter()).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_network_that_falls_silent_gets_what_half_of_it_takes_within_a_second_and_the_large_picture_when_it_is_heard_again()
+{
+    let mut meeting = Meeting::of(1);
+    let mut network = Reported { since: meeting.scene.now - Duration::from_secs(2), told: 0, count: 0 };
+    network.go_on(&mut meeting, 8_000, true);
+    let granted = |meeting: &Meeting| meeting.scene.room.subscribers[meeting.looker()].allocator.spent();
+    assert!(granted(&meeting) > 800_000, "{}", granted(&meeting));
+    network.go_on(&mut meeting, 1_000, false);
+    assert!(granted(&meeting) < 600_000, "{} of half", granted(&meeting));
+    network.go_on(&mut meeting, 600, false);
+    assert!(granted(&meeting) < 300_000, "{} of a quarter", granted(&meeting));
+    network.go_on(&mut meeting, 8_000, true);
+    assert!(granted(&meeting) > 800_000, "{}", granted(&meeting));
 }
 
 #[test]
