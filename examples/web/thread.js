@@ -40,6 +40,7 @@ export class ThreadView {
   /** By image. @type {Map<string, ImageRow>} */
   #images = new Map();
   #atEnd = true;
+  #isShown = false;
   #line = new ImagineLine((prompt) => this.#imagine(prompt));
   /** @type {string|null} */
   #next = null;
@@ -51,7 +52,14 @@ export class ThreadView {
     byId("thread-voice").addEventListener("click", () => this.#ring("voice"));
     byId("thread-video").addEventListener("click", () => this.#ring("video"));
     earlier.addEventListener("click", () => void this.#load(this.#next));
-    scroller.addEventListener("scroll", () => (this.#atEnd = isAtEnd()));
+    scroller.addEventListener("scroll", () => {
+      this.#atEnd = isAtEnd();
+      this.#look();
+    });
+    new IntersectionObserver((seen) => {
+      this.#isShown = seen.at(-1)?.isIntersecting ?? false;
+      this.#look();
+    }).observe(root);
     // Whoever looks at the end goes on doing so while a picture grows there.
     new ResizeObserver(() => this.#atEnd && (scroller.scrollTop = scroller.scrollHeight)).observe(rows);
   }
@@ -81,6 +89,11 @@ export class ThreadView {
     session.on("people", () => this.showHead());
   }
 
+  /** Says what is looked at, so that nobody is told of what they see: where something new comes, and not older calls. */
+  #look() {
+    this.#session?.notifications.lookAt(this.thread && this.#isShown && this.#atEnd ? this.thread : null);
+  }
+
   /** @param {string} prompt */
   async #imagine(prompt) {
     if (!this.#session) throw new Error("there is no thread without a session");
@@ -104,7 +117,9 @@ export class ThreadView {
     this.close();
     this.thread = thread;
     this.users = users;
+    this.#atEnd = true;
     root.hidden = false;
+    this.#look();
     this.showHead();
     root.setAttribute("aria-busy", "true");
     void this.#load(null);
@@ -114,6 +129,7 @@ export class ThreadView {
   close() {
     this.thread = "";
     root.hidden = true;
+    this.#look();
     for (const { card } of [...this.#rows.values(), ...this.#images.values()]) card?.close();
     this.#rows.clear();
     this.#images.clear();

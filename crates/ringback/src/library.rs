@@ -14,6 +14,7 @@ macro_rules! modules {
 /// Path and text of each module.
 const MODULES: &[(&str, &str)] = modules![
     "ringback.js",
+    "attention.js",
     "call.js",
     "connection.js",
     "emitter.js",
