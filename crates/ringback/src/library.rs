@@ -23,6 +23,7 @@ const MODULES: &[(&str, &str)] = modules![
     "http.js",
     "image.js",
     "images.js",
+    "key.js",
     "loss-repair.js",
     "media.js",
     "note.js",
