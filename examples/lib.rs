@@ -26,6 +26,7 @@ pub const PAGE: &[(&str, &str, &str)] = page![
     "group.js" "text/javascript; charset=utf-8",
     "groups.js" "text/javascript; charset=utf-8",
     "image-card.js" "text/javascript; charset=utf-8",
+    "image-set.js" "text/javascript; charset=utf-8",
     "image-words.js" "text/javascript; charset=utf-8",
     "imagine.js" "text/javascript; charset=utf-8",
     "inbox.js" "text/javascript; charset=utf-8",

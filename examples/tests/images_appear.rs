@@ -62,6 +62,21 @@ async fn type_line(page: &Page, line: &str) {
     }
 }
 
+/// Presses a key that has a name.
+async fn press(page: &Page, key: &str) {
+    let code = match key {
+        "Enter" => 13,
+        "Escape" => 27,
+        "ArrowRight" => 39,
+        _ => panic!("no such key: {key}"),
+    };
+    for kind in ["keyDown", "keyUp"] {
+        let text = if key == "Enter" { "\r" } else { "" };
+        let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+        page.call("Input.dispatchKeyEvent", event).await.unwrap();
+    }
+}
+
 /// Waits until the last card is in a state.
 async fn card(page: &Page, state: &str) {
     page.wait_for(&format!("{CARD}?.dataset.state === {state:?}"), SOON).await.unwrap();
@@ -255,10 +270,46 @@ async fn a_picture_is_reacted_to_and_varied_as_often_as_the_quota_allows() {
     studio.hold(Hold::Nothing);
     for page in [&ann, &bob] {
         page.wait_for("document.querySelectorAll('#thread .image-card img').length === 5", SOON).await.unwrap();
+        // They are one entry, and each of them is a picture with its words.
+        let rows = "[document.querySelectorAll('#thread .entry').length, document.querySelectorAll('#thread .image-set').length, \
+                    document.querySelectorAll('.image-set .image-tile img').length]";
+        assert_eq!(page.eval(rows).await.unwrap(), json!([2, 1, 4]));
+        let alt: String = page.eval_as("document.querySelector('.image-set img').alt").await.unwrap();
+        assert_eq!(alt, PROMPT);
     }
     assert_eq!(studio.billed(), 5);
+    keep_screenshots(&ann, "image-set").await;
+
+    // By keyboard alone: from the first to the second, which is shown large; what is said to it is said to it alone.
+    ann.eval("document.querySelector('.image-choose').focus()").await.unwrap();
+    press(&ann, "ArrowRight").await;
+    press(&ann, "Enter").await;
+    let second = "[...document.querySelectorAll('.image-tile')][1]";
+    ann.wait_for(&format!("{second}.hasAttribute('data-chosen')"), SOON).await.unwrap();
+    ann.wait_for(&format!("{second}.querySelector('.image-choose').getAttribute('aria-expanded') === 'true'"), SOON)
+        .await
+        .unwrap();
+    let large = format!("{second}.offsetWidth > 2 * document.querySelector('.image-tile').offsetWidth");
+    ann.wait_for(&large, SOON).await.unwrap();
+    ann.eval(&format!("{second}.querySelector('.said-add').focus()")).await.unwrap();
+    press(&ann, "Enter").await;
+    ann.wait_for("document.activeElement.matches('.image-tile .said-choice')", SOON).await.unwrap();
+    press(&ann, "Enter").await;
+    bob.wait_for(&format!("{second}.querySelector('.said-chip')"), SOON).await.unwrap();
+    assert_eq!(bob.eval("document.querySelectorAll('.image-set .said-chip').length").await.unwrap(), 1);
+    keep_screenshots(&ann, "image-set-chosen").await;
+    // What others are told meanwhile does not take the focus away.
+    assert_eq!(ann.eval("document.activeElement.matches('.image-tile .said-add')").await.unwrap(), true);
+    press(&ann, "Escape").await;
+    ann.wait_for("!document.querySelector('.image-tile[data-chosen]')", SOON).await.unwrap();
+    ann.resize(390, 844).await.unwrap();
+    let fits =
+        "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('#thread-scroll'))";
+    ann.wait_for(fits, SOON).await.unwrap();
+    ann.resize(1280, 860).await.unwrap();
 
     // Of the next four one is allowed, and the page says why no more are.
+    ann.click("#thread .image-tile:last-child .image-choose", SOON).await.unwrap();
     click_in_card(&ann, "vary").await;
     ann.click("#thread .image-variations:not([hidden]) .button", SOON).await.unwrap();
     let notice = "1 of 4 variations is being made. 6 images in 24 h are the most for one person: try again later.";

@@ -64,7 +64,27 @@ async fn what_comes_in_quiet_hours_waits_on_the_page_with_its_reason_and_is_told
     assert_eq!(bob.eval("document.querySelectorAll('.notice[data-notification]').length").await.unwrap(), 1);
     bob.click(".notice[data-notification] button", SOON).await.unwrap();
 
+    // What comes into the thread that is looked at is told nowhere, and the list says why.
+    bob.eval("void (location.hash = `#thread/${ringback.session.notes.threadWith('ann')}`)").await.unwrap();
+    bob.wait_for("ringback.session.notifications.inView === ringback.session.notes.threadWith('ann')", SOON)
+        .await
+        .unwrap();
+    give_up(&ann, &bob).await;
+    let newest = "ringback.session.notifications.list({ limit: 1 }).then(({ entries: [newest] }) => newest)";
+    let seen = "({ held, seen_at, notification }) => held?.rule === 'in_view' && seen_at !== null && !notification";
+    bob.wait_for(&format!("{newest}.then({seen})"), SOON).await.unwrap();
+    assert_eq!(bob.eval(&format!("{NOTICE} ?? null")).await.unwrap(), serde_json::Value::Null, "it was seen");
+    bob.eval("void (location.hash = '#people')").await.unwrap();
+    bob.wait_for("ringback.session.notifications.inView === null", SOON).await.unwrap();
+
     bob.click("#lobby-peace", SOON).await.unwrap();
+    let looked = "document.querySelector('#peace-looked').textContent";
+    bob.wait_for(
+        &format!("{looked}.includes('Ann: missed call') && {looked}.includes('You were looking at it.')"),
+        SOON,
+    )
+    .await
+    .unwrap();
     bob.click("#peace-quiet", SOON).await.unwrap();
     bob.wait_for("!document.querySelector('#peace-hours').hidden", SOON).await.unwrap();
     // All day long, so that it is quiet now.

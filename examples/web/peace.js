@@ -139,6 +139,7 @@ export class Peace {
       ...this.#favourites(),
       element("h3", {}, "Waiting for you"),
       element("ul", { class: "peace-waiting", id: "peace-waiting" }),
+      element("section", { id: "peace-looked", hidden: true }, element("h3", {}, "Not told, for you were there"), element("ul", { class: "peace-waiting" })),
       element("p", { class: "form-error", role: "alert", id: "peace-error" }),
       element("p", { class: "fine", role: "status", id: "peace-saved" }),
     );
@@ -209,13 +210,26 @@ export class Peace {
   async #showWaiting() {
     try {
       const { entries } = await this.#session.notifications.list({ waitingOnly: true, limit: WAITING });
-      const rows = entries.map((entry) => element("li", {}, element("strong", {}, `${nameOf(entry)}: ${kindText(entry)}`), element("span", {}, holdText(entry))));
+      const rows = entries.map(row);
       byId("peace-waiting").replaceChildren(...(rows.length > 0 ? rows : [element("li", { class: "fine" }, "Nothing waits.")]));
+      await this.#showLookedAt();
     } catch (error) {
       byId("peace-error").textContent = errorText(error);
     }
   }
+
+  /** What came lately into what they had before them. */
+  async #showLookedAt() {
+    const { entries } = await this.#session.notifications.list({ limit: WAITING });
+    const seen = entries.filter(({ held, seen_at, notification }) => held?.rule === "in_view" && seen_at !== null && !notification);
+    const section = byId("peace-looked");
+    section.hidden = seen.length === 0;
+    section.querySelector("ul")?.replaceChildren(...seen.map(row));
+  }
 }
+
+/** @param {Entry} entry */
+const row = (entry) => element("li", {}, element("strong", {}, `${nameOf(entry)}: ${kindText(entry)}`), element("span", {}, holdText(entry)));
 
 /** How long it is quiet. @param {number} until */
 const untilText = (until) => (until - Date.now() > ENDLESS_MS ? "day and night" : `until ${dayAndTime(until)}`);

@@ -5,6 +5,7 @@
 import { avatar, byId, element, faces, icon, notice } from "./dom.js";
 import { hereOf } from "./groups.js";
 import { ImageCard } from "./image-card.js";
+import { ImageSet } from "./image-set.js";
 import { ImagineLine } from "./imagine.js";
 import { meet, nameFor } from "./names.js";
 import { NoteCard } from "./note-card.js";
@@ -18,7 +19,7 @@ import { briefly, errorText } from "./words.js";
 /** @typedef {"voice"|"video"} CallKind */
 /** @typedef {{ring: (users: string[], kind: CallKind, thread?: string) => void, said: (thread: string) => string}} ThreadActions `said`: how many talk in it now */
 /** @typedef {{entry: ThreadEntry, note: Note|null, root: HTMLElement, card?: NoteCard}} Row */
-/** @typedef {{image: Image, root: HTMLElement, card: ImageCard}} ImageRow */
+/** `set`: the variations among which it stands, in whose row. @typedef {{image: Image, root: HTMLElement, card: ImageCard, set?: ImageSet}} ImageRow */
 
 /** A screenful or two. */
 const PAGE = 20;
@@ -39,7 +40,12 @@ export class ThreadView {
   #rows = new Map();
   /** By image. @type {Map<string, ImageRow>} */
   #images = new Map();
+  /** The rows that say which day it was. @type {Map<string, HTMLElement>} */
+  #days = new Map();
+  /** By whoever asked for them and the name of their set. @type {Map<string, ImageSet>} */
+  #sets = new Map();
   #atEnd = true;
+  #isShown = false;
   #line = new ImagineLine((prompt) => this.#imagine(prompt));
   /** @type {string|null} */
   #next = null;
@@ -51,7 +57,14 @@ export class ThreadView {
     byId("thread-voice").addEventListener("click", () => this.#ring("voice"));
     byId("thread-video").addEventListener("click", () => this.#ring("video"));
     earlier.addEventListener("click", () => void this.#load(this.#next));
-    scroller.addEventListener("scroll", () => (this.#atEnd = isAtEnd()));
+    scroller.addEventListener("scroll", () => {
+      this.#atEnd = isAtEnd();
+      this.#look();
+    });
+    new IntersectionObserver((seen) => {
+      this.#isShown = seen.at(-1)?.isIntersecting ?? false;
+      this.#look();
+    }).observe(root);
     // Whoever looks at the end goes on doing so while a picture grows there.
     new ResizeObserver(() => this.#atEnd && (scroller.scrollTop = scroller.scrollHeight)).observe(rows);
   }
@@ -72,13 +85,19 @@ export class ThreadView {
     session.images.on("image", (image) => {
       if (image.thread === this.thread) this.#showImages([image]);
     });
-    session.images.on("deleted", ({ id }) => {
-      const row = this.#images.get(id);
+    session.images.on("deleted", (image) => {
+      const row = this.#images.get(image.id);
       row?.card.close();
-      this.#images.delete(id);
+      row?.set?.remove(image);
+      this.#images.delete(image.id);
       if (row) this.#showImages([]);
     });
     session.on("people", () => this.showHead());
+  }
+
+  /** Says what is looked at, so that nobody is told of what they see: where something new comes, and not older calls. */
+  #look() {
+    this.#session?.notifications.lookAt(this.thread && this.#isShown && this.#atEnd ? this.thread : null);
   }
 
   /** @param {string} prompt */
@@ -104,7 +123,9 @@ export class ThreadView {
     this.close();
     this.thread = thread;
     this.users = users;
+    this.#atEnd = true;
     root.hidden = false;
+    this.#look();
     this.showHead();
     root.setAttribute("aria-busy", "true");
     void this.#load(null);
@@ -114,9 +135,13 @@ export class ThreadView {
   close() {
     this.thread = "";
     root.hidden = true;
+    this.#look();
     for (const { card } of [...this.#rows.values(), ...this.#images.values()]) card?.close();
+    for (const set of this.#sets.values()) set.close();
     this.#rows.clear();
     this.#images.clear();
+    this.#sets.clear();
+    this.#days.clear();
     this.#line.clear();
     rows.replaceChildren();
     byId("thread-none").hidden = true;
@@ -197,20 +222,31 @@ export class ThreadView {
     const calls = [...this.#rows.values()].map(({ entry, root: row }) => ({ at: entry.placedAt, row }));
     const pictures = [...this.#images.values()].map(({ image, root: row }) => ({ at: image.createdAt, row }));
     const sorted = [...calls, ...pictures].sort((a, b) => a.at - b.at);
+    /** A set has one row, where the first of it is. @type {Set<HTMLElement>} */
+    const placed = new Set();
     /** @type {Node[]} */
     const shown = [];
     let day = "";
     for (const { at, row } of sorted) {
+      if (placed.has(row)) continue;
+      placed.add(row);
       const its = dayOf(at);
-      if (its !== day) shown.push(element("li", { class: "thread-day" }, its.charAt(0).toUpperCase() + its.slice(1)));
+      if (its !== day) shown.push(this.#dayRow(its));
       day = its;
       shown.push(row);
     }
-    // Nodes that stay are not touched: moving one would stop what plays in it.
+    // Nodes that stay are not touched: moving one would stop what plays in it, and take the focus from it.
     shown.forEach((node, at) => {
       if (rows.childNodes[at] !== node) rows.insertBefore(node, rows.childNodes[at] ?? null);
     });
     while (rows.childNodes.length > shown.length) rows.lastChild?.remove();
+  }
+
+  /** The same each time, so that what stands below it stays where it is. @param {string} day */
+  #dayRow(day) {
+    const row = this.#days.get(day) ?? element("li", { class: "thread-day" }, day.charAt(0).toUpperCase() + day.slice(1));
+    this.#days.set(day, row);
+    return row;
   }
 
   /** @param {Image} image @returns {ImageRow} */
@@ -219,11 +255,28 @@ export class ThreadView {
       change: (prompt) => this.#line.change(prompt),
       offers: async () => (await this.#session?.images.offers()) ?? [],
     });
+    if (image.set !== null) {
+      const set = this.#setOf(image);
+      set.add(image, card);
+      return { image, root: set.root, card, set };
+    }
     const what = image.againOf === null ? "a picture" : "another one";
     const who = `${image.isOwn ? "You" : image.from.name || image.from.user} asked for ${what} `;
     const by = element("p", { class: "image-by" }, who, element("span", { class: "entry-time" }, timeOf(image.createdAt)));
     const root = element("li", { class: "entry", "data-image": image.id, "data-side": image.isOwn ? "right" : "left" }, by, card.root);
     return { image, root, card };
+  }
+
+  /** @param {Image} image one of its */
+  #setOf(image) {
+    const name = JSON.stringify([image.from.user, image.set]);
+    let set = this.#sets.get(name);
+    if (!set || set.size === 0) {
+      set?.close();
+      set = new ImageSet(image);
+      this.#sets.set(name, set);
+    }
+    return set;
   }
 
   /** @param {ThreadEntry} entry @returns {Row} */

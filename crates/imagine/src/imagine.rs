@@ -267,14 +267,24 @@ impl Imagine {
     /// # Errors
     /// Where there is no such provider or size, the prompt is empty or too long, or a quota or the spend cap is reached.
     pub async fn ask(&self, new: NewImage) -> Result<ImageInfo, ImagineError> {
-        self.make(new, None).await
+        self.make(new, None, None).await
     }
 
-    /// Asks for another picture of the same prompt, with other dice.
+    /// Asks for another picture of the same prompt, with other dice; where it is one of several variations, under the name of their set, which whoever asks makes up.
     ///
     /// # Errors
-    /// As [`ask`](Self::ask), and where the image is not there for this user.
-    pub async fn again(&self, image: &str, user: &str, user_name: &str, key: &str) -> Result<ImageInfo, ImagineError> {
+    /// As [`ask`](Self::ask), where the image is not there for this user, and where the name of the set is empty or too long.
+    pub async fn again(
+        &self,
+        image: &str,
+        user: &str,
+        user_name: &str,
+        key: &str,
+        set: Option<&str>,
+    ) -> Result<ImageInfo, ImagineError> {
+        if set.is_some_and(|set| set.is_empty() || set.len() > KEY) {
+            return Err(ImagineError::Request(format!("the name of a set of variations has 1 to {KEY} bytes")));
+        }
         let former = self.inner.seen(image, user).await?;
         let size = Size { width: former.request.width, height: former.request.height };
         let provider = self.inner.provider(&former.provider).map(|provider| provider.config.name.clone());
@@ -293,10 +303,15 @@ impl Imagine {
             provider,
             size,
         };
-        self.make(new, Some(former.id)).await
+        self.make(new, Some(former.id), set.map(str::to_owned)).await
     }
 
-    async fn make(&self, new: NewImage, again_of: Option<String>) -> Result<ImageInfo, ImagineError> {
+    async fn make(
+        &self,
+        new: NewImage,
+        again_of: Option<String>,
+        set: Option<String>,
+    ) -> Result<ImageInfo, ImagineError> {
         let inner = &self.inner;
         let provider = match &new.provider {
             None => inner.providers.first().ok_or(ImagineError::NoProvider)?,
@@ -332,6 +347,7 @@ impl Imagine {
             cost: provider.client.cost(&request),
             request,
             again_of,
+            set,
             state: JobState::Queued,
             reason: None,
             detail: None,

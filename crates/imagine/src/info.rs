@@ -51,6 +51,9 @@ pub struct ImageInfo {
     pub provider: String,
     /// The image that was asked for again.
     pub again_of: Option<String>,
+    /// The set of variations it belongs to, by a name that is the same for all that were asked for together by this user.
+    #[serde(default)]
+    pub set: Option<String>,
     /// What those who see it say to it, one each, oldest first.
     #[serde(default)]
     pub reactions: Vec<ImageReaction>,
@@ -87,6 +90,7 @@ impl ImageInfo {
             detail: row.detail.clone(),
             provider: row.provider.clone(),
             again_of: row.again_of.clone(),
+            set: row.set.clone(),
             reactions: row.reactions.clone(),
             created_at: row.created_at,
             ended_at: row.ended_at,

@@ -113,11 +113,15 @@ async fn again_makes_another_picture_of_the_same_prompt_for_anybody_who_saw_it()
     let mut house = House::open(folder.path(), config(ProviderKind::Bfl, &studio)).await;
     let first = house.ask("1", "a lighthouse").await;
     house.over().await;
-    assert!(matches!(house.imagine.again(&first.id, "eve", "Eve", "2").await, Err(ImagineError::NotFound(_))));
-    let again = house.imagine.again(&first.id, "bob", "Bob", "2").await.unwrap();
+    assert!(matches!(house.imagine.again(&first.id, "eve", "Eve", "2", None).await, Err(ImagineError::NotFound(_))));
+    let again = house.imagine.again(&first.id, "bob", "Bob", "2", Some("s")).await.unwrap();
+    let set = "s".repeat(300);
+    let refused = house.imagine.again(&first.id, "bob", "Bob", "3", Some(&set)).await;
+    assert!(matches!(refused, Err(ImagineError::Request(_))), "{refused:?}");
     assert_eq!((again.again_of.as_deref(), again.prompt.as_str()), (Some(first.id.as_str()), "a lighthouse"));
     house.over().await;
-    assert!(house.imagine.image(&again.id, "ann").await.is_ok(), "the same people see it");
+    let seen = house.imagine.image(&again.id, "ann").await.expect("the same people see it");
+    assert_eq!((seen.set.as_deref(), first.set), (Some("s"), None));
     assert_eq!(studio.billed(), 2);
 }
 

@@ -1,12 +1,16 @@
 //! The rules, as one pure function. Time is walked through from one occurrence or end of waiting to the next, so it does not matter whether somebody asks after each
 //! of them or once for all: the decisions are the same.
 
-use crate::history::{History, Hold, Notification, Reason};
+use crate::history::{Entry, History, Hold, Notification, Reason};
 use crate::occurrence::{Occurrence, OccurrenceKind};
 use crate::settings::Rules;
 
 /// An hour in milliseconds: what the budget is for.
 const HOUR: u64 = 3_600_000;
+
+/// How long somebody who has the thread in view may take to say that they saw what came into it, in milliseconds. Less than a slow network needs would tell people of what they
+/// are looking at; more keeps those waiting whose page sleeps.
+const IN_VIEW: u64 = 5_000;
 
 /// How many ends of waiting are looked through for one at which nothing speaks against a digest: quiet hours and full hours can take turns. After the last it is looked again.
 const LOOKS: usize = 64;
@@ -41,8 +45,8 @@ pub fn decide(history: &mut History, rules: &Rules, now: u64) -> Plan {
     let mut walk = Walk { clock: history.decided_until(), history, rules, decisions: Vec::new() };
     while walk.step(now) {}
     let digest = walk.digest_at(walk.clock.max(now));
-    // Of a clock that was put back since.
-    let yet_to_come = walk.history.entries().find(|entry| entry.is_new()).map(|entry| entry.occurrence.at);
+    // In view, or of a clock that was put back since.
+    let yet_to_come = walk.history.entries().filter_map(Entry::due).min();
     let next = digest.into_iter().chain(yet_to_come).min();
     let decisions = walk.decisions;
     history.resume(now);
@@ -60,17 +64,24 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Does what is due next, if anything is.
     fn step(&mut self, now: u64) -> bool {
-        let new = self.history.entries().find(|entry| entry.is_new()).map(|entry| entry.occurrence.clone());
-        let new = new.map(|new| (new.at.max(self.clock), new)).filter(|(at, _)| *at <= now);
+        let due = self.history.entries().filter_map(|entry| Some((entry.due()?, entry)));
+        // Of several at once the one that happened first.
+        let due = due.min_by_key(|(at, _)| *at).map(|(at, entry)| (at.max(self.clock), entry.clone()));
+        let due = due.filter(|(at, _)| *at <= now);
         let digest = self.digest_at(self.clock).filter(|at| *at <= now);
-        match (digest, new) {
-            (Some(digest), new) if new.as_ref().is_none_or(|(at, _)| digest <= *at) => {
+        match (digest, due) {
+            (Some(digest), due) if due.as_ref().is_none_or(|(at, _)| digest <= *at) => {
                 self.clock = digest;
                 self.digest();
             }
-            (_, Some((at, occurrence))) => {
+            (_, Some((at, entry))) => {
                 self.clock = at;
-                self.occurrence(&occurrence);
+                match entry.held {
+                    None if entry.occurrence.in_view => {
+                        self.hold(&entry.occurrence, Hold::InView { until: at + IN_VIEW });
+                    }
+                    _ => self.occurrence(&entry.occurrence),
+                }
             }
             _ => return false,
         }
@@ -90,10 +101,17 @@ impl Walk<'_> {
         match (quiet.or_else(full), self.gets_through(occurrence)) {
             (None, _) => self.notify(None, occurrence, Reason::Welcome, true),
             (Some(_), Some(why)) => self.notify(open, occurrence, why, true),
-            (Some(why), None) => {
-                self.put(Decision::Hold { occurrence: occurrence.id.clone(), at: self.clock, why });
-            }
+            (Some(why), None) => self.hold(occurrence, why),
         }
+    }
+
+    fn hold(&mut self, occurrence: &Occurrence, why: Hold) {
+        self.put(Decision::Hold { occurrence: occurrence.id.clone(), at: self.clock, why });
+    }
+
+    /// What waits for quiet hours to end, or for the budget.
+    fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        self.history.entries().filter(|entry| entry.waits() && entry.due().is_none())
     }
 
     /// Shows an occurrence, and with it what else waits of the same sender.
@@ -103,7 +121,7 @@ impl Walk<'_> {
             None => (Vec::new(), 1, self.clock, Vec::new()),
         };
         items.retain(|item| self.history.entry(item).is_some_and(|entry| !entry.seen));
-        let waiting = self.history.entries().filter(|entry| entry.waits() && entry.occurrence.from == occurrence.from);
+        let waiting = self.waiting().filter(|entry| entry.occurrence.from == occurrence.from);
         items.extend(waiting.map(|entry| entry.occurrence.id.clone()));
         items.push(occurrence.id.clone());
         alerts.extend(alert.then_some(self.clock));
@@ -114,8 +132,7 @@ impl Walk<'_> {
 
     /// Shows all that waits.
     fn digest(&mut self) {
-        let waiting = self.history.entries().filter(|entry| entry.waits());
-        let items: Vec<String> = waiting.map(|entry| entry.occurrence.id.clone()).collect();
+        let items: Vec<String> = self.waiting().map(|entry| entry.occurrence.id.clone()).collect();
         let Some(id) = items.first().cloned() else { return };
         let (at, why, alerts) = (self.clock, Reason::Digest, vec![self.clock]);
         let digest = Notification { id, revision: 1, opened_at: at, at, from: None, why, items, silent: false, alerts };
@@ -129,7 +146,7 @@ impl Walk<'_> {
 
     /// The first moment from this one on at which what waits may be told.
     fn digest_at(&self, from: u64) -> Option<u64> {
-        self.history.entries().any(|entry| entry.waits()).then_some(())?;
+        self.waiting().next()?;
         let mut at = from;
         for _ in 0..LOOKS {
             match self.rules.quiet_until(at).or_else(|| self.budget_until(at)) {

@@ -16,6 +16,11 @@ pub const HORIZON: u64 = 2 * 3_600_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
 pub enum Hold {
+    /// The user was looking at its thread. Who shows it may say until then that it was seen; otherwise it is decided on like anything else.
+    InView {
+        /// When it is decided on.
+        until: u64,
+    },
     /// The user's quiet hours, until then.
     QuietHours {
         /// When they end.
@@ -96,9 +101,15 @@ impl Entry {
         Self { occurrence, held: None, notification: None, seen: false }
     }
 
-    /// Nothing has been decided about it.
-    pub fn is_new(&self) -> bool {
-        self.held.is_none() && self.notification.is_none() && !self.seen
+    /// When it is to be decided on, in Unix milliseconds: as it happens, and again where nobody says that it was seen in view. `None` where nothing is to be decided about
+    /// it alone.
+    pub fn due(&self) -> Option<u64> {
+        match self.held {
+            _ if self.notification.is_some() || self.seen => None,
+            None => Some(self.occurrence.at),
+            Some(Hold::InView { until }) => Some(until),
+            Some(Hold::QuietHours { .. } | Hold::Budget { .. }) => None,
+        }
     }
 
     /// It waits to be told.

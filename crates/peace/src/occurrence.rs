@@ -52,4 +52,7 @@ pub struct Occurrence {
     pub kind: OccurrenceKind,
     /// Whose doing it was.
     pub from: String,
+    /// The user has its thread before them, as one of their devices says: they may see it by themselves. Asked for once, when it is first decided on.
+    #[serde(default)]
+    pub in_view: bool,
 }

@@ -29,12 +29,13 @@ fn is_quiet(quiet: Option<(u64, u64)>, at: u64) -> bool {
 }
 
 fn occurrences() -> impl Strategy<Value = Vec<Occurrence>> {
-    let one = (0..3_u8, prop::sample::select(OccurrenceKind::ALL.to_vec()), prop_oneof![0..20 * MINUTE, 0..10 * HOUR]);
+    let after = prop_oneof![0..10_000_u64, 0..20 * MINUTE, 0..10 * HOUR];
+    let one = (0..3_u8, prop::sample::select(OccurrenceKind::ALL.to_vec()), after, prop::bool::weighted(0.2));
     prop::collection::vec(one, 0..40).prop_map(|steps| {
         let mut at = MONDAY;
-        let one = |(n, (from, kind, after)): (usize, (u8, OccurrenceKind, u64))| {
+        let one = |(n, (from, kind, after, in_view)): (usize, (u8, OccurrenceKind, u64, bool))| {
             at = (at + after).min(MONDAY + 4 * DAY);
-            Occurrence { id: format!("o{n:02}"), at, kind, from: format!("user{from}") }
+            Occurrence { id: format!("o{n:02}"), at, kind, from: format!("user{from}"), in_view }
         };
         steps.into_iter().enumerate().map(one).collect()
     })
@@ -88,7 +89,7 @@ fn relevant(history: &History, now: u64) -> History {
     let notifications: Vec<_> = history.notifications().filter(|one| recent(one.opened_at)).cloned().collect();
     let entries = history.entries().filter(|entry| {
         let told = notifications.iter().any(|one| one.items.contains(&entry.occurrence.id));
-        entry.is_new() || entry.waits() || recent(entry.occurrence.at) || told
+        entry.due().is_some() || entry.waits() || recent(entry.occurrence.at) || told
     });
     let mut kept = History::new(entries.cloned().collect(), notifications.clone());
     kept.resume(history.decided_until());
@@ -142,6 +143,11 @@ proptest! {
         for decision in &decisions {
             let Decision::Hold { occurrence, at, why } = decision else { continue };
             match why {
+                Hold::InView { until } => {
+                    // Whatever speaks against telling it is decided then.
+                    prop_assert!(*until > *at && *until <= at + 5_000);
+                    continue;
+                }
                 Hold::QuietHours { until } => prop_assert!(is_quiet(wishes.quiet, *at) && *until > *at && !is_quiet(wishes.quiet, *until)),
                 Hold::Budget { until } => prop_assert!(!is_quiet(wishes.quiet, *at) && *until > *at && *until <= at + HOUR),
             }

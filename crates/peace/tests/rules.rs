@@ -28,7 +28,13 @@ fn quiet() -> serde_json::Value {
 }
 
 fn happened(kind: OccurrenceKind, from: &str, at: u64) -> Entry {
-    Entry::new(Occurrence { id: format!("{}:{from}:{at}", kind.as_str()), at, kind, from: from.to_owned() })
+    Entry::new(Occurrence {
+        id: format!("{}:{from}:{at}", kind.as_str()),
+        at,
+        kind,
+        from: from.to_owned(),
+        in_view: false,
+    })
 }
 
 /// Tells each occurrence as it comes, and then once more at the end.
@@ -265,4 +271,79 @@ fn settings_that_cannot_work_are_refused_with_the_reason() {
         serde_json::from_value::<Settings>(json!({ "quite_hours": [] })).is_err(),
         "a slip of the pen is not ignored"
     );
+}
+
+/// What happens in a thread that the user has before them.
+fn in_view(kind: OccurrenceKind, from: &str, at: u64) -> Entry {
+    let Entry { occurrence, .. } = happened(kind, from, at);
+    Entry::new(Occurrence { in_view: true, ..occurrence })
+}
+
+/// The same once somebody has said that it was seen.
+fn seen(history: &History, id: &str) -> History {
+    let entries =
+        history.entries().map(|entry| Entry { seen: entry.seen || entry.occurrence.id == id, ..entry.clone() });
+    let mut after = History::new(entries.collect(), history.notifications().cloned().collect());
+    after.resume(history.decided_until());
+    after
+}
+
+#[test]
+fn what_comes_into_the_thread_that_is_looked_at_is_told_to_nobody_once_it_was_seen() {
+    let rules = rules(json!({ "alerts_per_hour": 1 }));
+    let mut history = History::default();
+    let note = in_view(Note, "ann", NOON);
+    let id = note.occurrence.id.clone();
+    history.push(note);
+    let plan = decide(&mut history, &rules, NOON);
+    let until = NOON + 5 * SECOND;
+    assert_eq!(held(&plan.decisions[0]), (id.as_str(), NOON, Hold::InView { until }));
+    assert_eq!(plan.next, Some(until));
+    let mut history = seen(&history, &id);
+    let plan = decide(&mut history, &rules, NOON + HOUR);
+    assert_eq!((plan.decisions, plan.next), (Vec::new(), None));
+    assert_eq!(history.entry(&id).unwrap().held, Some(Hold::InView { until }), "the list says why");
+    // It made no sound, and opened no notification that the next would only replace.
+    history.push(happened(Note, "ann", NOON + HOUR + 1));
+    let plan = decide(&mut history, &rules, NOON + HOUR + 1);
+    assert!(!shown(&plan.decisions[0]).silent && shown(&plan.decisions[0]).items.len() == 1);
+}
+
+#[test]
+fn what_nobody_says_was_seen_in_view_is_decided_on_like_anything_else() {
+    let after = 5 * SECOND;
+    for (settings, at, expected) in [
+        (json!({}), NOON, None),
+        (quiet(), TEN, Some(Hold::QuietHours { until: TEN + 9 * HOUR })),
+        // By the hour at which it is decided.
+        (quiet(), TEN - SECOND, Some(Hold::QuietHours { until: TEN + 9 * HOUR })),
+        (quiet(), TEN + 9 * HOUR - SECOND, None),
+    ] {
+        let mut history = History::default();
+        history.push(in_view(Note, "ann", at));
+        let plan = decide(&mut history, &rules(settings), at + after);
+        assert_eq!(held(&plan.decisions[0]).2, Hold::InView { until: at + after });
+        match expected {
+            None => {
+                assert_eq!((shown(&plan.decisions[1]).at, shown(&plan.decisions[1]).why), (at + after, Reason::Welcome))
+            }
+            Some(hold) => assert_eq!(held(&plan.decisions[1]).2, hold),
+        }
+        assert_eq!(plan.decisions.len(), 2);
+    }
+}
+
+#[test]
+fn what_is_in_view_comes_along_with_nothing_and_keeps_nothing_waiting() {
+    let mut history = History::default();
+    history.push(in_view(Note, "ann", NOON));
+    history.push(happened(Reaction, "ann", NOON + SECOND));
+    history.push(happened(Note, "ben", NOON + SECOND));
+    let plan = decide(&mut history, &rules(json!({})), NOON + SECOND);
+    let told: Vec<_> = plan.decisions[1..].iter().map(|decision| shown(decision).items.len()).collect();
+    assert_eq!(told, [1, 1]);
+    // Nobody saw it after all: it joins what else there is of Ann.
+    let plan = decide(&mut history, &rules(json!({})), NOON + MINUTE);
+    let late = shown(&plan.decisions[0]);
+    assert!(late.silent && late.revision == 2 && late.items.len() == 2, "{late:?}");
 }

@@ -33,3 +33,9 @@ export function asRingbackError(thrown, code = "internal") {
   if (thrown instanceof RingbackError) return thrown;
   return new RingbackError(code, thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
 }
+
+/** Whether a request that failed with it may have been taken all the same. @param {unknown} thrown */
+export function isUnsure(thrown) {
+  const { code } = asRingbackError(thrown);
+  return code === "disconnected" || code === "internal";
+}

@@ -1,14 +1,18 @@
 /** An image on request: where it stands, its picture once it is posted, and what can be done with it. */
 import { Emitter } from "./emitter.js";
+import { isUnsure } from "./errors.js";
+import { newKey } from "./key.js";
 
 /** @typedef {import("./protocol.js").ImageInfo} ImageInfo */
-/** What an image needs of its session. @typedef {{http: import("./http.js").Http, socket: import("./socket.js").SignalingSocket, user: () => string, send: (path: string, nth?: number) => Promise<Image>, take: (info: ImageInfo) => Image}} ImageHost */
+/** What an image needs of its session. @typedef {{http: import("./http.js").Http, socket: import("./socket.js").SignalingSocket, user: () => string, again: (image: string, variation?: {set: string, nth: number}) => Promise<Image>, take: (info: ImageInfo) => Image}} ImageHost */
 
 /** `change`: anything about it. @extends {Emitter<{change: Image}>} */
 export class Image extends Emitter {
   #host;
   /** @type {ImageInfo} */
   #info;
+  /** Of variations of which nobody knows whether they were taken: what is asked for next belongs to them. @type {string|undefined} */
+  #unsureSet;
 
   /** Made by `Images`. @param {ImageHost} host @param {ImageInfo} info */
   constructor(host, info) {
@@ -61,6 +65,11 @@ export class Image extends Emitter {
   /** The image that was asked for again with it, null where its prompt is its own. */
   get againOf() {
     return this.#info.again_of;
+  }
+
+  /** The set of variations that it is one of: the same for all that one user asked for together; null where it is none. */
+  get set() {
+    return this.#info.set ?? null;
   }
 
   /** What those who see it say to it, one each, oldest first. */
@@ -116,7 +125,7 @@ export class Image extends Emitter {
 
   /** Asks for another picture of the same prompt. @returns {Promise<Image>} that one */
   async again() {
-    return this.#host.send(`images/${this.id}/again`);
+    return this.#host.again(this.id);
   }
 
   /**
@@ -127,10 +136,13 @@ export class Image extends Emitter {
   async variations(count) {
     /** @type {Image[]} */
     const images = [];
+    const set = this.#unsureSet ?? newKey();
+    this.#unsureSet = undefined;
     try {
-      while (images.length < count) images.push(await this.#host.send(`images/${this.id}/again`, images.length));
+      while (images.length < count) images.push(await this.#host.again(this.id, { set, nth: images.length }));
       return { images, refused: null };
     } catch (refused) {
+      if (isUnsure(refused)) this.#unsureSet = set;
       return { images, refused };
     }
   }

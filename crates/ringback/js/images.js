@@ -1,14 +1,12 @@
 /** Images on request, of this user and of those who show them some. Each is one object wherever it shows up. */
 import { Emitter } from "./emitter.js";
-import { asRingbackError } from "./errors.js";
+import { isUnsure } from "./errors.js";
 import { Image } from "./image.js";
+import { newKey } from "./key.js";
 
 /** @typedef {import("./protocol.js").ImageInfo} ImageInfo */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** What can be asked for. `price`: what a picture costs at most, 0 where the operator says none; `currency` where they say which. @typedef {{provider: string, sizes: string[], price: number, currency: string|null}} ImageOffer */
-
-/** After which a request may have been taken or not. @type {Set<string>} */
-const UNSURE = new Set(["disconnected", "internal"]);
 
 /** `image`: one is new, or another than before. `deleted`: whoever asked has taken it back. @extends {Emitter<{image: Image, deleted: Image}>} */
 export class Images extends Emitter {
@@ -23,7 +21,8 @@ export class Images extends Emitter {
     super();
     this.#host = {
       ...host,
-      send: (/** @type {string} */ path, nth = 0) => this.#send(path, {}, nth),
+      again: (/** @type {string} */ image, /** @type {{set: string, nth: number}|undefined} */ variation) =>
+        this.#send(`images/${image}/again`, variation ? { set: variation.set } : {}, variation?.nth),
       take: (/** @type {ImageInfo} */ info) => this.take(info),
     };
   }
@@ -56,7 +55,7 @@ export class Images extends Emitter {
       return this.take(image);
     } catch (thrown) {
       // Otherwise nobody knows whether it was taken.
-      if (!UNSURE.has(asRingbackError(thrown).code)) this.#unanswered.delete(what);
+      if (!isUnsure(thrown)) this.#unanswered.delete(what);
       throw thrown;
     }
   }
@@ -78,9 +77,4 @@ export class Images extends Emitter {
     this.#known.delete(image.id);
     this.emit("deleted", image);
   }
-}
-
-/** Also where a page came over plain http, where browsers have no `randomUUID`. */
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

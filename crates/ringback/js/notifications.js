@@ -2,16 +2,18 @@
  * What this user is told of missed calls, notes and the like: calmly, as their own settings have it. Where the server keeps the peace
  * (docs/peace.md), each notification comes here as it is shown anywhere; a later one of the same id takes its place.
  */
+import { Attention } from "./attention.js";
 import { Emitter } from "./emitter.js";
 import { asRingbackError } from "./errors.js";
 
 /** @typedef {import("./http.js").Http} Http */
+/** @typedef {import("./socket.js").SignalingSocket} SignalingSocket */
 /** @typedef {import("./protocol.js").ServerEvent} ServerEvent */
 /** @typedef {"missed_call"|"note"|"reaction"|"image"} OccurrenceKind */
 /** @typedef {{id: string, at: number, kind: OccurrenceKind, from: {user: string, name?: string}, thread: string, call?: string, note?: string, image?: string, about?: string}} Item */
 /** Why it comes. @typedef {{rule: "welcome"|"favourite"|"repeated_calls"|"digest", times?: number, within_s?: number}} Reason */
 /** `silent`: it takes the place of an earlier one without a sound. @typedef {{id: string, revision: number, silent: boolean, why: Reason, from: {user: string, name?: string}|null, items: Item[], total: number}} Notification */
-/** Why something waits, and until when at the latest. @typedef {{rule: "quiet_hours"|"budget", until: number, in_words: string}} Hold */
+/** Why something waits, and until when at the latest. @typedef {{rule: "in_view"|"quiet_hours"|"budget", until: number, in_words: string}} Hold */
 /** @typedef {Item & {held: Hold|null, notification: {id: string, at: number, why: Reason, in_words: string}|null, seen_at: number|null}} Entry */
 /** @typedef {{new: number, old: number}} Count */
 /** @typedef {"mon"|"tue"|"wed"|"thu"|"fri"|"sat"|"sun"} Day */
@@ -26,15 +28,57 @@ export class Notifications extends Emitter {
   /** How much there is of each kind, as far as it was told. @type {Partial<Record<OccurrenceKind, Count>>} */
   counts = {};
   #http;
+  #socket;
+  /** @type {string|null} */
+  #looksAt = null;
+  /** @type {Attention|undefined} */
+  #attention;
+  /** What the server was told last over this socket. @type {string|null} */
+  #told = null;
 
-  /** Made by `Session`. @param {Http} http */
-  constructor(http) {
+  /** Made by `Session`. @param {Http} http @param {SignalingSocket} socket */
+  constructor(http, socket) {
     super();
     this.#http = http;
+    this.#socket = socket;
+    socket.on("hello", () => {
+      this.#told = null;
+      this.#tellView();
+    });
+  }
+
+  /**
+   * The newest of this thread is shown on the page now; null: of none. While somebody is at the page, which is found out here, they are not told of what comes into it.
+   * @param {string|null} thread
+   */
+  lookAt(thread) {
+    if (thread === this.#looksAt) return;
+    this.#looksAt = thread;
+    this.#attention?.stop();
+    this.#attention = thread === null ? undefined : new Attention(() => this.#tellView());
+    this.#tellView();
+  }
+
+  /** The thread that somebody has before them on this page: shown, with the page visible, focused and in use. @returns {string|null} */
+  get inView() {
+    return this.#attention?.present ? this.#looksAt : null;
+  }
+
+  #tellView() {
+    const thread = this.inView;
+    if (thread === this.#told) return;
+    this.#told = thread;
+    // Where it does not arrive, the user is told of what they see: once too often rather than never.
+    this.#socket.request("thread.view", { thread }).catch(() => {});
   }
 
   /** @param {ServerEvent} event */
   handle(event) {
+    if (event.event === "notification.in_view") {
+      // Only what is seen: of everything else the server tells in a moment.
+      if (event.thread === this.inView) this.seen({ ids: event.ids }).catch(() => {});
+      return;
+    }
     this.counts = event.counts ?? this.counts;
     if (event.notification) this.emit("shown", event.notification);
   }

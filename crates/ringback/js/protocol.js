@@ -39,7 +39,7 @@
  *
  * @typedef {"queued"|"submitted"|"running"|"fetching"|"posted"|"refused"|"failed"|"cancelled"|"expired"} ImageState
  * @typedef {"unknown"|"account"|"no_credit"|"rejected"|"provider"|"gone"|"picture"|"address"} ImageFailure
- * @typedef {{id: string, revision: number, thread: string, from: {user: string, name: string}, prompt: string, state: ImageState, reason: ImageFailure|null, detail: string|null, provider: string, again_of: string|null, reactions: Reaction[], created_at: number, ended_at: number|null, progress: number|null, width: number, height: number, size: number, content_type: string|null, url: string|null}} ImageInfo
+ * @typedef {{id: string, revision: number, thread: string, from: {user: string, name: string}, prompt: string, state: ImageState, reason: ImageFailure|null, detail: string|null, provider: string, again_of: string|null, set?: string|null, reactions: Reaction[], created_at: number, ended_at: number|null, progress: number|null, width: number, height: number, size: number, content_type: string|null, url: string|null}} ImageInfo
  *
  * @typedef {{seq: number, event: string, [field: string]: any}} ServerEvent
  */

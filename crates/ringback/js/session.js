@@ -68,7 +68,7 @@ export class Session extends Emitter {
     this.#iceTransportPolicy = iceTransportPolicy;
     this.#socket = new SignalingSocket(url, token, device);
     const http = new Http(this.#socket);
-    this.notifications = new Notifications(http);
+    this.notifications = new Notifications(http, this.#socket);
     const makeRoom = () => this.#own(new Room(this.#socket, this.#roomOptions()));
     const host = { socket: this.#socket, http, user: () => this.user, makeRoom };
     this.images = new Images({ http, socket: this.#socket, user: host.user });
@@ -327,7 +327,7 @@ export class Session extends Emitter {
   #handle(event) {
     if (event.event.startsWith("image.")) return this.images.handle(event);
     if (event.event.startsWith("note.")) return this.notes.handle(event);
-    if (event.event === "notification") return this.notifications.handle(event);
+    if (event.event.startsWith("notification")) return this.notifications.handle(event);
     if (event.event === "room.presence") {
       return this.#watchers.get(event.room)?.forEach((show) => show({ count: event.count, people: event.people }));
     }

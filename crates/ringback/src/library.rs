@@ -14,6 +14,7 @@ macro_rules! modules {
 /// Path and text of each module.
 const MODULES: &[(&str, &str)] = modules![
     "ringback.js",
+    "attention.js",
     "call.js",
     "connection.js",
     "emitter.js",
@@ -22,6 +23,7 @@ const MODULES: &[(&str, &str)] = modules![
     "http.js",
     "image.js",
     "images.js",
+    "key.js",
     "loss-repair.js",
     "media.js",
     "note.js",

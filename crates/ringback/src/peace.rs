@@ -180,20 +180,29 @@ impl PeaceDesk {
     }
 
     /// Decides what there is to decide about a user, and keeps it. Returns when to do so again.
-    async fn decide(&self, user: &str) -> Result<Option<u64>, RecorderError> {
+    async fn decide(&self, user: &str, signaling: &Signaling) -> Result<Option<u64>, RecorderError> {
         let rules = self.rules(user).await?;
         let now = unix_ms();
         let (occurrences, rows) = self.rows.recent(user, now.saturating_sub(HORIZON)).await?;
         let decided = rows.iter().map(decided).collect::<Result<Vec<_>, _>>()?;
-        let entries = occurrences.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = occurrences.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        if entries.iter().any(|entry| entry.due().is_some()) {
+            let in_view = signaling.threads_in_view(user).await;
+            for (entry, row) in entries.iter_mut().zip(&occurrences) {
+                entry.occurrence.in_view = in_view.iter().any(|thread| thread_of(row) == Some(thread));
+            }
+        }
         let mut history = History::new(entries, decided);
         // By the hour it is now, and not by the one at which it should have been decided.
         history.resume(now);
         let plan = ringback_peace::decide(&mut history, &rules, now);
-        let (mut held, mut shown) = (Vec::new(), BTreeMap::new());
+        let (mut held, mut shown, mut in_view) = (Vec::new(), BTreeMap::new(), Vec::new());
         for decision in plan.decisions {
             match decision {
-                Decision::Hold { occurrence, why, .. } => held.push((occurrence, json!(why))),
+                Decision::Hold { occurrence, why, .. } => {
+                    in_view.extend(matches!(why, Hold::InView { .. }).then(|| occurrence.clone()));
+                    held.push((occurrence, json!(why)));
+                }
                 // Of several revisions at once the last.
                 Decision::Notify(notification) => _ = shown.insert(notification.id.clone(), notification),
             }
@@ -211,7 +220,22 @@ impl PeaceDesk {
             events.push(NewEvent { at: now, kind: "notification.shown".to_owned(), body });
         }
         self.rows.decided(user, &held, &shown, &events).await?;
+        self.ask_who_looks(user, &occurrences, &in_view, signaling).await;
         Ok(plan.next)
+    }
+
+    /// Asks the devices that have a thread in view whether its user saw what came into it: they say so by `v1/notifications/seen`. Whoever does not is told.
+    async fn ask_who_looks(&self, user: &str, rows: &[OccurrenceRow], in_view: &[String], signaling: &Signaling) {
+        let mut threads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| in_view.contains(&row.id)) {
+            threads.entry(thread_of(row).unwrap_or_default()).or_default().push(&row.id);
+        }
+        for (thread, ids) in threads {
+            let mut fields = Map::new();
+            fields.insert("thread".to_owned(), thread.into());
+            fields.insert("ids".to_owned(), json!(ids));
+            signaling.tell_viewers(user, thread, "notification.in_view", fields).await;
+        }
     }
 
     /// Tells a user what was decided and not told. False where it is to be tried again.
@@ -264,11 +288,21 @@ impl PeaceDesk {
 fn entry(row: &OccurrenceRow) -> Result<Entry, RecorderError> {
     let held = row.held.clone().map(serde_json::from_value).transpose();
     Ok(Entry {
-        occurrence: Occurrence { id: row.id.clone(), at: row.at, kind: kind(row)?, from: row.from.clone() },
+        occurrence: Occurrence {
+            id: row.id.clone(),
+            at: row.at,
+            kind: kind(row)?,
+            from: row.from.clone(),
+            in_view: false,
+        },
         held: held.map_err(|_| unknown("reason", &row.id))?,
         notification: row.notification.clone(),
         seen: row.seen_at.is_some(),
     })
+}
+
+fn thread_of(row: &OccurrenceRow) -> Option<&str> {
+    row.body.get("thread").and_then(Value::as_str)
 }
 
 fn kind(row: &OccurrenceRow) -> Result<OccurrenceKind, RecorderError> {

@@ -44,6 +44,19 @@ impl Push {
         self.taken.lock().unwrap().clone()
     }
 
+    /// Waits until it has told so many times, and returns the last of them.
+    async fn until_it_told(&self, times: usize) -> Notification {
+        let come = async {
+            loop {
+                match self.taken().get(times - 1) {
+                    Some(one) => return one.clone(),
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, come).await.unwrap_or_else(|_| panic!("not {times}: {:#?}", self.taken()))
+    }
+
     /// Waits until the last notification tells of so many.
     async fn until_it_tells_of(&self, total: usize) -> Notification {
         let come = async {
@@ -488,4 +501,58 @@ async fn the_notify_hook_only_rings_where_the_peace_is_kept_and_tells_all_where_
         let all = ["cancelled", "incoming", "missed", "note"];
         assert_eq!(heard, if keeps_peace { &rings[..] } else { &all[..] });
     }
+}
+
+/// Ben's missed calls and notes as the list has them, newest first: the rule that held each back, and whether it was seen and told.
+async fn listed(engine: &Engine) -> Vec<(Value, bool, bool)> {
+    let list = get(engine, "/v1/notifications").await;
+    let entries = list["entries"].as_array().unwrap().iter();
+    let entry =
+        |entry: &Value| (entry["held"]["rule"].clone(), !entry["seen_at"].is_null(), !entry["notification"].is_null());
+    entries.map(entry).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_into_the_thread_that_somebody_looks_at_is_told_to_nobody_unless_nobody_saw_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = Push::default();
+    let house =
+        House::open(builder().notes(RecorderConfig::new(folder.path())).peace(Settings::default(), push.clone())).await;
+    let (mut ann, mut ben) = (house.person("ann", "Ann").await, house.person("ben", "Ben").await);
+    let mut cem = house.person("cem", "Cem").await;
+    // A first call, to learn the thread.
+    house.give_up(&mut ann, "ben").await;
+    let told = push.until_it_tells_of(1).await;
+    let thread = told.items[0].thread.clone();
+    ask(&house.engine, "ben", Method::POST, "/v1/notifications/seen", json!({ "ids": [told.items[0].id] })).await;
+    let bad = ben.request("thread.view", json!({ "thread": "x".repeat(300) })).await;
+    assert_eq!(bad["error"]["code"], "bad_request", "{bad}");
+    ben.ok("thread.view", json!({ "thread": thread })).await;
+
+    house.give_up(&mut ann, "ben").await;
+    let asked = ben.event("notification.in_view").await;
+    assert_eq!((&asked["thread"], asked["ids"].as_array().unwrap().len()), (&json!(thread), 1));
+    let (_, answer) =
+        ask(&house.engine, "ben", Method::POST, "/v1/notifications/seen", json!({ "ids": asked["ids"] })).await;
+    assert_eq!(answer["counts"]["missed_call"], json!({ "new": 0, "old": 2 }));
+    assert_eq!(listed(&house.engine).await[0], (json!("in_view"), true, false));
+    // Another thread is not in view.
+    house.give_up(&mut cem, "ben").await;
+    assert_eq!(push.until_it_told(2).await.from.unwrap().user, "cem");
+
+    // A page that does not answer, and then one that is gone.
+    house.give_up(&mut ann, "ben").await;
+    assert_eq!(push.until_it_told(3).await.from.unwrap().user, "ann");
+    assert_eq!(listed(&house.engine).await[0], (json!("in_view"), false, true));
+    drop(ben);
+    let gone = async {
+        while !house.engine.metrics().await.contains("ringback_sessions 2\n") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("Ben is gone");
+    house.give_up(&mut ann, "ben").await;
+    assert_eq!(push.until_it_told(4).await.total, 2);
+    assert_eq!(listed(&house.engine).await[0], (Value::Null, false, true), "a view ends with its socket");
+    house.close().await;
 }

@@ -20,6 +20,7 @@ pub use quality::{Quality, QualityLevel, QualityTimes, UserQuality};
 pub use request::{
     CallAdmit, CallDecline, CallInvite, CallMute, CallPlace, CallRef, CallUser, DeclineReason, ImageReact,
     ReactionSend, Request, RequestFrame, RoomJoin, RoomLeave, RoomMute, RoomOffer, RoomPin, RoomView, RoomWatch,
+    ThreadView,
 };
 pub(crate) use request::{MAX_ID, check_id};
 pub use room::{

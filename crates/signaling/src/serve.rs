@@ -114,6 +114,11 @@ pub(crate) async fn serve(services: Services, session: Arc<Session>, re: u64, re
         Request::ReactionSend(send) => {
             services.reaction(&session, send).await.and_then(|()| answer(&session, re, Ok(Nothing {})))
         }
+        Request::ThreadView(view) => {
+            let asking = session.clone();
+            let set = services.hub.ask(move |hub, _| hub.set_view(&asking, view.thread)).await;
+            answer(&session, re, set.map(|()| Nothing {}))
+        }
         Request::Note(request) => {
             services.note(user_of(&session), request).await.and_then(|note| answer(&session, re, Ok(WithNote { note })))
         }

@@ -135,6 +135,7 @@ impl Reader {
             grants: claims.grants,
             outbox: self.outbox.clone(),
             told: Mutex::new(EventStream::new(random_id("s_"), self.services.config.outbox / 2)),
+            in_view: Mutex::new(None),
         };
         let notes = self.services.open_notes(&session.party.user).await;
         let opened = self.services.hub.ask(move |hub, now| hub.open_session(now, re, session, notes, resume)).await;

@@ -111,6 +111,20 @@ impl Signaling {
         told.await.unwrap_or_default()
     }
 
+    /// The threads that a user has before them now, as their devices with a live session [say](crate::protocol::Request::ThreadView).
+    pub async fn threads_in_view(&self, user: &str) -> Vec<String> {
+        let user = user.to_owned();
+        // After shutdown nobody looks at anything.
+        self.services.hub.ask(move |hub, _| hub.threads_in_view(&user)).await.unwrap_or_default()
+    }
+
+    /// Tells those of a user's devices that have a thread in view now.
+    pub async fn tell_viewers(&self, user: &str, thread: &str, event: &str, fields: Map<String, Value>) {
+        let (user, thread, event) = (user.to_owned(), thread.to_owned(), event.to_owned());
+        // After shutdown nobody is left to be told.
+        let _ = self.services.hub.ask(move |hub, _| hub.tell_viewers(&user, &thread, &event, &fields)).await;
+    }
+
     /// Tells what happened to an image on request: to devices, and on the stream of events.
     pub async fn image_news(&self, news: ImageNews) {
         // After shutdown nobody is left to be told.

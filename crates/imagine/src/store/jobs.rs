@@ -271,8 +271,8 @@ impl Store {
 async fn insert(row: &JobRow, work: &mut AnyConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO image_jobs (id, owner, revision, told, thread, user_id, user_name, idempotency_key, provider, request, again_of, state, created_at, cost, charged,
-                                 size, width, height)
-         VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, 0)",
+                                 size, width, height, variation_set)
+         VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, 0, $14)",
     )
     .bind(&row.id)
     .bind(&row.owner)
@@ -287,6 +287,7 @@ async fn insert(row: &JobRow, work: &mut AnyConnection) -> Result<(), sqlx::Erro
     .bind(JobState::Queued.as_str())
     .bind(integer(row.created_at))
     .bind(integer(row.cost.micros()))
+    .bind(row.set.as_deref())
     .execute(&mut *work)
     .await?;
     for viewer in &row.viewers {

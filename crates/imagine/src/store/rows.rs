@@ -51,6 +51,8 @@ pub struct JobRow {
     pub request: ImageRequest,
     /// The image that was asked for again.
     pub again_of: Option<String>,
+    /// The set of variations it belongs to.
+    pub set: Option<String>,
     /// Where it stands.
     pub state: JobState,
     /// Why it failed.
@@ -110,6 +112,7 @@ impl JobRow {
             provider: text(row, "provider")?,
             request: json("request", &text(row, "request")?)?,
             again_of: optional_text(row, "again_of")?,
+            set: optional_text(row, "variation_set")?,
             state: JobState::parse(&state).ok_or(ImagineError::Row { what: "state", value: state })?,
             reason: reason.map(known).transpose()?,
             detail: optional_text(row, "detail")?,

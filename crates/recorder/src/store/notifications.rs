@@ -411,8 +411,9 @@ impl Store {
 async fn put_seen(seen: &Seen, work: &mut Transaction<'static, Any>) -> Result<u64, sqlx::Error> {
     let query = match seen {
         Seen::One { user, id, at } => {
-            let same =
-                "UPDATE occurrences SET seen_at = $3 WHERE user_id = $1 AND id = $2 AND (seen_at IS NULL) = ($4 = 1)";
+            // What counts as new again is decided on anew.
+            let same = "UPDATE occurrences SET seen_at = $3, held = CASE WHEN $4 = 1 THEN held ELSE NULL END
+                 WHERE user_id = $1 AND id = $2 AND (seen_at IS NULL) = ($4 = 1)";
             sqlx::query(same).bind(user).bind(id).bind(at.map(integer)).bind(i64::from(at.is_some()))
         }
         Seen::Of { user, kind, from, at } => sqlx::query(

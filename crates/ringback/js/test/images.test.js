@@ -78,10 +78,10 @@ test("variations are asked for under a key each, until one is refused", async ()
   const keys = [];
   let granted = 6;
   const http = {
-    send: async (/** @type {string} */ _, /** @type {string} */ path, /** @type {any} */ { key }) => {
+    send: async (/** @type {string} */ _, /** @type {string} */ path, /** @type {any} */ { key, set }) => {
       keys.push(key);
       if (granted-- === 0) throw new RingbackError("rate_limited", "50 images in 24 h are the most for one person: try again later");
-      return { image: info({ id: `i_${keys.length + 1}`, again_of: path.split("/")[1] }) };
+      return { image: info({ id: `i_${keys.length + 1}`, again_of: path.split("/")[1], set }) };
     },
   };
   const all = new Images(/** @type {any} */ ({ http, user: () => "ann" }));
@@ -90,6 +90,8 @@ test("variations are asked for under a key each, until one is refused", async ()
   assert.deepEqual([four.images.map(({ id, againOf }) => [id, againOf]), four.refused], [[["i_2", "i_1"], ["i_3", "i_1"], ["i_4", "i_1"], ["i_5", "i_1"]], null]);
   const { images: two, refused } = await image.variations(4);
   assert.equal(two.length, 2);
+  assert.deepEqual([four, { images: two }].map(({ images: those }) => new Set(those.map(({ set }) => set)).size), [1, 1]);
+  assert.notEqual(two[0]?.set, four.images[0]?.set, "each time another set");
   assert.match(/** @type {Error} */ (refused).message, /most for one person/);
   assert.equal(new Set(keys).size, 7);
 });
@@ -111,4 +113,24 @@ test("what was sent when the connection broke is sent again under its key, and w
   await all.ask("t", "x");
   assert.deepEqual([keys[1], keys[2]], [keys[0], keys[0]]);
   assert.notEqual(keys[3], keys[0]);
+});
+
+test("variations that are asked for again after the connection broke belong to the same set", async () => {
+  /** @type {any[]} */
+  const sent = [];
+  let breaks = 1;
+  const http = {
+    send: async (/** @type {string} */ _, /** @type {string} */ __, /** @type {any} */ body) => {
+      sent.push(body);
+      if (sent.length === 2 && breaks-- > 0) throw new RingbackError("disconnected", "no");
+      return { image: info({ id: `i_${sent.length}`, set: body.set }) };
+    },
+  };
+  const image = new Images(/** @type {any} */ ({ http, user: () => "ann" })).take(info({ id: "i_0" }));
+  assert.equal((await image.variations(2)).images.length, 1);
+  assert.equal((await image.variations(2)).refused, null);
+  await image.variations(1);
+  assert.equal(sent[3].key, sent[1].key);
+  assert.deepEqual([sent[1].set, sent[2].set, sent[3].set].map((set) => set === sent[0].set), [true, true, true]);
+  assert.notEqual(sent[4].set, sent[0].set);
 });

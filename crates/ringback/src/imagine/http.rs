@@ -102,6 +102,8 @@ async fn give_up(State(desk): State<Desk>, Path(id): Path<String>, headers: Head
 #[derive(Deserialize)]
 struct Again {
     key: String,
+    #[serde(default)]
+    set: Option<String>,
 }
 
 async fn again(
@@ -113,7 +115,9 @@ async fn again(
     let Claims { sub: user, name, .. } = desk.signaling.authenticate(&headers)?;
     let images = desk.images()?;
     let name = name.unwrap_or_else(|| user.clone());
-    let image = images.imagine().again(&id, &user, &name, &read(body)?.key).await.map_err(wire::refused)?;
+    let Again { key, set } = read(body)?;
+    let again = images.imagine().again(&id, &user, &name, &key, set.as_deref()).await;
+    let image = again.map_err(wire::refused)?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "image": images.shown(image, &user) }))).into_response())
 }
 

@@ -169,7 +169,7 @@ impl Driver {
 }
 
 async fn attend(desk: &PeaceDesk, signaling: &Signaling, user: &str) -> Result<Attended, RecorderError> {
-    let next = desk.decide(user).await?;
+    let next = desk.decide(user, signaling).await?;
     let told = desk.deliver(user, signaling).await?;
     Ok(Attended { next, told })
 }

@@ -77,7 +77,7 @@ fn entry(row: &OccurrenceRow, shown: &Map<String, Value>) -> Result<Value, Refus
     let held = row.held.clone().and_then(|held| serde_json::from_value::<Hold>(held).ok());
     entry["held"] = held.map_or(Value::Null, |held| {
         let mut value = json!(held);
-        value["in_words"] = hold_in_words(held).into();
+        value["in_words"] = hold_in_words(held, row.seen_at.is_some()).into();
         value
     });
     entry["notification"] = row.notification.as_ref().and_then(|id| shown.get(id)).cloned().unwrap_or_default();
@@ -86,8 +86,10 @@ fn entry(row: &OccurrenceRow, shown: &Map<String, Value>) -> Result<Value, Refus
 }
 
 /// Why something waits or had to, in plain words for embedders that have none of their own.
-fn hold_in_words(held: Hold) -> &'static str {
+fn hold_in_words(held: Hold, seen: bool) -> &'static str {
     match held {
+        Hold::InView { .. } if seen => "You were looking at it.",
+        Hold::InView { .. } => "It came into what you had open.",
         Hold::QuietHours { .. } => "It came in your quiet hours.",
         Hold::Budget { .. } => "You had as many notifications within an hour as you want.",
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use super::Hub;
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     /// What the device has been told. Locked by the hub alone, so nobody waits.
     pub(crate) told: Mutex<EventStream>,
+    /// The thread that the user has before them on this device. Likewise.
+    pub(crate) in_view: Mutex<Option<String>>,
 }
 
 impl Session {
@@ -33,6 +36,11 @@ impl Session {
     pub(super) fn event(&self, body: Arc<str>) {
         let seq = self.told.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());
         self.outbox.event(seq, body);
+    }
+
+    /// Whether the user has this thread before them here.
+    fn has_in_view(&self, thread: &str) -> bool {
+        self.in_view.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(thread)
     }
 
     /// Goes on with what a former session was told, if the device knows where that stopped; returns what it missed.
@@ -150,6 +158,31 @@ impl Hub {
                 session.event(body.clone());
             }
         }
+    }
+
+    /// A user has a thread before them on this device, or none any more.
+    pub(crate) fn set_view(&self, session: &Session, thread: Option<String>) {
+        *session.in_view.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+    }
+
+    /// The threads that a user has before them, on devices with a live session.
+    pub(crate) fn threads_in_view(&self, user: &str) -> Vec<String> {
+        let theirs = self.sessions_of(user);
+        theirs.filter_map(|session| session.in_view.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+
+    /// Tells those of a user's devices that have a thread in view.
+    pub(crate) fn tell_viewers(&self, user: &str, thread: &str, event: &str, fields: &Map<String, Value>) {
+        let mut body = fields.clone();
+        body.insert("event".to_owned(), event.into());
+        let body: Arc<str> = Value::Object(body).to_string().into();
+        for session in self.sessions_of(user).filter(|session| session.has_in_view(thread)) {
+            session.event(body.clone());
+        }
+    }
+
+    fn sessions_of(&self, user: &str) -> impl Iterator<Item = &Arc<Session>> {
+        self.devices.values().filter(move |session| session.party.user == user)
     }
 
     /// Everyone with a live session but one.

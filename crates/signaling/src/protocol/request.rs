@@ -86,6 +86,9 @@ pub enum Request {
     /// React to a picture.
     #[serde(rename = "image.react")]
     ImageReact(ImageReact),
+    /// Which thread the user has before them on this device.
+    #[serde(rename = "thread.view")]
+    ThreadView(ThreadView),
     /// Something about a note; it names its own `type`.
     #[serde(untagged)]
     Note(NoteRequest),
@@ -270,6 +273,14 @@ pub struct ImageReact {
     pub emoji: Option<String>,
 }
 
+/// `thread.view`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadView {
+    /// The thread; null: none.
+    #[serde(deserialize_with = "required_nullable")]
+    pub thread: Option<String>,
+}
+
 // Serde takes an absent `Option` for null; a pin without its field is a mistake, not an unpin.
 pub(super) fn required_nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(deserializer)
@@ -336,6 +347,7 @@ impl Request {
             "room.pin" => Self::RoomPin(body(fields)?),
             "reaction.send" => Self::ReactionSend(body(fields)?),
             "image.react" => Self::ImageReact(body(fields)?),
+            "thread.view" => Self::ThreadView(body(fields)?),
             "note.record" | "note.stop" | "note.send" | "note.discard" | "note.heard" | "note.unheard"
             | "note.react" | "note.delete" => {
                 fields.insert("type".to_owned(), Value::String(kind));
@@ -405,6 +417,7 @@ impl Request {
                 pin.participant.iter().try_for_each(|participant| check_id("participant", participant, MAX_ID))
             }
             Self::ImageReact(react) => check_id("image", &react.image, MAX_ID),
+            Self::ThreadView(view) => view.thread.iter().try_for_each(|thread| check_id("thread", thread, MAX_THREAD)),
             Self::Note(request) => check_id("note", request.note(), MAX_ID),
         }
     }
