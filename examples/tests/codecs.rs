@@ -54,6 +54,9 @@ fn svc(codec: &str, mode: &str) -> String {
                 const line = add.call(this, kind, {{ ...init, sendEncodings: [{{ scalabilityMode: '{mode}' }}] }});
                 const {{ codecs }} = RTCRtpReceiver.getCapabilities('video');
                 line.setCodecPreferences(codecs.filter(({{ mimeType }}) => /{codec}|rtx/.test(mimeType)));
+                // A busy machine is to cost pictures, not their size.
+                const parameters = line.sender.getParameters();
+                line.sender.setParameters({{ ...parameters, degradationPreference: 'maintain-resolution' }});
                 return line;
             }};
         }}"

@@ -14,7 +14,7 @@ proptest! {
             prop_assert_eq!(layers.checked_sub(1).map(|last| sizes[last]), descriptor.size);
         }
         if let Some((sizes, layers)) = TemplateLayers::parse(&bytes).and_then(|layers| layers.sizes()) {
-            prop_assert!(layers > 1 && sizes[..layers].iter().all(|(width, height)| *width > 0 && *height > 0));
+            prop_assert!(layers > 0 && sizes[..layers].iter().all(|(width, height)| *width > 0 && *height > 0));
         }
         prop_assert_eq!(DependencyDescriptor::parse(&bytes).is_some(), bytes.len() >= 3);
         prop_assert!(!starts_sequence(&bytes) || !bytes.is_empty());

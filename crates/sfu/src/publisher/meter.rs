@@ -26,6 +26,8 @@ pub(super) struct Meter {
     /// Up to and including each layer, both ways.
     bitrates: [[u64; TEMPORAL_LAYERS]; SPATIAL_LAYERS],
     peaks: [[Generations; TEMPORAL_LAYERS]; SPATIAL_LAYERS],
+    /// What each spatial layer took without those below it, in the last two spans in which it came, of which one may have been but a part.
+    alone: [[u64; 2]; SPATIAL_LAYERS],
     /// How many temporal layers there are.
     layers: usize,
 }
@@ -37,6 +39,7 @@ impl Meter {
             since: None,
             bitrates: Default::default(),
             peaks: [[Generations::highest(PEAK); TEMPORAL_LAYERS]; SPATIAL_LAYERS],
+            alone: Default::default(),
             layers: 1,
         }
     }
@@ -54,15 +57,19 @@ impl Meter {
         }
         let is_sent = |layer: &usize| self.counted.iter().any(|counted| counted[*layer] > 0);
         self.layers = (0..TEMPORAL_LAYERS).rfind(is_sent).map_or(1, |highest| highest + 1);
+        let bitrate_of = |bytes: u64| bytes * 8 * 1_000_000 / (span.as_micros() as u64).max(1);
         let mut below = [0; TEMPORAL_LAYERS];
         for (spatial, counted) in self.counted.iter_mut().enumerate() {
             let mut bytes = 0;
             for (layer, counted) in counted.iter_mut().enumerate() {
                 bytes += std::mem::take(counted);
                 below[layer] += bytes;
-                let bitrate = below[layer] * 8 * 1_000_000 / (span.as_micros() as u64).max(1);
+                let bitrate = bitrate_of(below[layer]);
                 self.bitrates[spatial][layer] = bitrate;
                 self.peaks[spatial][layer].set(now, bitrate);
+            }
+            if bytes > 0 {
+                self.alone[spatial] = [bitrate_of(bytes), self.alone[spatial][0]];
             }
         }
         self.since = Some(now);
@@ -80,12 +87,17 @@ impl Meter {
     }
 
     /// What each temporal layer takes, with those below, up to and including a spatial layer, and how many there are. `pixels` of a picture in that layer's size are what
-    /// is gone by while nothing is known; a temporal layer that is not known of is not told.
+    /// is gone by while nothing is known; a spatial layer that does not come now takes what it did when it came. A temporal layer that is not known of is not told.
     pub(super) fn rates(&mut self, now: Instant, spatial: usize, pixels: u64) -> ([Rate; TEMPORAL_LAYERS], usize) {
         let spatial = spatial.min(SPATIAL_LAYERS - 1);
-        let below = if spatial == 0 { 0 } else { self.bitrate(spatial - 1) };
-        // Of what begins only now, there is the promise of its size.
-        let guess = if self.bitrate(spatial) == below { pixels * BITS_PER_PIXEL } else { 0 };
+        let comes = |layer: usize| self.bitrate(layer) > if layer == 0 { 0 } else { self.bitrate(layer - 1) };
+        let alone = |layer: usize| self.alone[layer].into_iter().max().unwrap_or(0);
+        let guess = match alone(spatial) {
+            _ if comes(spatial) => 0,
+            // Of what has never come, there is the promise of its size.
+            0 => pixels * BITS_PER_PIXEL,
+            _ => (0..=spatial).filter(|layer| !comes(*layer)).map(alone).sum(),
+        };
         if self.bitrate(spatial) == 0 {
             return ([Rate { bitrate: guess, peak: guess }; TEMPORAL_LAYERS], 1);
         }
@@ -136,6 +148,26 @@ mod tests {
             let close = measured.iter().zip(expected).all(|(measured, expected)| measured.abs_diff(expected) <= 20);
             assert!(close, "{spatial}: {measured:?}");
         }
+    }
+
+    #[test]
+    fn spatial_layers_that_are_left_out_take_what_they_did() {
+        let mut now = Instant::now();
+        let mut meter = Meter::new();
+        let mut go_on = |meter: &mut Meter, layers: &[usize], pictures| {
+            for _ in 0..pictures {
+                layers.iter().for_each(|spatial| meter.count(now, (*spatial, 0), 434 * (spatial + 1)));
+                now += Duration::from_millis(20);
+            }
+            [0, 1, 2].map(|spatial| meter.rates(now, spatial, 500_000).0[0].bitrate / 1_000)
+        };
+        let close = |measured: [u64; 3], expected: [u64; 3]| {
+            assert!(measured.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= b / 20), "{measured:?}");
+        };
+        close(go_on(&mut meter, &[0], 130), [200, 1_200, 1_200]);
+        close(go_on(&mut meter, &[0, 1, 2], 130), [200, 573, 1_120]);
+        close(go_on(&mut meter, &[0], 330), [200, 573, 1_120]);
+        close(go_on(&mut meter, &[0, 1], 330), [200, 573, 1_120]);
     }
 
     #[test]

@@ -191,3 +191,25 @@ fn a_size_that_no_network_can_take_is_not_encoded_and_is_tried_again_ever_more_s
     pair.go_on(5 * SECOND);
     assert_eq!(pair.told().last(), Some(&(3, 3)));
 }
+
+#[test]
+fn a_network_that_carried_a_size_before_it_was_left_out_gets_it_back_when_it_carries_it_again() {
+    let mut pair = Pair::of(CodecName::Vp9, 3);
+    let encoded = |pair: &mut Pair, limit, seconds| {
+        pair.limit(Some(limit));
+        for _ in 0..seconds {
+            pair.go_on(SECOND);
+            if let Some((wanted, _)) = pair.told().pop() {
+                pair.encode(wanted);
+            }
+        }
+        pair.camera.sizes
+    };
+    // The medium one takes 180 kbit/s, of which a guess from its pixels would make 500.
+    assert_eq!(encoded(&mut pair, 400_000, 12), 2);
+    assert_eq!(encoded(&mut pair, 100_000, 12), 1);
+    assert_eq!(encoded(&mut pair, 400_000, 70), 2);
+    pair.sizes();
+    pair.go_on(SECOND);
+    assert_eq!(pair.sizes(), [(2, 50)]);
+}

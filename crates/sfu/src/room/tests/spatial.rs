@@ -161,6 +161,8 @@ pub(super) struct Pair {
     delays: Vec<u16>,
     /// The most sizes that could go out of each picture.
     allowed: BTreeMap<u16, u8>,
+    /// Whether the camera makes no more sizes than it is told that somebody wants.
+    obeys: bool,
 }
 
 impl Pair {
@@ -170,7 +172,7 @@ impl Pair {
             scene.join(id, &lines_of(camera.codec));
         }
         let (came, late, delays) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scene, camera, came, keyframes: 0, late, delays, allowed: BTreeMap::new() }
+        Self { scene, camera, came, keyframes: 0, late, delays, allowed: BTreeMap::new(), obeys: false }
     }
 
     pub(super) fn look(&mut self, (width, height): (u32, u32)) {
@@ -185,6 +187,9 @@ impl Pair {
     /// So many pictures are sent, with a keyframe where one is asked for.
     pub(super) fn go_on(&mut self, pictures: u16) {
         for _ in 0..pictures {
+            if self.obeys {
+                self.obey();
+            }
             let is_asked = !self.scene.sink.take_plis(0).is_empty();
             let key = std::mem::take(&mut self.camera.is_new) || is_asked;
             self.keyframes += u32::from(key);
@@ -198,6 +203,15 @@ impl Pair {
             }
             self.deliver(picture);
             self.scene.pass(20 * MS);
+        }
+    }
+
+    /// The camera does what it was told last.
+    fn obey(&mut self) {
+        for event in self.scene.events() {
+            if let SfuEvent::Layers { participant: ParticipantId(1), spatial: Some(spatial), .. } = event {
+                (self.camera.sizes, self.camera.is_new) = (spatial.wanted, true);
+            }
         }
     }
 
@@ -343,7 +357,9 @@ fn turn(is_late: bool) -> impl Strategy<Value = Turn> {
     } else {
         prop::sample::select(limit.to_vec()).prop_map(Turn::Limit).boxed()
     };
-    prop_oneof![3 => (1..40_u16).prop_map(Turn::GoOn), 2 => view.prop_map(Turn::Look), 2 => other]
+    // The longer is what it takes for a publisher to be told of sizes that nobody wants.
+    let pictures = prop_oneof![8 => 1..40_u16, 1 => Just(280)];
+    prop_oneof![3 => pictures.prop_map(Turn::GoOn), 2 => view.prop_map(Turn::Look), 2 => other]
 }
 
 proptest! {
@@ -354,9 +370,11 @@ proptest! {
         name in prop_oneof![Just(CodecName::Vp9), Just(CodecName::Av1)],
         sizes in 2..=3_u8,
         only_at_keyframes in any::<bool>(),
+        obeys in any::<bool>(),
         turns in any::<bool>().prop_flat_map(|is_late| prop::collection::vec(turn(is_late), 1..24)),
     ) {
         let mut pair = Pair::new(Camera::new(name, sizes, only_at_keyframes));
+        pair.obeys = obeys;
         pair.go_on(1);
         let is_late = turns.iter().any(|turn| matches!(turn, Turn::Delay(_)));
         let lateness = if is_late { LATEST } else { 0 };
