@@ -190,11 +190,14 @@ async fn a_browser_that_records_mp4_only_leaves_a_video_note_in_mp4() {
     let mp4_only = "(() => { const known = MediaRecorder.isTypeSupported.bind(MediaRecorder);
         MediaRecorder.isTypeSupported = (type) => !type.includes('webm') && known(type); })()";
     let (_server, _browser, bob) = video_note(&chromium, mp4_only, "video/mp4").await;
-    // Its first picture stands for the poster that there is not.
-    bob.wait_for("document.querySelector('.letter video')?.videoWidth > 0", SOON).await.unwrap();
+    // The browser that recorded it has drawn its poster, which the server has written anew.
+    bob.wait_for("document.querySelector('.letter video')?.poster", SOON).await.unwrap();
+    let poster =
+        "fetch(document.querySelector('.letter video').poster).then((answer) => answer.blob()).then(createImageBitmap)";
+    bob.wait_for(&format!("{poster}.then(({{ width, height }}) => width > 100 && height > 100)"), SOON).await.unwrap();
+    plays_red_and_440(&bob).await;
     let lasts: f64 = bob.eval_as("document.querySelector('.letter video').duration").await.unwrap();
     assert!((2.0..12.0).contains(&lasts), "{lasts} s of a take of some 5 s");
-    plays_red_and_440(&bob).await;
 }
 
 /// Ann, whose media does not connect, leaves Bob a video note that her browser records, after `prepare` was done there; it is of this type, and Bob has it before him.

@@ -98,7 +98,7 @@ pub fn make_file(kind: NoteKind, events: &[TakeEvent], options: &FileOptions) ->
 }
 
 /// Makes the file of a take that was recorded as MP4: its samples in a file of our own. AAC is not decoded, so that there is no waveform of it, nothing is trimmed, and a take of silence
-/// is none; nor is H.264, so that there is no poster.
+/// is none; nor is H.264, so that its poster is whatever the caller has drawn.
 pub(crate) fn make_mp4_file(
     kind: NoteKind,
     recording: &[u8],

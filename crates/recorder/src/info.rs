@@ -88,6 +88,9 @@ pub struct NoteInfo {
     pub room: Option<String>,
     /// Where to get the file, for a while.
     pub url: Option<String>,
+    /// It has a poster.
+    #[serde(default)]
+    pub poster: bool,
     /// Where to get the poster, for a while.
     pub poster_url: Option<String>,
 }
@@ -122,6 +125,7 @@ impl NoteInfo {
             height: picture.map(|(_, height)| height),
             room,
             url: None,
+            poster: draft.is_some_and(|draft| draft.poster_key.is_some()),
             poster_url: None,
         }
     }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use crate::error::RecorderError;
 use crate::mp4_take;
 use crate::packet::NoteKind;
+use crate::poster::Poster;
 use crate::webm_take::MAGIC;
 
 /// The ending of the file's name.
@@ -46,6 +47,8 @@ pub struct UploadState {
 pub(crate) struct Upload {
     path: PathBuf,
     state: UploadState,
+    /// What its caller's browser has drawn of it, for where no poster can be made here. Not on disk: a process that dies meanwhile costs no more than that.
+    poster: Option<Poster>,
 }
 
 /// Where an upload lies.
@@ -77,7 +80,7 @@ pub(crate) fn most(kind: NoteKind, longest: Duration) -> u64 {
 impl Upload {
     /// Begins with an empty file.
     pub(crate) async fn create(path: PathBuf, take: u32, most: u64) -> Result<Self, RecorderError> {
-        let upload = Self { path, state: UploadState { take, offset: 0, length: None, most } };
+        let upload = Self { path, state: UploadState { take, offset: 0, length: None, most }, poster: None };
         let made = OpenOptions::new().write(true).create_new(true).open(&upload.path).await;
         made.map(|_| ()).map_err(|source| upload.failed("creating", source))?;
         Ok(upload)
@@ -86,7 +89,7 @@ impl Upload {
     /// Goes on with a file that is there.
     pub(crate) fn resume(path: PathBuf, take: u32, most: u64) -> io::Result<Self> {
         let offset = path.metadata()?.len();
-        Ok(Self { path, state: UploadState { take, offset, length: None, most } })
+        Ok(Self { path, state: UploadState { take, offset, length: None, most }, poster: None })
     }
 
     pub(crate) fn state(&self) -> UploadState {
@@ -95,6 +98,15 @@ impl Upload {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The last one counts.
+    pub(crate) fn set_poster(&mut self, poster: Poster) {
+        self.poster = Some(poster);
+    }
+
+    pub(crate) fn take_poster(&mut self) -> Option<Poster> {
+        self.poster.take()
     }
 
     /// How long it will be; told once.

@@ -8,7 +8,7 @@ mod take;
 use bytes::Bytes;
 use desk::Desk;
 use ringback_recorder::{
-    Codec, FileOptions, MP4_VIDEO_TYPE, MP4_VOICE_TYPE, MediaPart, NoteInfo, NoteKind, NoteLimits, NoteState,
+    Codec, FileOptions, MP4_VIDEO_TYPE, MP4_VOICE_TYPE, MediaPart, NoteInfo, NoteKind, NoteLimits, NoteState, Poster,
     RecorderError, TakeEvent, TakePacket, TrackKind, VIDEO_TYPE, VOICE_TYPE, make_file,
 };
 use std::time::Duration;
@@ -188,9 +188,18 @@ async fn a_recording_in_mp4_is_kept_as_mp4_with_its_true_duration() {
         // Also its first bytes may come one by one.
         let (first, rest) = (file.slice(..3), file.slice(3..));
         recorder.append_upload(&note, "ann", 1, 0, first).await.unwrap();
+        // What the caller's browser has drawn of it is its poster, where it has pictures.
+        let drawn = |bytes| Poster::drawn(Bytes::from_static(bytes), 160, 120);
+        for bytes in [&b"the first"[..], b"the last"] {
+            let put = recorder.put_poster(&note, "ann", 1, drawn(bytes)).await;
+            assert_eq!(put.is_ok(), kind == NoteKind::Video, "{put:?}");
+        }
+        assert!(recorder.put_poster(&note, "ann", 2, drawn(b"of another take")).await.is_err());
+        assert!(recorder.put_poster(&note, "bob", 1, drawn(b"of somebody else")).await.is_err());
         recorder.append_upload(&note, "ann", 1, 3, rest).await.unwrap();
         let draft = desk.until(NoteState::Draft).await;
         assert_eq!((draft.content_type.as_deref(), draft.reason), (Some(content_type), None), "{words}");
+        assert_eq!(draft.poster, kind == NoteKind::Video);
         assert!((2_480..2_640).contains(&draft.duration_ms), "{} ms, {words}", draft.duration_ms);
         let size = (kind == NoteKind::Video).then_some((160, 120));
         assert_eq!(draft.width.zip(draft.height), size);
@@ -198,6 +207,11 @@ async fn a_recording_in_mp4_is_kept_as_mp4_with_its_true_duration() {
         assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0, "nothing stays on the spool");
         recorder.send(&note, "ann").await.unwrap();
 
+        if kind == NoteKind::Video {
+            let media = recorder.media(&note, MediaPart::Poster, "bob").await.unwrap();
+            let poster = recorder.read(&media, 0..media.size).await.unwrap();
+            assert_eq!((media.content_type.as_str(), &poster[..]), ("image/jpeg", &b"the last"[..]));
+        }
         // As it is served, whole and in parts.
         let media = recorder.media(&note, MediaPart::File, "bob").await.unwrap();
         let whole = recorder.read(&media, 0..media.size).await.unwrap();

@@ -8,7 +8,7 @@ import { asRingbackError, RingbackError } from "./errors.js";
 /** @typedef {import("./protocol.js").NoteKind} NoteKind */
 
 /**
- * What the server takes, best first: WebM becomes a note like any other, MP4 one without waveform and poster. Safari before 18.4 records MP4 only, and some of it knows that type
+ * What the server takes, best first: WebM becomes a note like any other; of MP4 the poster is drawn here. Safari before 18.4 records MP4 only, and some of it knows that type
  * without codecs only.
  * @type {Record<NoteKind, string[]>}
  */
@@ -23,6 +23,13 @@ const PIECE_MS = 1_000;
 /** The pause after a request that did not get through, at first and at most; in between it doubles. */
 const FIRST_PAUSE_MS = 500;
 const LAST_PAUSE_MS = 8_000;
+/** Of a poster: as large as it is shown on a large screen, in pixels, and JPEG's quality. */
+const POSTER_SIDE = 1_280;
+const POSTER_QUALITY = 0.8;
+/** How long the end of a take waits for its poster. */
+const POSTER_MS = 3_000;
+/** When it is drawn, after the beginning: the camera has found the light by then. */
+const POSTER_AFTER_MS = 1_000;
 const TUS = { "tus-resumable": "1.0.0" };
 
 export class RecordedTake {
@@ -41,6 +48,12 @@ export class RecordedTake {
   /** @type {Promise<void>|undefined} */
   #carried;
   #onProgress;
+  /** Of a camera whose pictures the server cannot decode. @type {MediaStreamTrack|undefined} */
+  #drawn;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #drawTimer;
+  /** @type {Promise<unknown>|undefined} */
+  #poster;
 
   /**
    * The media type in which this browser would record, or null where the server would not take it.
@@ -70,6 +83,7 @@ export class RecordedTake {
       this.#recorded += data.size;
       this.#more();
     });
+    if (mimeType.startsWith("video/mp4")) this.#drawn = tracks.find((track) => track.kind === "video");
   }
 
   /** The share of what was recorded that has arrived, 0 to 1. */
@@ -84,6 +98,7 @@ export class RecordedTake {
     if (created.status !== 201) throw await this.#http.refusal(created);
     this.#path = `notes/${encodeURIComponent(this.#note)}/${created.headers.get("location") ?? ""}`;
     this.#recorder.start(PIECE_MS);
+    if (this.#drawn) this.#drawTimer = setTimeout(() => this.#draw(), POSTER_AFTER_MS);
     this.#carried = this.#carry();
     // Whoever waits for the end is told.
     this.#carried.catch(() => {});
@@ -91,19 +106,46 @@ export class RecordedTake {
 
   /** Records no more. Resolves once all of it has arrived. */
   async finish() {
+    this.#draw();
     if (this.#recorder.state !== "inactive") {
       const stopped = new Promise((resolve) => this.#recorder.addEventListener("stop", resolve, { once: true }));
       this.#recorder.stop();
       await stopped;
     }
+    await Promise.race([this.#poster, new Promise((resolve) => setTimeout(resolve, POSTER_MS))]);
     this.#ended = true;
     this.#more();
     await this.#carried;
   }
 
+  /** Makes the poster, where the server cannot and there is none yet. Without one the first picture stands for it. */
+  #draw() {
+    clearTimeout(this.#drawTimer);
+    if (this.#drawn) this.#poster ??= this.#sendPoster(this.#drawn).catch(() => {});
+  }
+
+  /** Sends what the camera shows. @param {MediaStreamTrack} track */
+  async #sendPoster(track) {
+    const video = document.createElement("video");
+    Object.assign(video, { muted: true, playsInline: true, srcObject: new MediaStream([track]) });
+    await video.play();
+    const { videoWidth, videoHeight } = video;
+    // Of a camera that is closed Chromium shows a picture of 2 × 2 pixels.
+    if (track.readyState === "ended" || videoWidth <= 2) return;
+    const scale = Math.min(1, POSTER_SIDE / Math.max(videoWidth, videoHeight));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.round(videoWidth * scale);
+    canvas.height = Math.round(videoHeight * scale);
+    canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
+    video.srcObject = null;
+    const picture = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", POSTER_QUALITY));
+    if (picture) await this.#http.raw("PUT", `${this.#path}/poster`, { headers: { "content-type": "image/jpeg" }, body: picture });
+  }
+
   /** Gives it up; what has arrived is the server's to forget. */
   abort() {
     this.#aborted = true;
+    clearTimeout(this.#drawTimer);
     if (this.#recorder.state !== "inactive") this.#recorder.stop();
     this.#more();
   }

@@ -181,3 +181,27 @@ async fn what_is_no_upload_of_this_note_is_refused_with_what_would_be() {
     assert_eq!(options.header("tus-extension"), Some("creation,creation-defer-length"));
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poster_that_is_no_picture_too_large_or_of_no_take_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(builder().notes(RecorderConfig::new(folder.path()))).await;
+    let (_ann, _ben, note) = offered(&house).await;
+    let put = async |take: u32, body: &[u8]| {
+        let line = format!("PUT /v1/notes/{note}/takes/{take}/poster");
+        request(house.address, &line, "content-type: image/jpeg\r\n", body, None).await.unwrap().status
+    };
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(64, 48).write_to(&mut picture, image::ImageFormat::Jpeg).unwrap();
+    let picture = picture.into_inner();
+    assert_eq!(put(1, &picture).await, 404, "nothing is being recorded");
+    let line = format!("POST /v1/notes/{note}/takes");
+    let headers = format!("{TUS}upload-defer-length: 1\r\n");
+    assert_eq!(request(house.address, &line, &headers, b"", None).await.unwrap().status, 201);
+    assert_eq!(put(1, b"no picture at all").await, 400);
+    assert_eq!(put(1, &picture[..picture.len() / 2]).await, 400, "a damaged one");
+    assert_eq!(put(1, &vec![0; 600 * 1024]).await, 413);
+    assert_eq!(put(2, &picture).await, 404);
+    assert_eq!(put(1, &picture).await, 404, "a voice note has no picture");
+    house.close().await;
+}

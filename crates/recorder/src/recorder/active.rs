@@ -12,6 +12,8 @@ use super::{Inner, NoteEvent, RecorderEvent, millis, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
 use crate::note::{NotNow, Note, NoteInput, NoteOutput, NoteState, TakeReason};
+use crate::packet::NoteKind;
+use crate::poster::Poster;
 use crate::spool::SpoolHeader;
 use crate::store::NoteRow;
 use crate::take::TakeEnd;
@@ -72,6 +74,10 @@ impl Active {
         self.room.clone()
     }
 
+    pub(super) async fn kind(&self) -> NoteKind {
+        self.part.lock().await.row.kind
+    }
+
     pub(super) fn upload(&self) -> &Mutex<Option<Upload>> {
         &self.upload
     }
@@ -95,7 +101,13 @@ impl Active {
     }
 
     /// All of a take has arrived that was recorded elsewhere.
-    pub(super) async fn arrived(self: &Arc<Self>, inner: &Arc<Inner>, take: u32, path: PathBuf) {
+    pub(super) async fn arrived(
+        self: &Arc<Self>,
+        inner: &Arc<Inner>,
+        take: u32,
+        path: PathBuf,
+        poster: Option<Poster>,
+    ) {
         let mut part = self.part.lock().await;
         // Given up meanwhile.
         if part.note.take() != take || !part.note.awaits_arrival() {
@@ -106,7 +118,7 @@ impl Active {
         let (active, inner, row) = (self.clone(), inner.clone(), part.row.clone());
         tokio::spawn(async move {
             let made = inner.take_of_upload(&row, take, path).await;
-            active.save(&inner, row, made).await;
+            active.save(&inner, row, made, poster).await;
         });
     }
 
@@ -235,12 +247,18 @@ impl Active {
         let (active, inner, row) = (self.clone(), inner.clone(), part.row.clone());
         tokio::spawn(async move {
             let made = take.finish().await;
-            active.save(&inner, row, made).await;
+            active.save(&inner, row, made, None).await;
         });
     }
 
     /// Makes the file of a take that is on disk, and the draft of it.
-    async fn save(self: &Arc<Self>, inner: &Arc<Inner>, row: NoteRow, made: Result<PathBuf, TakeReason>) {
+    async fn save(
+        self: &Arc<Self>,
+        inner: &Arc<Inner>,
+        row: NoteRow,
+        made: Result<PathBuf, TakeReason>,
+        poster: Option<Poster>,
+    ) {
         let path = match made {
             Ok(path) => path,
             Err(reason) => {
@@ -248,7 +266,7 @@ impl Active {
                 return;
             }
         };
-        let kept = inner.keep_take(&row, &path, LAST_WAIT).await;
+        let kept = inner.keep_take(&row, &path, poster, LAST_WAIT).await;
         let mut part = self.part.lock().await;
         let saved = kept.map(|draft| part.row.draft = Some(draft));
         match saved {

@@ -10,6 +10,7 @@ use super::{Inner, millis};
 use crate::error::RecorderError;
 use crate::file::{self, FileOptions, MP4_VIDEO_TYPE, MP4_VOICE_TYPE, NoteFile, VOICE_TYPE};
 use crate::note::TakeReason;
+use crate::poster::Poster;
 use crate::spool;
 use crate::store::{Draft, NoteRow};
 use crate::upload;
@@ -34,9 +35,18 @@ impl Inner {
     }
 
     /// Makes the file of a take, and keeps its bytes and then the row that refers to them; where there is no room for it, again and
-    /// again, with pauses that grow up to `patience`.
-    pub(super) async fn keep_take(&self, note: &NoteRow, path: &Path, patience: Duration) -> Result<Draft, TakeReason> {
-        let file = self.make_file(note, path.to_owned()).await?;
+    /// again, with pauses that grow up to `patience`. `drawn`: its poster, where none can be made of it.
+    pub(super) async fn keep_take(
+        &self,
+        note: &NoteRow,
+        path: &Path,
+        drawn: Option<Poster>,
+        patience: Duration,
+    ) -> Result<Draft, TakeReason> {
+        let mut file = self.make_file(note, path.to_owned()).await?;
+        if file.poster.is_none() && file.picture.is_some() {
+            file.poster = drawn;
+        }
         let name: String = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from).collect();
         let mut wait = FIRST_WAIT;
         loop {
@@ -126,7 +136,7 @@ impl Inner {
         let mut poster_key = None;
         let picture = file.picture;
         if let Some(poster) = file.poster {
-            let key = self.bytes.key(format!("notes/{}/{name}.webp", note.id));
+            let key = self.bytes.key(format!("notes/{}/{name}{}", note.id, poster.extension()));
             size += poster.bytes.len() as u64;
             self.bytes.put(&key, poster.bytes).await?;
             poster_key = Some(key);

@@ -8,6 +8,7 @@ use super::{NoteEvent, Recorder, RecorderEvent, unix_ms};
 use crate::error::RecorderError;
 use crate::info::NoteInfo;
 use crate::link::{LINK_HOLDS, MediaPart};
+use crate::poster;
 use crate::store::{CallRow, Cursor, NoteRow, Page};
 
 /// An object that a user may get.
@@ -138,7 +139,11 @@ impl Recorder {
         let draft = row.draft.ok_or_else(missing)?;
         let (key, content_type) = match part {
             MediaPart::File => (draft.file_key, draft.content_type),
-            MediaPart::Poster => (draft.poster_key.ok_or_else(missing)?, "image/webp".to_owned()),
+            MediaPart::Poster => {
+                let key = draft.poster_key.ok_or_else(missing)?;
+                let content_type = poster::content_type(&key).to_owned();
+                (key, content_type)
+            }
         };
         let size = self.inner.bytes.size(&key).await?.ok_or_else(missing)?;
         // A key is never written twice.

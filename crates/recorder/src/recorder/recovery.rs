@@ -57,7 +57,7 @@ impl Inner {
         let interrupted = matches!(row.state, NoteState::Countdown | NoteState::Recording);
         let mut reason = row.reason.as_deref().and_then(TakeReason::parse);
         for (_, path) in takes {
-            match self.keep_take(&row, path, Duration::ZERO).await {
+            match self.keep_take(&row, path, None, Duration::ZERO).await {
                 Ok(draft) => {
                     reason = if interrupted { Some(TakeReason::CallerGone) } else { reason };
                     row.draft = Some(draft);

@@ -12,6 +12,7 @@ use crate::error::RecorderError;
 use crate::mp4_take;
 use crate::note::{Note, NoteState, TakeReason};
 use crate::packet::NoteKind;
+use crate::poster::{LARGEST, Poster};
 use crate::spool::{SpoolHeader, SpoolWriter};
 use crate::store::NoteRow;
 use crate::upload::{self, Upload, UploadState};
@@ -89,14 +90,36 @@ impl Recorder {
             let Some(arriving) = upload.as_mut() else { return Err(RecorderError::NotFound(note)) };
             let state = arriving.append(offset, &bytes).await?;
             if arriving.is_whole() {
-                let path = arriving.path().to_owned();
+                let (path, poster) = (arriving.path().to_owned(), arriving.take_poster());
                 *upload = None;
                 drop(upload);
-                active.arrived(&inner, take, path).await;
+                active.arrived(&inner, take, path, poster).await;
             }
             Ok(state)
         })
         .await
+    }
+}
+
+impl Recorder {
+    /// Takes a picture that the caller's browser has drawn of a take while it is on its way, in place of the one before: the poster, where none can be made here.
+    ///
+    /// # Errors
+    /// Where the take is not on its way, or not this user's, the note is none with pictures, or the picture is too large.
+    pub async fn put_poster(&self, note: &str, user: &str, take: u32, poster: Poster) -> Result<(), RecorderError> {
+        if poster.bytes.len() > LARGEST {
+            return Err(RecorderError::TooLarge(LARGEST as u64));
+        }
+        let active = self.inner.owned(note, user).await?;
+        if active.kind().await != NoteKind::Video {
+            return Err(RecorderError::NotFound(note.to_owned()));
+        }
+        let mut upload = active.upload().lock().await;
+        upload_of(upload.as_ref(), note, take)?;
+        if let Some(upload) = upload.as_mut() {
+            upload.set_poster(poster);
+        }
+        Ok(())
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{head, post};
+use axum::routing::{head, post, put};
 use axum::{Json, Router};
 use futures_util::StreamExt;
-use ringback_recorder::{RecorderError, UploadState};
+use ringback_recorder::{Poster, RecorderError, UploadState};
 use ringback_signaling::protocol::{ErrorCode, WireError};
 use serde_json::json;
 
@@ -19,6 +20,12 @@ use super::wire;
 
 /// The version of tus that is spoken.
 const VERSION: &str = "1.0.0";
+
+/// The most bytes of a poster as it is sent.
+const LARGEST_POSTER: usize = 512 * 1024;
+
+/// The most pixels of a poster's side: as large as any camera's picture is shown.
+const LARGEST_SIDE: u32 = 1_920;
 
 const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -33,6 +40,7 @@ pub(super) fn router() -> Router<Desk> {
     Router::new()
         .route("/v1/notes/{note}/takes", post(create).options(options))
         .route("/v1/notes/{note}/takes/{take}", head(state).patch(append).options(options))
+        .route("/v1/notes/{note}/takes/{take}/poster", put(poster).layer(DefaultBodyLimit::max(LARGEST_POSTER)))
 }
 
 /// What is answered where something is wrong.
@@ -155,6 +163,29 @@ async fn append(
         state = recorder.append_upload(&note, &user, take, offset, Default::default()).await?;
     }
     Ok((StatusCode::NO_CONTENT, described(state)).into_response())
+}
+
+/// A picture of the take, drawn by the browser that records it: what is seen of it is decoded and written anew, and becomes the poster where none can be made here.
+async fn poster(
+    State(desk): State<Desk>,
+    Path((note, take)): Path<(String, u32)>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, Fault> {
+    let user = desk.signaling.authenticate(&headers)?.sub;
+    let body = body.map_err(|rejection| Fault::Status(rejection.status(), rejection.body_text()))?;
+    // Nothing is decoded for whoever records nothing.
+    desk.notes.recorder().upload(&note, &user, take).await?;
+    let cleaned = tokio::task::spawn_blocking(move || ringback_imagine::clean(&body, LARGEST_SIDE)).await;
+    let cleaned = cleaned.map_err(|_| WireError::new(ErrorCode::Internal, "the picture could not be read"))?;
+    let cleaned = cleaned.map_err(|error| bad(&error.to_string()))?;
+    let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
+    if cleaned.content_type != "image/jpeg" {
+        return Err(bad("a poster is opaque").into());
+    }
+    let poster = Poster::drawn(cleaned.bytes, side(cleaned.width), side(cleaned.height));
+    desk.notes.recorder().put_poster(&note, &user, take, poster).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Fault> {

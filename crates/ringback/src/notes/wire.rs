@@ -1,6 +1,6 @@
 //! Notes on their way to a client: as JSON, with links, and the recorder's errors in the protocol's words.
 
-use ringback_recorder::{MediaPart, NoteInfo, NoteState, Recorder, RecorderError, VIDEO_TYPE};
+use ringback_recorder::{MediaPart, NoteInfo, NoteState, Recorder, RecorderError};
 use ringback_signaling::protocol::{ErrorCode, WireError};
 use serde_json::Value;
 
@@ -20,9 +20,7 @@ pub(super) fn link(recorder: &Recorder, note: &mut NoteInfo, user: &str) {
     }
     let link =
         |part: MediaPart| format!("v1/notes/{}/{}?{}", note.id, part.as_str(), recorder.sign(&note.id, part, user));
-    // Only of VP8 one is made.
-    let poster =
-        (note.content_type.as_deref() == Some(VIDEO_TYPE) && note.width.is_some()).then(|| link(MediaPart::Poster));
+    let poster = note.poster.then(|| link(MediaPart::Poster));
     note.url = Some(link(MediaPart::File));
     note.poster_url = poster;
 }
