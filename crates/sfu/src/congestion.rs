@@ -9,6 +9,7 @@ mod loss;
 mod probe;
 mod queue;
 mod rate;
+mod recovery;
 mod throughput;
 mod trend;
 
@@ -21,6 +22,7 @@ use loss::LossControl;
 use probe::{Outcome, Prober};
 use queue::QueueDelay;
 use rate::{Findings, RateControl};
+use recovery::Recovery;
 use throughput::Throughput;
 use trend::{Trend, Usage};
 
@@ -101,6 +103,7 @@ pub struct Estimator {
     losses: LossControl,
     rate: RateControl,
     prober: Prober,
+    recovery: Recovery,
     round_trip: Micros,
     desired: f64,
     remb: Option<f64>,
@@ -130,6 +133,7 @@ impl Estimator {
             losses: LossControl::default(),
             rate: RateControl::new(START as f64),
             prober: Prober::default(),
+            recovery: Recovery::default(),
             round_trip: 100_000,
             desired: 0.0,
             remb: None,
@@ -196,6 +200,7 @@ impl Estimator {
             self.trend.restart();
             self.queue.resume(now);
             self.losses.resume();
+            self.recovery.resume(now);
         }
         let (mut arrived, mut lost, mut newest_sent) = (0, 0, None);
         for (sequence, arrival) in packets {
@@ -265,6 +270,7 @@ impl Estimator {
         };
         if self.rate.update(&findings) {
             self.prober.give_up(now);
+            self.recovery.failed().inspect(|before| self.rate.clamp(LEAST as f64, *before));
         }
         // Whoever does not use the estimate delivers less than the network takes.
         let most_delivered = delivered_now.filter(|_| !findings.is_idle);
@@ -274,8 +280,12 @@ impl Estimator {
             Some(Outcome::Through(rate)) => {
                 self.rate.probed(rate);
                 self.losses.raise_to(rate);
+                self.recovery.landed();
             }
             Some(outcome) => {
+                if outcome == Outcome::Refused {
+                    self.recovery.failed().inspect(|before| self.rate.clamp(LEAST as f64, *before));
+                }
                 // What the cluster has left in line is not to be taken for a trend.
                 self.trend.restart();
                 if outcome == Outcome::Refused && findings.is_idle {
@@ -285,6 +295,7 @@ impl Estimator {
             None => {}
         }
         self.bound();
+        self.recovery.note(now, self.possible());
     }
 
     /// Takes in a receiver report (RFC 3550, section 6.4) of one stream, as a subscriber without transport-wide feedback sends: the share of packets lost since the
@@ -345,15 +356,19 @@ impl Estimator {
             }
             Feedback::Absent | Feedback::Reports => return,
         }
+        let possible = self.possible();
         let calm = self.usage != Usage::Over
             && self.queue.standing() < SHORT_LINE + self.queue.jitter() / 2
-            && !self.losses.is_unusual()
+            && (!self.losses.is_unusual() || self.recovery.is_on(now, possible))
             && self.halve_at.is_none()
             && now - self.last_sent < SILENCE;
-        let possible = self.possible();
         let wanted = (self.desired * HEADROOM).min(MOST as f64);
         if calm && possible < wanted && self.prober.may_begin(now) {
-            self.prober.begin(now, possible);
+            if let Some(leap) = self.recovery.leap(now, possible) {
+                self.rate.clamp(leap, MOST as f64);
+                self.losses.raise_to(leap);
+            }
+            self.prober.begin(now, self.possible());
         }
     }
 

@@ -113,6 +113,36 @@ fn a_queue_that_could_hold_two_seconds_empties_before_it_does() {
     deep_queues(FEW);
 }
 
+/// After three seconds of nothing the same network is back, or a much worse one.
+fn interruptions(seeds: Range<u64>) {
+    let base = Conditions::delayed(Duration::from_millis(25), Duration::from_millis(2));
+    let after = |rate| {
+        let before = base.with_rate(2_500_000, Duration::from_millis(300));
+        let (nothing, after) = (before.with_outage(0), base.with_rate(rate, Duration::from_millis(300)));
+        let stages = [(15, before), (3, nothing), (20, after)];
+        let stages = stages.map(|(seconds, conditions)| (Duration::from_secs(seconds), conditions));
+        Network::symmetric("interrupted", "", "", Profile::stages(stages))
+    };
+    let back = |seed| {
+        let world = run(&after(2_500_000), LAYERS, seed, 38);
+        let steps = &world.record(0).steps[180..];
+        steps.iter().position(|step| *step >= camera::LARGE).map_or(f64::INFINITY, |at| at as f64 / 10.0)
+    };
+    let backs: Vec<f64> = seeds.clone().map(back).collect();
+    println!("interruptions: back after {:.1} s on average; {backs:.1?}", mean(&backs));
+    assert!(mean(&backs) <= 4.0 && backs.iter().all(|back| *back <= 6.0), "{backs:.1?}");
+    for seed in seeds {
+        let world = run(&after(300_000), FLUID, seed, 38);
+        let over_300 = Summary::of(&world, 0).over_300;
+        assert!(over_300 <= 1.0, "seed {seed}: above 300 ms for {over_300} s");
+    }
+}
+
+#[test]
+fn after_an_interruption_the_large_picture_is_back_in_four_seconds_and_a_worse_network_is_not_flooded() {
+    interruptions(FEW);
+}
+
 fn quick_starts(seeds: Range<u64>) {
     let slow = |name: &str, seconds: usize| {
         let found =
@@ -203,6 +233,7 @@ fn long_suite() {
     steps(MANY);
     layer_steps(MANY);
     deep_queues(MANY);
+    interruptions(MANY);
     quick_starts(MANY);
     shares(MANY.start..MANY.start + 60);
     steady(MANY.start..MANY.start + 30);
