@@ -17,7 +17,7 @@ export class LossRepair {
   #repeatVoice;
 
   /**
-   * @param {Pick<import("./slots.js").SlotBoard, "hold"|"holdAll">} slots
+   * @param {Pick<import("./slots.js").SlotBoard, "hold"|"forget"|"holdAll">} slots
    * @param {(repeats: boolean) => void} repeatVoice told each time, news or not
    */
   constructor(slots, repeatVoice) {
@@ -44,6 +44,7 @@ export class LossRepair {
 
   /** @param {string} participant */
   left(participant) {
+    this.#slots.forget(participant);
     this.#repeatVoice(this.#redundancy.left(participant));
   }
 }

@@ -295,6 +295,12 @@ export class SlotBoard extends Emitter {
     for (const slot of this.slots.values()) this.#wait(slot);
   }
 
+  /** Somebody shows no more pictures. @param {string} participant */
+  forget(participant) {
+    this.#patience.delete(participant);
+    for (const slot of this.slots.values()) this.#wait(slot);
+  }
+
   /**
    * Holds everybody's pictures for at least so long.
    * @param {number} patience

@@ -14,8 +14,8 @@ use rand::{Rng, SeedableRng};
 use ringback_sfu::{ParticipantId, SfuEvent};
 use ringback_transport::dtls::{Certificate, DtlsAssociation, DtlsRole};
 
-/// No packet of the call may take longer. Loopback takes well under a millisecond; the rest is for a loaded machine.
-const LATEST: Duration = Duration::from_millis(400);
+/// No packet of the call may take longer. Loopback takes well under a millisecond; the rest is for a loaded machine, which may put the call itself aside.
+const LATEST: Duration = Duration::from_secs(1);
 
 /// The length of the FINGERPRINT attribute at the end of a check, behind what the MAC covers.
 const FINGERPRINT: usize = 8;
@@ -32,7 +32,18 @@ async fn talk_during(call: &mut Call, packets: u64, mut attack: impl FnMut(&mut 
         call.send_face(0, number == 0);
         call.run(Duration::from_millis(4)).await;
     }
-    call.run(Duration::from_millis(200)).await;
+    let is_all = |call: &Call| heard_and_seen(call).0.iter().all(|numbers| numbers.len() as u64 >= packets);
+    call.until("everything came", is_all).await;
+    // What comes twice comes now.
+    call.run(Duration::from_millis(100)).await;
+    let (numbers, slowest) = heard_and_seen(call);
+    assert_eq!(numbers[0], (first_voice..first_voice + packets).collect::<Vec<_>>(), "voice lost");
+    assert_eq!(numbers[1], (first_face..first_face + packets).collect::<Vec<_>>(), "video lost");
+    assert!(slowest < LATEST, "the slowest packet took {slowest:?}");
+}
+
+/// The numbers of the voices and of the faces that have come from participant 1 to 2, and how long the slowest took.
+fn heard_and_seen(call: &Call) -> ([Vec<u64>; 2], Duration) {
     let mut numbers = [Vec::new(), Vec::new()];
     let mut slowest = Duration::ZERO;
     for arrived in &call.peers[1].rtp {
@@ -48,9 +59,7 @@ async fn talk_during(call: &mut Call, packets: u64, mut attack: impl FnMut(&mut 
             slowest = slowest.max(age);
         }
     }
-    assert_eq!(numbers[0], (first_voice..first_voice + packets).collect::<Vec<_>>(), "voice lost");
-    assert_eq!(numbers[1], (first_face..first_face + packets).collect::<Vec<_>>(), "video lost");
-    assert!(slowest < LATEST, "the slowest packet took {slowest:?}");
+    (numbers, slowest)
 }
 
 /// A live call of two, in which media flows already.

@@ -6,13 +6,16 @@ mod peer;
 
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use peer::call::Call;
 use peer::{Format, Spec};
+use ringback_sfu::WorkerStatistics;
+use tokio::runtime::Runtime;
 
 const PACKETS: usize = 400;
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn forwarding_allocates_nothing_per_packet() {
@@ -89,12 +92,26 @@ fn forwarding_to_another_worker_allocates_nothing_per_packet_on_either() {
         });
     });
     drop(participants.join().unwrap());
-    let after = statistics();
     let packets = 2 * PACKETS as u64;
+    let is_all =
+        |after: &[WorkerStatistics; 2]| after[1].packets_forwarded - before[1].packets_forwarded >= 2 * packets;
+    let after = settled(&workers, statistics, is_all);
     assert_eq!(after[0].packets_forwarded - before[0].packets_forwarded, packets);
     assert_eq!(after[1].packets_from_shards - before[1].packets_from_shards, packets);
     assert_eq!(after[1].packets_forwarded - before[1].packets_forwarded, 2 * packets);
     assert!(allocated.count_total <= 32, "{} allocations", allocated.count_total);
+}
+
+/// What has been counted once all has gone out, or far too late: on a loaded machine the last packets lie in their sockets still when whoever sent them is done.
+fn settled<S>(workers: &Runtime, statistics: impl Fn() -> S, is_all: impl Fn(&S) -> bool) -> S {
+    let begun = Instant::now();
+    loop {
+        let now = statistics();
+        if is_all(&now) || begun.elapsed() > SOON {
+            return now;
+        }
+        workers.block_on(tokio::time::sleep(Duration::from_millis(20)));
+    }
 }
 
 /// Lets one of four send a voice and a face until all has settled, and counts what the worker allocates from then on, and what is decoded.
@@ -145,9 +162,11 @@ fn steady(video: Format, send_voice: fn(&mut Call), over_tcp: bool) -> (u64, u64
         });
     });
     let call = participants.join().unwrap();
-    let after = worker.block_on(handle.statistics()).unwrap();
-    let forwarded = after.packets_forwarded - before.packets_forwarded;
-    assert_eq!(forwarded, 2 * 3 * PACKETS as u64);
+    let packets = 2 * 3 * PACKETS as u64;
+    let statistics = || worker.block_on(handle.statistics()).unwrap();
+    let is_all = |after: &WorkerStatistics| after.packets_forwarded - before.packets_forwarded >= packets;
+    let after = settled(&worker, statistics, is_all);
+    assert_eq!(after.packets_forwarded - before.packets_forwarded, packets);
     drop(call);
     (allocated.count_total, after.voices_decoded - before.voices_decoded)
 }

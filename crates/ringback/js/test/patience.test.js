@@ -1,6 +1,7 @@
 // `node --test`: how long pictures wait.
 import assert from "node:assert/strict";
 import test from "node:test";
+import { LossRepair } from "../loss-repair.js";
 import { patience } from "../patience.js";
 import { SlotBoard } from "../slots.js";
 
@@ -34,4 +35,16 @@ test("a slot's receiver waits as long as whoever is shown in it needs, and no so
   assert.equal(picture.jitterBufferTarget, null);
   board.holdAll(150);
   assert.deepEqual([picture.jitterBufferTarget, sound.jitterBufferTarget], [150, null]);
+});
+
+test("whoever has left holds up no picture and takes no room", () => {
+  const board = new SlotBoard();
+  const receiver = { jitterBufferTarget: null };
+  const slot = { mid: "4", kind: "video", receiver, owner: { participant: "ann", source: "camera" }, map: () => false };
+  board.slots.set("4", /** @type {any} */ (slot));
+  const repair = new LossRepair(board, () => {});
+  repair.theirs("ann", { round_trip_ms: 50, loss_up: 100, loss_down: 0 });
+  assert.equal(receiver.jitterBufferTarget, 200);
+  repair.left("ann");
+  assert.equal(receiver.jitterBufferTarget, null);
 });
