@@ -127,7 +127,7 @@ impl NackGenerator {
         }
         self.missing.retain(|missing| {
             let in_time = now.saturating_duration_since(missing.since) < DEADLINE;
-            in_time && (missing.requests < MAX_REQUESTS || missing.due > now)
+            in_time && (missing.requests < MAX_REQUESTS || missing.is_echo || missing.due > now)
         });
         let is_lossy = self.loss >= LOSSY;
         let mut count = 0;
@@ -275,6 +275,15 @@ mod tests {
         }
         assert_eq!(asked, usize::from(MAX_REQUESTS));
         assert_eq!(generator.missing(), 0);
+
+        let (mut lossy, mut asked) = (NackGenerator::new(), 0);
+        receive(&mut lossy, start, (1..1_000).filter(|number| number % 10 > 0));
+        lossy.clear();
+        receive(&mut lossy, start, [1_000, 1_002, 1_003, 1_004]);
+        for step in 0..2_000 {
+            asked += lossy.due(start + Duration::from_millis(step), Duration::ZERO, &mut requests);
+        }
+        assert_eq!(asked, 2 * usize::from(MAX_REQUESTS), "the last one, too, is made twice");
 
         receive(&mut generator, start, [7, 8, 9, 10]);
         assert_eq!(due(&mut generator, start + DEADLINE), [] as [u16; 0]);

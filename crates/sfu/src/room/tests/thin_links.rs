@@ -160,7 +160,7 @@ impl Reported {
         self.told += arrivals.len() as u16;
         self.count = self.count.wrapping_add(1);
         meeting.scene.control(looker, |writer: &mut RtcpWriter<'_>| {
-            writer.transport_feedback(&fields, arrivals.into_iter()).unwrap();
+            writer.transport_feedback(&fields, arrivals).unwrap();
         });
     }
 }
