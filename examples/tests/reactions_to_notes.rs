@@ -52,6 +52,9 @@ async fn a_reaction_to_a_note_is_seen_at_once_and_told_together_with_what_else_t
     let (_annas, anna) = open(&chromium, &server, "Anna").await;
     leave_note(&anna, &ben).await;
     anna.wait_for("document.body.dataset.view === 'lobby'", SOON).await.unwrap();
+    // She is told of nothing that comes into the thread before her.
+    anna.eval("void (location.hash = '#people')").await.unwrap();
+    anna.wait_for("ringback.session.notifications.inView === null", SOON).await.unwrap();
 
     // Ben: a call that Anna misses, and a note.
     ben.eval("void (window.placed = ringback.session.call('anna'))").await.unwrap();

@@ -110,7 +110,7 @@ fn settled<S>(workers: &Runtime, statistics: impl Fn() -> S, is_all: impl Fn(&S)
         if is_all(&now) || begun.elapsed() > SOON {
             return now;
         }
-        workers.block_on(tokio::time::sleep(Duration::from_millis(20)));
+        workers.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
     }
 }
 

@@ -113,6 +113,8 @@ impl Call {
                 && call.events.iter().filter(|e| matches!(e, SfuEvent::Connected { .. })).count() >= call.peers.len()
         })
         .await;
+        // For so long a room may put off deciding who gets what; who is not yet among them misses a keyframe, and nobody here makes one on request.
+        self.run(Duration::from_millis(25)).await;
     }
 
     /// … as they see it: for those whose worker tells its events to somebody else.
