@@ -15,8 +15,6 @@ mod trend;
 
 use std::time::{Duration, Instant};
 
-use ringback_transport::prefetch::prefetch;
-
 use history::{News, SentHistory};
 use loss::LossControl;
 use probe::{Outcome, Prober};
@@ -156,22 +154,6 @@ impl Estimator {
             (false, Feedback::Awaited | Feedback::Transport) => self.feedback = Feedback::Absent,
             _ => {}
         }
-    }
-
-    /// Asks the processor for what noting a packet reads first; see [`prefetch`](mod@ringback_transport::prefetch).
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch(&self.origin);
-        prefetch(&self.sent);
-        prefetch(&self.sending);
-        prefetch(&self.prober);
-        prefetch(&self.last_sent);
-    }
-
-    /// … then for where it is noted.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, sequence: u16) {
-        self.sent.prefetch(sequence);
     }
 
     /// Notes a packet that leaves without a transport-wide sequence number.

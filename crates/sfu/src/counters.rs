@@ -56,14 +56,6 @@ impl CounterRewriter {
         self.frames.switch();
     }
 
-    /// Asks the processor for where a frame is looked up.
-    #[inline]
-    pub(crate) fn prefetch(&self, descriptor: &Descriptor) {
-        if let Descriptor::Vp8(descriptor) = descriptor {
-            self.vp8.prefetch(descriptor);
-        }
-    }
-
     /// Whether a packet of the same frame was forwarded before, where that shows.
     #[inline]
     pub(crate) fn has_begun(&self, descriptor: &Descriptor) -> bool {

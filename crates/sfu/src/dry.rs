@@ -45,20 +45,6 @@ struct Sealed {
 
 impl PacketSink for Sealed {
     #[inline]
-    fn prefetch_sealing(&self, to: usize) {
-        if let Some(sender) = self.senders.get(to) {
-            sender.prefetch();
-        }
-    }
-
-    #[inline]
-    fn prefetch_stream(&self, to: usize, ssrc: u32) {
-        if let Some(sender) = self.senders.get(to) {
-            sender.prefetch_stream(ssrc);
-        }
-    }
-
-    #[inline]
     fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
         let place = &mut self.places[self.next % PLACES];
         let Some(packet) = place.get_mut(..len).filter(|_| len + MAX_OVERHEAD <= PLACE) else { return false };

@@ -22,9 +22,6 @@ use crate::vp9::Vp9Descriptor;
 pub(crate) use spatial::Spatial;
 pub(crate) use temporal::Temporal;
 
-/// For so many targets memory is asked for ahead: as many as keep the processor's dozen or so of open requests busy, few enough that what came stays in its nearest cache.
-const AHEAD: usize = 8;
-
 /// Where packets go: seals them for a member's connection and queues them. Tests collect them instead.
 pub(crate) trait PacketSink {
     /// Queues one RTP packet of exactly `len` bytes for a member; `write` fills it. False if it could not be queued.
@@ -43,15 +40,6 @@ pub(crate) trait PacketSink {
 
     /// Queues one compound RTCP packet; `write` fills it and returns its length, 0 for nothing after all.
     fn send_rtcp(&mut self, to: usize, write: impl FnOnce(&mut [u8]) -> usize);
-
-    /// Asks the processor for what sending to a member reads first, …
-    fn prefetch(&self, _to: usize) {}
-
-    /// … then for what seals, …
-    fn prefetch_sealing(&self, _to: usize) {}
-
-    /// … and last for what is kept of a stream that goes to them.
-    fn prefetch_stream(&self, _to: usize, _ssrc: u32) {}
 
     /// Whether so much waits for a member already that their video should not wait too. Never over UDP, where nothing waits.
     fn is_congested(&self, _to: usize) -> bool {
@@ -147,44 +135,14 @@ pub(crate) fn fan_out<S: PacketSink>(
     switched: &mut Vec<Switched>,
 ) -> Option<Instant> {
     let mut held: Option<Instant> = None;
-    for targets in from.targets.chunks(AHEAD) {
-        prefetch(targets, packet, subscribers, sink);
-        for &target in targets {
-            let Some(subscriber) = subscribers.get_mut(target.member as usize) else { continue };
-            if let Some(timestamp) = subscriber.forward(now, target, from, packet, sink) {
-                switched.push(Switched { target, timestamp });
-            }
-            if let Some(due) = subscriber.held_until() {
-                held = Some(held.map_or(due, |held| held.min(due)));
-            }
+    for &target in from.targets {
+        let Some(subscriber) = subscribers.get_mut(target.member as usize) else { continue };
+        if let Some(timestamp) = subscriber.forward(now, target, from, packet, sink) {
+            switched.push(Switched { target, timestamp });
+        }
+        if let Some(due) = subscriber.held_until() {
+            held = Some(held.map_or(due, |held| held.min(due)));
         }
     }
     held
-}
-
-/// Asks for the memory of several targets at once. Each step reads what the one before asked for.
-#[inline]
-fn prefetch<S: PacketSink>(targets: &[Target], packet: &Packet<'_>, subscribers: &slab::Slab<Subscriber>, sink: &S) {
-    let found = |target: &Target| Some((subscribers.get(target.member as usize)?, target.slot as usize));
-    for target in targets {
-        let member = target.member as usize;
-        if let Some((subscriber, _)) = found(target) {
-            subscriber.prefetch();
-        }
-        sink.prefetch(member);
-    }
-    for target in targets {
-        if let Some((subscriber, slot)) = found(target) {
-            subscriber.prefetch_slot(slot);
-        }
-        sink.prefetch_sealing(target.member as usize);
-    }
-    for target in targets {
-        if let Some((subscriber, slot)) = found(target)
-            && let Some(slot) = subscriber.slots.get(slot)
-        {
-            slot.prefetch_records(packet);
-            sink.prefetch_stream(target.member as usize, slot.ssrc);
-        }
-    }
 }

@@ -5,8 +5,6 @@
 //! [`RunningIndex`], all numbers of a source shift alike. This is the arithmetic only: which packet belongs to which
 //! source, and what is left out, is decided by [`rewrite`](crate::rewrite) and the codecs' modules.
 
-use ringback_transport::prefetch::prefetch_at;
-
 /// What has become of one incoming number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -111,12 +109,6 @@ impl<const WINDOW: usize> Renumbering<WINDOW> {
         } else {
             Some(outgoing)
         }
-    }
-
-    /// Asks the processor for the entry of a number.
-    #[inline]
-    pub(crate) fn prefetch(&self, number: u16) {
-        prefetch_at(&self.ring, usize::from(number) & (WINDOW - 1));
     }
 
     /// Whether a number has been forwarded before. Changes nothing.

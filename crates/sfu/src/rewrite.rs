@@ -171,12 +171,6 @@ impl Rewriter {
         Rewritten::Forward { sequence, timestamp }
     }
 
-    /// Asks the processor for where a number is looked up.
-    #[inline]
-    pub(crate) fn prefetch(&self, sequence: u16) {
-        self.sequences.prefetch(sequence);
-    }
-
     /// Leaves out one packet of `source` (a dropped temporal layer, padding without a payload): later packets close
     /// up.
     ///

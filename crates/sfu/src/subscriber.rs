@@ -10,7 +10,6 @@ mod slot;
 
 use std::time::{Duration, Instant};
 
-use ringback_transport::prefetch::prefetch;
 use ringback_transport::sdp::{Line, MediaKind};
 
 use crate::allocator::Allocator;
@@ -137,24 +136,6 @@ impl Subscriber {
     /// The slots, as a client needs to know them.
     pub(crate) fn describe(&self) -> Vec<SlotInfo> {
         self.slots.iter().map(|s| SlotInfo { mid: s.mid.clone(), kind: s.kind, pair: s.pair }).collect()
-    }
-
-    /// Asks the processor for what forwarding reads first; see [`prefetch`](mod@ringback_transport::prefetch).
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch(&self.slots);
-        prefetch(&self.loss);
-        prefetch(&self.clock);
-        self.network.prefetch();
-    }
-
-    /// … then for a slot.
-    #[inline]
-    pub(crate) fn prefetch_slot(&self, slot: usize) {
-        if let Some(slot) = self.slots.get(slot) {
-            slot.prefetch();
-        }
-        self.network.estimator.prefetch_record(self.network.transport_sequence);
     }
 
     /// Sends one packet through a slot, if that is what flows or should flow there. Returns the outgoing timestamp when the slot went

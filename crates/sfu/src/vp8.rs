@@ -251,14 +251,6 @@ impl Vp8Rewriter {
         })
     }
 
-    /// Asks the processor for the entry of a packet's frame.
-    #[inline]
-    pub(crate) fn prefetch(&self, descriptor: &Vp8Descriptor) {
-        if let Some(id) = descriptor.picture_id {
-            self.pictures.prefetch(id.value);
-        }
-    }
-
     /// Whether a packet of the same frame was forwarded before.
     #[must_use]
     pub fn has_begun(&self, descriptor: &Vp8Descriptor) -> bool {

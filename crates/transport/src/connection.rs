@@ -13,7 +13,6 @@ use crate::dtls::{Certificate, DtlsAssociation, DtlsError, DtlsEvent, DtlsRole};
 use crate::error::TransportError;
 use crate::ice::{IceAgent, IceCredentials};
 use crate::path::Path;
-use crate::prefetch::prefetch;
 use crate::sctp::{Delivery, SctpAssociation, SctpError, SctpEvent};
 use crate::sdp::Fingerprint;
 use crate::srtp::{GcmLibrary, SrtpProfile, SrtpReceiver, SrtpSender};
@@ -304,21 +303,6 @@ impl Connection {
     #[must_use]
     pub fn path(&self) -> Option<Path> {
         self.ice.selected().filter(|_| !self.ended)
-    }
-
-    /// Asks the processor for what sending media reads first; see [`prefetch`](crate::prefetch).
-    #[inline]
-    pub fn prefetch(&self) {
-        prefetch(&self.srtp);
-        prefetch(&self.ended);
-        self.ice.prefetch();
-    }
-
-    /// What seals outbound media, to be asked for.
-    #[inline]
-    #[must_use]
-    pub fn sealing(&self) -> Option<&SrtpSender> {
-        self.srtp.as_deref().map(|srtp| &srtp.sender)
     }
 
     /// Whether datagrams that come by `path` are taken: it has proved lately that it is the peer's.

@@ -21,7 +21,6 @@ use rtc_stun::xoraddr::XorMappedAddress;
 use message::{Kind, StunMessage};
 
 use crate::path::Path;
-use crate::prefetch::prefetch;
 pub use crate::sdp::IceCredentials;
 
 /// How long media may flow after the last authenticated request from the selected address (RFC 7675, section 5.1).
@@ -124,13 +123,6 @@ impl IceAgent {
     #[must_use]
     pub fn selected(&self) -> Option<Path> {
         self.selected.filter(|_| !self.expired)
-    }
-
-    /// Asks the processor for what [`selected`](Self::selected) reads.
-    #[inline]
-    pub fn prefetch(&self) {
-        prefetch(&self.selected);
-        prefetch(&self.expired);
     }
 
     /// Whether whoever is at the end of `path` has proved within the last 30 seconds to know the password. Everything but

@@ -11,7 +11,6 @@ pub mod error;
 pub mod framing;
 pub mod ice;
 pub mod path;
-pub mod prefetch;
 pub mod rtcp;
 pub mod rtp;
 pub mod sctp;

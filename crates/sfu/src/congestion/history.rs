@@ -1,8 +1,6 @@
 //! What went out lately, by transport-wide sequence number, so that feedback about a packet finds when it left and how large it was. A ring that
 //! grows until a lap takes long enough, and allocates nothing from then on. It draws no conclusions.
 
-use ringback_transport::prefetch::prefetch_at;
-
 use super::Micros;
 
 /// Where a history begins: a second of 500 kbit/s in small packets.
@@ -61,12 +59,6 @@ pub(super) struct SentHistory {
 }
 
 impl SentHistory {
-    /// Asks the processor for where the next packet is noted. The ring is as long as a power of two below 2¹⁶.
-    #[inline]
-    pub(super) fn prefetch(&self, sequence: u16) {
-        prefetch_at(&self.records, usize::from(sequence) & self.records.len().wrapping_sub(1));
-    }
-
     /// Notes a packet. Returns its unwrapped number. O(1), but for the few times that the ring grows.
     pub(super) fn sent(&mut self, at: Micros, sequence: u16, bytes: usize) -> u64 {
         if self.records.is_empty() {

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use ringback_transport::prefetch::prefetch;
 use ringback_transport::rtp::{RtpHeader, RtpHeaderWriter};
 use ringback_transport::sdp::{Extension, ExtensionMap};
 
@@ -50,15 +49,6 @@ pub(crate) struct HeaderTemplate {
 }
 
 impl HeaderTemplate {
-    /// Asks the processor for all of it.
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch(&self.bytes);
-        prefetch(&self.len);
-        prefetch(&self.elements);
-        prefetch(&self.stamps);
-    }
-
     /// Lays out the header for an m-line with these extensions.
     pub(crate) fn new(mid: &str, extensions: &ExtensionMap) -> Self {
         const NOTHING: [u8; 3] = [0; 3];

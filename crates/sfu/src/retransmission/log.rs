@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use ringback_transport::prefetch::prefetch_at;
-
 use crate::counters::Counters;
 
 /// How a slot sent one packet: everything that makes the same packet again from the stored payload.
@@ -94,12 +92,6 @@ impl SentLog {
             began: None,
             credit: MAX_RESEND_CREDIT,
         }
-    }
-
-    /// Asks the processor for where the next packet is noted.
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch_at(&self.records, usize::from(self.newest.wrapping_add(1)) & self.records.len().wrapping_sub(1));
     }
 
     /// Notes a packet that is being sent for the first time. O(1).

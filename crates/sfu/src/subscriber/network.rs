@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use ringback_transport::prefetch::prefetch;
 use ringback_transport::rtcp::TransportFeedback;
 use ringback_transport::rtp::RtpHeaderWriter;
 use ringback_transport::sdp::MediaKind;
@@ -52,14 +51,6 @@ impl Network {
     #[inline]
     pub(super) fn levels(&self) -> bool {
         self.takes_padding && self.has_room
-    }
-
-    /// Asks the processor for what sending a packet reads.
-    #[inline]
-    pub(super) fn prefetch(&self) {
-        prefetch(&self.pacer);
-        prefetch(&self.transport_sequence);
-        self.estimator.prefetch();
     }
 
     /// A packet of `len` bytes left, with the present transport-wide sequence number if its slot carries one.

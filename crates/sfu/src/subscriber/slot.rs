@@ -6,7 +6,6 @@ mod repair;
 use std::time::Instant;
 
 use rand::Rng;
-use ringback_transport::prefetch::prefetch;
 use ringback_transport::rtp::RtpHeaderWriter;
 use ringback_transport::sdp::{Codec, CodecName, Line, MediaKind, SlotLine};
 
@@ -426,34 +425,6 @@ impl Slot {
         self.counters.switch();
         self.reported = None;
         self.rewriter.switch(now, packet.ssrc, packet.sequence, packet.timestamp)
-    }
-
-    /// Asks the processor for what forwarding reads; see [`prefetch`](mod@ringback_transport::prefetch).
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch(&self.kind);
-        prefetch(&self.ssrc);
-        prefetch(&self.rtx_ssrc);
-        self.header.prefetch();
-        prefetch(&self.flowing);
-        prefetch(&self.flowing_as);
-        prefetch(&self.frame);
-        prefetch(&self.gate);
-        prefetch(&self.spatial_gate);
-        prefetch(&self.rewriter);
-        prefetch(&self.counters);
-        prefetch(&self.sent);
-        prefetch(&self.reporter);
-        prefetch(&self.receipts);
-        prefetch(&self.last_timestamp);
-    }
-
-    /// … then for where a packet is noted.
-    #[inline]
-    pub(crate) fn prefetch_records(&self, packet: &Packet<'_>) {
-        self.rewriter.prefetch(packet.sequence);
-        self.counters.prefetch(&packet.descriptor);
-        self.sent.prefetch();
     }
 
     /// Sends one packet of the layer that flows. Returns whether it went out; if so, it used up the stamp.

@@ -5,7 +5,6 @@
 use std::time::Instant;
 
 use ringback_transport::path::{Link, Path};
-use ringback_transport::prefetch::prefetch;
 use ringback_transport::sdp::MediaKind;
 use ringback_transport::socket::UdpSocket;
 
@@ -146,28 +145,6 @@ impl Outbox<'_> {
 }
 
 impl PacketSink for Outbox<'_> {
-    #[inline]
-    fn prefetch(&self, to: usize) {
-        if let Some(peer) = self.peers.get(to) {
-            peer.connection.prefetch();
-            prefetch(&peer.leveller);
-        }
-    }
-
-    #[inline]
-    fn prefetch_sealing(&self, to: usize) {
-        if let Some(sender) = self.peers.get(to).and_then(|peer| peer.connection.sealing()) {
-            sender.prefetch();
-        }
-    }
-
-    #[inline]
-    fn prefetch_stream(&self, to: usize, ssrc: u32) {
-        if let Some(sender) = self.peers.get(to).and_then(|peer| peer.connection.sealing()) {
-            sender.prefetch_stream(ssrc);
-        }
-    }
-
     #[inline]
     fn send_rtp(&mut self, to: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
         self.seal(to, MediaKind::Video, len, write)

@@ -8,7 +8,6 @@ use super::packet_index::{INDEX_END, SEALED_WINDOW, SealedWindow, Verdict, estim
 use super::receiver::rtcp_ssrc;
 use super::streams::Streams;
 use super::{GcmLibrary, SrtpError, SrtpKeys, SrtpProfile};
-use crate::prefetch::prefetch;
 use crate::rtp::RtpHeader;
 
 /// How many of the newest packets of an SSRC [`SrtpSender::protect_rtp_again`] can seal once more, and how far behind
@@ -64,20 +63,6 @@ impl SrtpSender {
     #[must_use]
     pub const fn profile(&self) -> SrtpProfile {
         self.profile
-    }
-
-    /// Asks the processor for what sealing begins with; see [`prefetch`](crate::prefetch).
-    #[inline]
-    pub fn prefetch(&self) {
-        prefetch(&self.profile);
-        prefetch(&self.rtp);
-        self.streams.prefetch();
-    }
-
-    /// Asks for what is kept of an SSRC.
-    #[inline]
-    pub fn prefetch_stream(&self, ssrc: u32) {
-        self.streams.prefetch_state(ssrc);
     }
 
     /// Seals the plain RTP packet in `buf[..len]` in place and returns its protected length; `buf` needs room for

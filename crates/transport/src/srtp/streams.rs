@@ -3,7 +3,6 @@
 //! is bounded instead.
 
 use super::SrtpError;
-use crate::prefetch::{prefetch, prefetch_at};
 
 /// How many SSRCs one connection may have in one direction. A participant publishes about a dozen (simulcast layers,
 /// their RTX, audio, screen) and receives three per slot. A higher limit costs memory a hostile peer can claim (32
@@ -28,21 +27,6 @@ impl<S> Streams<S> {
             self.last = self.ssrcs.iter().position(|known| *known == ssrc)?;
         }
         self.states.get_mut(self.last)
-    }
-
-    /// Asks the processor for where a search begins.
-    #[inline]
-    pub(super) fn prefetch(&self) {
-        prefetch(self);
-        prefetch_at(&self.ssrcs, 0);
-    }
-
-    /// Asks for the state of this SSRC, and returns it without looking into it.
-    #[inline]
-    pub(super) fn prefetch_state(&self, ssrc: u32) -> Option<&S> {
-        let state = self.states.get(self.ssrcs.iter().position(|known| *known == ssrc)?)?;
-        prefetch(state);
-        Some(state)
     }
 
     /// Whether one more may come.
